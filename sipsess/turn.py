@@ -34,16 +34,29 @@ class Turn:
     :param failed: called with the exception that an upcall raised, which is a bug of this side; it logs.
     """
 
-    __slots__ = ("_depth", "_failed", "_outputs", "_transmit", "_upcalls", "closing")
+    __slots__ = (
+        "_depth",
+        "_failed",
+        "_outputs",
+        "_seconds",
+        "_transmit",
+        "_upcalls",
+        "closing",
+        "now",
+    )
 
     def __init__(
         self,
         transmit: Callable[[Flow, bytes], None],
         failed: Callable[[BaseException], None],
+        seconds: Callable[[], float],
         closing: Callable[[], None] | None = None,
     ) -> None:
         self._transmit = transmit
         self._failed = failed
+        self._seconds = seconds
+        #: The time of this turn in seconds, read once when it began.
+        self.now = seconds()
         #: Called when the outermost block ends, after the outputs: the shell re-arms its one timer here.
         self.closing = closing
         self._depth = 0
@@ -59,6 +72,8 @@ class Turn:
         self._outputs.append((flow, wire))
 
     def __enter__(self) -> None:
+        if not self._depth:
+            self.now = self._seconds()
         self._depth += 1
 
     def __exit__(
