@@ -1,0 +1,1 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.

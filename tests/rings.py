@@ -1,0 +1,97 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Which module belongs to which ring, what a ring may import, and how much of it the tests must cover.
+
+The only place where this is written down: ``tests/test_layering.py`` and ``.ci/coverage_gate.py`` read it.
+A module is named by its first part below ``sipsess`` (``message`` for ``sipsess/message/uri.py``).
+"""
+
+from __future__ import annotations
+
+#: Standard library only; each part may import the parts that stand with it here, and itself.
+_VOCABULARY = frozenset({"errors", "status", "flow", "turn", "ids", "counters", "machine"})
+PURE: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "status": frozenset(),
+    "ids": frozenset(),
+    "flow": frozenset({"errors"}),
+    "turn": frozenset({"errors", "flow"}),
+    "counters": frozenset({"errors"}),
+    "machine": frozenset({"errors"}),
+    "timers": _VOCABULARY,
+    "message": _VOCABULARY,
+    "sdp": _VOCABULARY,
+    "media": _VOCABULARY,
+    "transaction": _VOCABULARY | {"message", "timers"},
+    "dialog": _VOCABULARY | {"message", "timers", "sdp", "transaction"},
+}
+
+#: The pure ring, and besides it zope.interface, Deferred, Failure and Logger.
+POLICY = frozenset(
+    {
+        "interfaces",
+        "supplement",
+        "sdphandler",
+        "application",
+        "registry",
+        "core",
+        "manager",
+        "session",
+        "endpoint",
+        "call",
+        "trace",
+        "supplements",
+        "sdphandlers",
+        "applications",
+        "plugins",
+    }
+)
+
+#: What the policy ring may import from outside: these modules, and the standard library.
+POLICY_PACKAGES = (
+    "zope.interface",
+    "twisted.internet.defer",
+    "twisted.python.failure",
+    "twisted.logger",
+)
+
+#: Modules of the policy ring that may import something more, and what; each with its reason.
+POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
+    "sipsess.registry": (
+        "twisted.plugin",
+        "twisted.python.modules",
+    ),  # the only caller of getPlugins
+    "sipsess.plugins": ("twisted.plugin",),  # pluginPackagePaths makes it a drop-in package
+    "sipsess.interfaces": ("twisted.plugin",),  # IPlugin
+}
+
+#: Everything that touches the world.
+SHELL = frozenset({"transport", "server", "config", "tap", "cli", "control", "testing"})
+
+#: The modules of the shell that find plugins; all others are given theirs as arguments.
+REGISTRY_USERS = frozenset({"server", "tap", "cli"})
+
+#: Branch coverage that the tests must reach, in percent.
+COVERAGE = {"pure": 100.0, "policy": 95.0, "shell": 95.0}
+
+
+def part_of(module: str) -> str:
+    """Return the first part of a dotted ``module`` below ``sipsess``, or ``""`` for the package itself."""
+    return module.removeprefix("sipsess").lstrip(".").split(".")[0]
+
+
+def ring_of(module: str) -> str:
+    """
+    Return ``"pure"``, ``"policy"`` or ``"shell"``.
+
+    :param module: a dotted name that begins with ``sipsess``.
+    :raises LookupError: for a module that stands in no ring; put it in one.
+    """
+    part = part_of(module)
+    if part in PURE or not part:
+        return "pure"
+    if part in POLICY:
+        return "policy"
+    if part in SHELL:
+        return "shell"
+    raise LookupError(f"{module} stands in no ring of tests/rings.py")
