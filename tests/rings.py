@@ -2,8 +2,9 @@
 """
 Which module belongs to which ring, what a ring may import, and how much of it the tests must cover.
 
-The only place where this is written down: ``tests/test_layering.py`` and ``.ci/coverage_gate.py`` read it.
-A module is named by its first part below ``sipsess`` (``message`` for ``sipsess/message/uri.py``).
+The only place where this is written down: ``tests/test_layering.py`` and ``.ci/coverage_gate.py``
+read it. A module is named by its first part below ``sipsess`` (``message`` for
+``sipsess/message/uri.py``).
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ POLICY_PACKAGES = (
 
 #: Modules of the policy ring that may import something more, and what; each with its reason.
 POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
-    "sipsess.registry": (
-        "twisted.plugin",
-        "twisted.python.modules",
-    ),  # the only caller of getPlugins
-    "sipsess.plugins": ("twisted.plugin",),  # pluginPackagePaths makes it a drop-in package
-    "sipsess.interfaces": ("twisted.plugin",),  # IPlugin
+    # The only caller of getPlugins.
+    "sipsess.registry": ("twisted.plugin", "twisted.python.modules"),
+    # pluginPackagePaths makes it a drop-in package.
+    "sipsess.plugins": ("twisted.plugin",),
+    # IPlugin, which the interfaces of plugins extend.
+    "sipsess.interfaces": ("twisted.plugin",),
 }
 
 #: Everything that touches the world.
@@ -76,7 +77,7 @@ COVERAGE = {"pure": 100.0, "policy": 95.0, "shell": 95.0}
 
 
 def part_of(module: str) -> str:
-    """Return the first part of a dotted ``module`` below ``sipsess``, or ``""`` for the package itself."""
+    """Return the first part of ``module`` below ``sipsess``, or ``""`` for the package itself."""
     return module.removeprefix("sipsess").lstrip(".").split(".")[0]
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The ``twistd sipsess`` command. Neither this module nor the name in it may ever be renamed or grow."""
+"""The ``twistd sipsess`` command. Neither this module nor the name in it may be renamed."""
 
 from twisted.application.service import ServiceMaker
 
