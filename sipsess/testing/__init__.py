@@ -1,0 +1,21 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The test kit: a network that is also the clock, and a SIP peer that does what a test says.
+
+It is part of the public interface: tests of plugins use it as the tests of sipsess do.
+"""
+
+from sipsess.testing.host import VirtualHost, VirtualPort
+from sipsess.testing.ladder import Step, format_ladder
+from sipsess.testing.network import LOOPBACK, Link, TraceEvent, VirtualNetwork
+
+__all__ = [
+    "LOOPBACK",
+    "Link",
+    "Step",
+    "TraceEvent",
+    "VirtualHost",
+    "VirtualNetwork",
+    "VirtualPort",
+    "format_ladder",
+]
