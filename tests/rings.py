@@ -54,6 +54,8 @@ POLICY_PACKAGES = (
     "twisted.internet.defer",
     "twisted.python.failure",
     "twisted.logger",
+    # The mark that makes an instance a plugin; it does nothing.
+    "twisted.plugin.IPlugin",
 )
 
 #: Modules of the policy ring that may import something more, and what; each with its reason.
@@ -62,8 +64,6 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "sipsess.registry": ("twisted.plugin", "twisted.python.modules"),
     # pluginPackagePaths makes it a drop-in package.
     "sipsess.plugins": ("twisted.plugin",),
-    # IPlugin, which the interfaces of plugins extend.
-    "sipsess.interfaces": ("twisted.plugin",),
 }
 
 #: Everything that touches the world.
