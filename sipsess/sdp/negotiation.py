@@ -1,0 +1,140 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+What offerer and answerer compute: directions, common formats, whole offers and answers
+(:rfc:`3264`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sipsess.sdp.description import MediaDescription, SessionDescription
+from sipsess.sdp.errors import LocalSDPError
+from sipsess.sdp.values import Connection, Origin
+
+#: A format that somebody supports: encoding name, clock rate in Hz, channels, and the parameters
+#: that the offer must name (``"packetization-mode=1"``), or ``None`` when any will do.
+SupportedFormat = tuple[str, int, int, str | None]
+
+#: Offered direction to wanted direction to the direction of the answer (:rfc:`3264#section-6.1`): a
+#: stream offered sendonly is answered recvonly or inactive, and so on; never more than was offered.
+ANSWER_DIRECTIONS: dict[str, dict[str, str]] = {
+    "sendrecv": {
+        "sendrecv": "sendrecv",
+        "sendonly": "sendonly",
+        "recvonly": "recvonly",
+        "inactive": "inactive",
+    },
+    "sendonly": {
+        "sendrecv": "recvonly",
+        "sendonly": "inactive",
+        "recvonly": "recvonly",
+        "inactive": "inactive",
+    },
+    "recvonly": {
+        "sendrecv": "sendonly",
+        "sendonly": "sendonly",
+        "recvonly": "inactive",
+        "inactive": "inactive",
+    },
+    "inactive": {
+        "sendrecv": "inactive",
+        "sendonly": "inactive",
+        "recvonly": "inactive",
+        "inactive": "inactive",
+    },
+}
+
+
+def answer_direction(offered: str, wanted: str) -> str:
+    """
+    Return the direction to answer with, seen by the answerer.
+
+    :param offered: the direction in the offer, seen by the offerer.
+    :param wanted: what the answerer would like, seen by itself.
+    :raises KeyError: when one of them is no direction.
+    """
+    return ANSWER_DIRECTIONS[offered][wanted]
+
+
+def negotiate_formats(
+    offered: MediaDescription, supported: Sequence[SupportedFormat]
+) -> list[tuple[str, SupportedFormat]]:
+    """
+    Return the common formats with the entry that each matches, in the offerer's order
+    (:rfc:`3264#section-6.1`).
+
+    Encoding names do not know case. Formats that are no RTP payload types, such as ``t38``, match
+    an entry of that name with clock rate 0 and one channel. A format named twice counts once.
+    """
+    by_codec: dict[tuple[str, int, int], list[SupportedFormat]] = {}
+    for entry in supported:
+        by_codec.setdefault((entry[0].lower(), entry[1], entry[2]), []).append(entry)
+    result = []
+    for name in dict.fromkeys(offered.formats):
+        rtpmap = offered.rtpmap(name)
+        key = (name.lower(), 0, 1) if rtpmap is None else rtpmap.key
+        for entry in by_codec.get(key, ()):
+            if entry[3] is None or _has_parameters(offered.fmtp(name), entry[3]):
+                result.append((name, entry))
+                break
+    return result
+
+
+def read_parameters(text: str | None) -> dict[str, str]:
+    """
+    Return the parameters of an fmtp value, ``mode=20;cng`` as ``{"mode": "20", "cng": ""}``; names
+    in lower case.
+    """
+    result: dict[str, str] = {}
+    for item in (text or "").split(";"):
+        name, _, value = item.partition("=")
+        if name.strip():
+            result.setdefault(name.strip().lower(), value.strip())
+    return result
+
+
+def _has_parameters(offered: str | None, needed: str) -> bool:
+    return read_parameters(needed).items() <= read_parameters(offered).items()
+
+
+def build_offer(media: Iterable[MediaDescription], origin_host: str) -> SessionDescription:
+    """
+    Make an offer, to be given to :meth:`OfferAnswer.send_offer`, which stamps its o= line.
+
+    :param origin_host: the address for o= and for the session's c= line.
+    """
+    return SessionDescription.build(
+        Origin.build(origin_host), connection=Connection.build(origin_host), media=media
+    )
+
+
+def build_answer(
+    offer: SessionDescription, answered: Sequence[MediaDescription | None], origin_host: str
+) -> SessionDescription:
+    """
+    Make an answer, to be given to :meth:`OfferAnswer.send_answer`, which stamps its o= line.
+
+    :param answered: one for each m= line of the offer, in its order; ``None`` declines with port 0.
+        What was offered with port 0 stays declined whatever stands here (:rfc:`3264#section-6`).
+    :param origin_host: the address for o= and for the session's c= line.
+    :raises LocalSDPError: when ``answered`` has another number of items, or another media type in
+        one.
+    """
+    if len(answered) != len(offer.media):
+        raise LocalSDPError(f"{len(offer.media)} m= lines are offered, {len(answered)} answered")
+    media = []
+    for offered, item in zip(offer.media, answered, strict=True):
+        if item is None or offered.is_declined:
+            media.append(MediaDescription.declined(offered))
+        elif item.media != offered.media:
+            raise LocalSDPError(f"{offered.media} is offered, {item.media} answered")
+        else:
+            media.append(item)
+    return SessionDescription.build(
+        Origin.build(origin_host),
+        connection=Connection.build(origin_host),
+        # RFC 3264 6: the t= line of an answer equals that of its offer.
+        timing=offer.head.values("t") or ("0 0",),
+        media=media,
+    )

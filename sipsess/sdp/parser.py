@@ -1,0 +1,126 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Read a session description (:rfc:`8866`): strict where a mistake would change the call, tolerant
+elsewhere.
+
+Theory of operation
+    Bytes become text as UTF-8 with ``surrogateescape``, so that any byte comes back as it was.
+    Lines end at CRLF, LF or CR and nowhere else: ``str.splitlines`` also ends them at VT, NEL or
+    U+2028, which lets the text of an attribute inject a line. Each line is kept as ``(type,
+    value)`` in the section it stands in. Only v=, o=, c= and m= are looked into; attributes are
+    read when somebody asks for them.
+
+Refused
+    no ``v=0`` in front, no o= before the first m=, a second v= or o=, a line that is not
+    ``type=value``, a c=, o= or m= line without its fields, a NUL within the text, more than
+    :mod:`sipsess.sdp.limits` allows.
+
+Tolerated
+    spaces at the end of a line, blank lines, LF or CR alone, no final line end, NULs after the last
+    line, no s= or t= line, types out of order, unknown types and attributes.
+    :func:`sipsess.sdp.check.find_problems` reports them.
+"""
+
+from __future__ import annotations
+
+from sipsess.sdp.description import MediaDescription, SessionDescription
+from sipsess.sdp.errors import SDPError
+from sipsess.sdp.limits import MAX_BYTES, MAX_LINES, MAX_MEDIA
+from sipsess.sdp.section import Line, Section
+from sipsess.sdp.values import Connection, MediaLine, Origin
+
+
+def parse(data: bytes) -> SessionDescription:
+    """
+    Read one session description.
+
+    :param data: the body of a message, as it came.
+    :raises SDPError: with the line number and a sentence; never anything else.
+    """
+    rows = split_lines(data)
+    head_lines: list[Line] = []
+    head = Section(head_lines)
+    media: list[MediaDescription] = []
+    lines = head_lines
+    for number, row in enumerate(rows, 1):
+        if row[1:2] != "=":
+            if row.strip(" \t"):
+                raise SDPError("sdp-line", f"{row[:40]!r} is not of the form type=value", number)
+            continue
+        kind = row[0]
+        # The text of s= and i= may end in a space: `s= ` is what RFC 3264 section 5 allows.
+        value = row[2:].rstrip(" \t") if row[-1] in " \t" and kind not in "si" else row[2:]
+        if kind != "a":
+            if kind == "m":
+                line = _read_media(value, number, len(media), head_lines)
+                lines = []
+                media.append(MediaDescription(lines, line, head))
+            elif not head_lines or kind in "voc":
+                _check_line(kind, value, number, head_lines, not media)
+            elif not (kind.isalpha() and kind.isascii()):
+                raise SDPError("sdp-line", f"{kind!r} is not the type of a line", number)
+        elif not head_lines:
+            _check_line(kind, value, number, head_lines, True)
+        lines.append((kind, value))
+    if not head_lines:
+        raise SDPError("sdp-empty", "the session description is empty")
+    if not media:
+        _require_origin(head_lines, len(rows))
+    return SessionDescription(head, media, data)
+
+
+def split_lines(data: bytes) -> list[str]:
+    """
+    Return the lines of a body, split at CRLF, LF and CR only.
+
+    :raises SDPError: when it is too big, or holds a NUL elsewhere than at its end.
+    """
+    if len(data) > MAX_BYTES:
+        raise SDPError("sdp-too-big", f"the body has {len(data)} bytes, more than {MAX_BYTES}")
+    # Some programs send the NUL that ends a string in C, too.
+    text = data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        number = text.count("\n", 0, text.index("\0")) + 1
+        raise SDPError("sdp-nul", "the line holds a NUL", number)
+    rows = text.split("\n")
+    if len(rows) > MAX_LINES:
+        raise SDPError("sdp-too-big", f"the body has more than {MAX_LINES} lines", MAX_LINES + 1)
+    return rows
+
+
+def _read_media(value: str, number: int, count: int, head: list[Line]) -> MediaLine:
+    if not head:
+        _check_line("m", value, number, head, True)
+    if not count:
+        _require_origin(head, number)
+    if count >= MAX_MEDIA:
+        raise SDPError("sdp-too-big", f"the body has more than {MAX_MEDIA} m= lines", number)
+    try:
+        return MediaLine.parse(value)
+    except ValueError as error:
+        raise SDPError("sdp-media-line", str(error), number) from error
+
+
+def _require_origin(head: list[Line], number: int) -> None:
+    if not any(kind == "o" for kind, _ in head):
+        raise SDPError("sdp-origin", "there is no o= line before this one", number)
+
+
+def _check_line(kind: str, value: str, number: int, head: list[Line], is_head: bool) -> None:
+    """Check a v=, o= or c= line, or whichever is the first."""
+    if not head:
+        if (kind, value) != ("v", "0"):
+            raise SDPError("sdp-version", "a session description begins with v=0", number)
+        return
+    try:
+        if kind == "c":
+            Connection.parse(value)
+            return
+        if kind == "v" or not is_head or any(known == "o" for known, _ in head):
+            raise SDPError("sdp-duplicate", f"this is a second {kind}= line", number)
+        Origin.parse(value)
+    except ValueError as error:
+        code = "sdp-connection" if kind == "c" else "sdp-origin"
+        raise SDPError(code, str(error), number) from error
