@@ -1,0 +1,269 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+r"""
+Where to listen: ``udp:5060``, ``udp:5060:interface=127.0.0.1``, ``udp:5060:interface=\:\:1``.
+
+The rules of spelling are those of Twisted's endpoint strings: colons separate, ``key=value``
+names, and a backslash takes the next character as it is. ``udp:5060`` alone means every IPv4 and
+every IPv6 address, in two sockets: one for both would show IPv4 peers as IPv6 ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorSocket
+from twisted.internet.protocol import DatagramProtocol
+
+from sipsess.errors import LocalError
+from sipsess.transport.address import SourceAddress, SourceAddresses, escape, ip_version
+from sipsess.transport.udp import MAX_DATAGRAM, DatagramCore, UDPListener
+
+#: How often two ports of the same free number are looked for, one of IPv4 and one of IPv6.
+FREE_PORT_ATTEMPTS = 16
+
+_WILDCARDS = ("0.0.0.0", "::")
+
+#: What the system says when it has no IPv6 (or no IPv4).
+_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+
+MakeSocket = Callable[[int, int], socket.socket]
+
+
+class ListenError(LocalError):
+    """sipsess cannot listen there; the text says what to write or do instead."""
+
+
+class UDPReactor(Protocol):
+    """What listening needs of a reactor."""
+
+    def seconds(self) -> float:
+        """Return the time."""
+
+    def listenUDP(
+        self, port: int, protocol: DatagramProtocol, interface: str = ..., maxPacketSize: int = ...
+    ) -> IListeningPort:
+        """Open a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSpec:
+    """One place to listen, as the configuration says it."""
+
+    #: As in flows: ``"UDP"``.
+    transport: str
+    #: 0 takes a free one.
+    port: int
+    #: An IP address, or ``""`` for every address of both families.
+    interface: str = ""
+    #: The host that peers shall see, or ``None`` for the local address.
+    advertised: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The spelling that :func:`parse_listen` reads."""
+        text = f"{self.transport.lower()}:{self.port}"
+        if self.interface:
+            text += f":interface={escape(self.interface)}"
+        return text
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The addresses to bind."""
+        return (self.interface,) if self.interface else _WILDCARDS
+
+
+@dataclass(slots=True)
+class Listening:
+    """What came of one :class:`ListenSpec`."""
+
+    listeners: list[UDPListener] = field(default_factory=list)
+    #: Things to tell people once, one line each.
+    notes: list[str] = field(default_factory=list)
+
+
+def parse_listen(text: str) -> ListenSpec:
+    r"""
+    Read where to listen.
+
+    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``; colons of an IPv6 address are
+        written ``\:``, and port 0 takes a free one.
+    :raises ListenError: with what to write instead.
+    """
+    fields = _split(text)
+    transport, port = fields[0][0].lower(), fields[1][0] if len(fields) > 1 else ""
+    named = dict(item for item in fields[2:] if len(item) == 2)
+    if transport != "udp" or len(fields[0]) > 1:
+        raise _wrong(text, "sipsess listens on UDP", fields)
+    if len(fields[1:2] and fields[1]) != 1 or not _is_port(port):
+        raise _wrong(text, "the port is a number from 0 to 65535", fields)
+    if len(named) < len(fields) - 2 or not named.keys() <= {"interface", "advertise"}:
+        raise _wrong(text, "only interface= and advertise= can follow the port", fields)
+    interface = named.get("interface", "")
+    if "interface" in named:
+        try:
+            ip_address(interface)
+        except ValueError:
+            raise _wrong(text, f"{interface!r} is not an IP address", fields) from None
+    return ListenSpec("UDP", int(port), interface, named.get("advertise") or None)
+
+
+def _split(text: str) -> list[tuple[str, ...]]:
+    """Split at colons, and each part at its first ``=``; a backslash takes the next character."""
+    fields: list[tuple[str, ...]] = []
+    parts = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == ":":
+            fields.append(tuple(parts))
+            parts = [""]
+        elif character == "=" and len(parts) == 1:
+            parts.append("")
+        else:
+            parts[-1] += next(characters, "") if character == "\\" else character
+    fields.append(tuple(parts))
+    return fields
+
+
+def _wrong(text: str, why: str, fields: list[tuple[str, ...]]) -> ListenError:
+    """Make the error, with the nearest thing that could have been meant."""
+    words = [word for item in fields for word in item]
+    port = next(filter(_is_port, words), "5060")
+    bracketed = text.partition("[")[2].partition("]")[0]
+    named = text.partition("interface=")[2]
+    host = next(filter(_is_ip, [*words, bracketed, named, text.partition(":")[2]]), None)
+    if "localhost" in words:
+        host = "127.0.0.1"
+    better = f"udp:{port}" + (f":interface={escape(host)}" if host else "")
+    return ListenError(f"cannot listen on {text!r}: {why}; write {better}")
+
+
+def _is_port(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) <= 5 and int(word) <= 65535
+
+
+def _is_ip(word: str) -> bool:
+    try:
+        ip_address(word)
+    except ValueError:
+        return False
+    return True
+
+
+def open_udp(
+    reactor: UDPReactor,
+    spec: ListenSpec,
+    core: DatagramCore,
+    *,
+    seconds: Callable[[], float] | None = None,
+    source_address: SourceAddress | None = None,
+    make_socket: MakeSocket = socket.socket,
+) -> Listening:
+    """
+    Open the port or ports of one specification.
+
+    :param reactor: a reactor, or a ``VirtualHost``.
+    :param seconds: the core's monotonic clock; the reactor's time when ``None``.
+    :param source_address: says what our address is towards a peer; when ``None``, the reactor's own
+        ``source_address`` if it has one (a ``VirtualHost`` does), else the kernel is asked.
+    :param make_socket: makes IPv6 sockets, which must be marked before they are bound.
+    :raises ListenError: with what to do; what had been opened is closed again.
+    """
+    clock = seconds or reactor.seconds
+    source = source_address or getattr(reactor, "source_address", None) or SourceAddresses(clock)
+
+    def listen(interface: str, port: int) -> UDPListener:
+        listener = UDPListener(core, clock, source, advertised=spec.advertised)
+        _bind(reactor, listener, interface, port, make_socket)
+        return listener
+
+    for attempt in range(FREE_PORT_ATTEMPTS):
+        is_last = attempt == FREE_PORT_ATTEMPTS - 1 or spec.port != 0
+        listening = _open_all(spec, listen, is_last)
+        if listening is not None:
+            return listening
+    raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+
+def _open_all(
+    spec: ListenSpec, listen: Callable[[str, int], UDPListener], is_last: bool
+) -> Listening | None:
+    """Open each interface on the same port; ``None`` when a free port was not free for all."""
+    listening = Listening()
+    port = spec.port
+    missing: list[tuple[str, OSError]] = []
+    for interface in spec.interfaces:
+        try:
+            listener = listen(interface, port)
+        except OSError as error:
+            if not spec.interface and error.errno in _NO_FAMILY:
+                missing.append((interface, error))
+                continue
+            for opened in listening.listeners:
+                opened.stop()
+            if error.errno == errno.EADDRINUSE and not is_last:
+                return None
+            raise _cannot_listen(spec, interface, error) from error
+        listening.listeners.append(listener)
+        port = listener.address[1]
+    if not listening.listeners:
+        raise _cannot_listen(spec, *missing[0]) from missing[0][1]
+    for interface, _ in missing:
+        other = 10 - ip_version(interface)
+        own = ip_version(interface)
+        note = f"this machine has no IPv{own}: {spec.name} listens on IPv{other} only"
+        listening.notes.append(note)
+    return listening
+
+
+def _bind(
+    reactor: UDPReactor, listener: UDPListener, interface: str, port: int, make_socket: MakeSocket
+) -> None:
+    """
+    Let a listener listen.
+
+    :raises OSError: what the system said.
+    """
+    if ip_version(interface) == 4 or not IReactorSocket.providedBy(reactor):
+        try:
+            reactor.listenUDP(port, listener, interface, MAX_DATAGRAM)
+        except CannotListenError as error:
+            raise error.socketError from error
+        return
+    # Twisted's listenUDP("::") leaves IPV6_V6ONLY to the system, and most then take the IPv4 port
+    # too.
+    adopter: Any = reactor
+    with make_socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind((interface, port))
+        adopter.adoptDatagramPort(sock.fileno(), socket.AF_INET6, listener, MAX_DATAGRAM)
+
+
+def _cannot_listen(spec: ListenSpec, interface: str, error: OSError) -> ListenError:
+    """Say in one sentence why not, and what to do."""
+    where = f"udp:{spec.port} ({interface})"
+    if error.errno == errno.EADDRINUSE:
+        text = (
+            f"{where} is in use by another program; "
+            f"stop that one, or listen elsewhere: --listen udp:{_other_port(spec.port)}"
+        )
+    elif error.errno == errno.EACCES:
+        text = f"{where} needs a privilege; take a port above 1023: --listen udp:5060"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        text = (
+            f"{where}: this machine has no address {interface}; "
+            f"leave interface= away to listen on all it has: --listen udp:{spec.port}"
+        )
+    else:
+        text = f"{where}: {error.strerror or error}; try --listen udp:5060:interface=127.0.0.1"
+    return ListenError(f"cannot listen on {text}")
+
+
+def _other_port(port: int) -> int:
+    return port + 10 if 0 < port < 65000 else 5070
