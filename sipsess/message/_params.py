@@ -1,0 +1,217 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""The parameters of header values and of URIs: ordered, immutable, names case-insensitive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from sipsess.message._errors import MessageError
+from sipsess.message._lex import (
+    ALPHANUMERIC,
+    TOKEN,
+    check_text,
+    check_token,
+    find_quote_end,
+    is_token,
+    quote,
+    split_semicolons,
+    unquote,
+)
+from sipsess.message.limits import MAX_PARAMS
+
+#: What a value outside quotation marks may hold: a token, a host with brackets, and a few
+#: characters more that peers send and that separate nothing.
+_VALUE = TOKEN + "[]:/@?&=$()#{}|^"
+_MARKS = "-_.!~*'()"
+#: The characters of a URI parameter that need no escape (``paramchar``, :rfc:`3261#section-25.1`).
+_URI_VALUE = ALPHANUMERIC + _MARKS + "[]/:&+$"
+_BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+
+_P = TypeVar("_P", bound="Params")
+
+
+def has_bad_escape(text: str) -> bool:
+    """Say whether a percent sign in ``text`` stands without two hexadecimal digits after it."""
+    return "%" in text and _BAD_PERCENT.search(text) is not None
+
+
+def unescape(text: str) -> str:
+    """Return ``text`` with its percent escapes resolved (:rfc:`3261#section-19.1.2`)."""
+    if "%" not in text:
+        return text
+    raw = text.encode("utf-8", "surrogateescape")
+    return unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+
+
+def escape(text: str, safe: str) -> str:
+    """Return ``text`` with each character that is not in ``safe`` as percent escapes."""
+    return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
+
+
+class Params:
+    """
+    The parameters of a header value.
+
+    A parameter without a value (a flag, such as ``;rport``) has the value ``""``; ask ``name in
+    params``.
+
+    :param items: lower-case name to (name as written, raw value or ``None`` for a flag), in order.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: dict[str, tuple[str, str | None]] | None = None) -> None:
+        self._items = items or {}
+
+    @classmethod
+    def parse(cls: type[_P], text: str) -> _P:
+        """
+        Read what follows the first semicolon of a value.
+
+        :raises MessageError: a parameter is empty, without a proper name, or stands twice.
+        """
+        items: dict[str, tuple[str, str | None]] = {}
+        for part in split_semicolons(text):
+            name, equals, value = part.partition("=")
+            name = name.strip()
+            if not name or name.strip(TOKEN):
+                raise MessageError("bad-parameter", f"{part.strip()!r} is no parameter")
+            raw: str | None = None
+            if equals:
+                raw = value.strip()
+                if raw.strip(TOKEN):
+                    _check_value(raw)
+            cls._put(items, name.lower(), name, raw)
+        return cls(items)
+
+    @staticmethod
+    def _put(
+        items: dict[str, tuple[str, str | None]], key: str, name: str, raw: str | None
+    ) -> None:
+        if key in items:
+            raise MessageError("duplicate-parameter", f"the parameter {name!r} stands twice")
+        if len(items) >= MAX_PARAMS:
+            raise MessageError("too-many-parameters", f"more than {MAX_PARAMS} parameters")
+        items[key] = (name, raw)
+
+    def get(self, name: str) -> str | None:
+        """Return the value without quotation marks, ``""`` for a flag, ``None`` when absent."""
+        item = self._items.get(name.lower())
+        if item is None:
+            return None
+        return unquote(item[1] or "")
+
+    def with_(self: _P, name: str, value: str | None = None) -> _P:
+        """
+        Return a copy with this parameter replaced in its place, or added at the end.
+
+        :param value: quoted when it needs it; ``None`` makes a flag.
+        :raises HeaderValueError: the name is no token, or the value holds CR, LF or NUL.
+        """
+        check_token(name, "parameter name")
+        items = dict(self._items)
+        items[name.lower()] = (name, value if value is None else self._write(value))
+        return type(self)(items)
+
+    @staticmethod
+    def _write(value: str) -> str:
+        return value if is_token(value) or _is_host_like(value) else quote(value)
+
+    def without(self: _P, name: str) -> _P:
+        """Return a copy without this parameter."""
+        items = dict(self._items)
+        items.pop(name.lower(), None)
+        return type(self)(items)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names in lower case."""
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __str__(self) -> str:
+        """The wire form, each parameter with its semicolon."""
+        return "".join(
+            [f";{name}" if raw is None else f";{name}={raw}" for name, raw in self._items.values()]
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Params):
+            return NotImplemented
+        return {key: self.get(key) for key in self} == {key: other.get(key) for key in other}
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items))
+
+
+class URIParams(Params):
+    """The parameters of a URI: percent escapes instead of quoted strings."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls: type[_P], text: str) -> _P:
+        """
+        Read what follows the first semicolon after the host.
+
+        :raises MessageError: a parameter is empty, holds what no URI may, or stands twice.
+        """
+        items: dict[str, tuple[str, str | None]] = {}
+        for part in text.split(";"):
+            name, equals, raw = part.partition("=")
+            if not name or (
+                part.strip(TOKEN)
+                and (has_bad_escape(part) or not is_uri_text(name) or not is_uri_text(raw))
+            ):
+                raise MessageError("bad-uri", f"{part!r} is no URI parameter")
+            cls._put(items, unescape(name).lower(), name, raw if equals else None)
+        return cls(items)
+
+    def get(self, name: str) -> str | None:
+        """Return the value without escapes, ``""`` for a flag, ``None`` when absent."""
+        item = self._items.get(name.lower())
+        return None if item is None else unescape(item[1] or "")
+
+    @staticmethod
+    def _write(value: str) -> str:
+        return escape(check_text(value), _URI_VALUE)
+
+
+def is_uri_text(text: str) -> bool:
+    """Say whether ``text`` holds only what stands in a URI parameter, or bytes beyond ASCII."""
+    rest = text.strip(_URI_VALUE + "%")
+    return not rest or not _URI_BREAKERS.intersection(rest)
+
+
+#: What would end or split a URI or the value around it; other odd characters are let through.
+_URI_BREAKERS = frozenset('\0\t\r\n "<>@,;?\\' + "".join(map(chr, range(1, 32))) + "\x7f")
+_VALUE_BREAKERS = frozenset(' "<>,;\\\x7f' + "".join(map(chr, range(32))))
+
+
+def _is_host_like(value: str) -> bool:
+    return value[:1] == "[" and value[-1:] == "]" and not value.strip("[]:.0123456789abcdefABCDEF")
+
+
+def _check_value(raw: str) -> None:
+    """Refuse a raw value that is neither a whole quoted string nor free of separators."""
+    if raw[0] == '"':
+        if find_quote_end(raw, 0) == len(raw):
+            return
+    elif not raw.strip(_VALUE) or not _VALUE_BREAKERS.intersection(raw):
+        return
+    raise MessageError("bad-parameter", f"the parameter value {raw!r} cannot be read")
+
+
+#: No parameters.
+NO_PARAMS = Params()
+NO_URI_PARAMS = URIParams()

@@ -1,0 +1,101 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Messages out of a stream of bytes (:rfc:`3261#section-18.3`)."""
+
+from __future__ import annotations
+
+from sipsess.message._errors import MessageError
+from sipsess.message._parser import content_length, parse_head
+from sipsess.message.limits import MAX_MESSAGE
+
+#: What a peer sends to keep its connection open (:rfc:`5626#section-3.5.1`); answer with
+#: :data:`PONG`.
+PING = b"\r\n\r\n"
+#: The answer to :data:`PING`.
+PONG = b"\r\n"
+
+
+class StreamFramer:
+    """
+    Cuts the bytes of one connection into messages.
+
+    Every message on a stream must have a Content-Length. When one has none, or cannot be read,
+    nobody knows where the next begins: :attr:`error` is set, all later bytes are dropped, and the
+    caller answers (``error.message`` may hold what is needed for that) and closes the connection.
+    """
+
+    __slots__ = ("_buffer", "_needed", "_scanned", "error")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        #: Where the search for the end of the headers goes on, so that no byte is searched twice.
+        self._scanned = 0
+        #: Length of the message at the front of the buffer, once its headers are complete.
+        self._needed = 0
+        #: Why this stream is over, or ``None``.
+        self.error: MessageError | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        Add what the connection received; never raises because of what the peer sent.
+
+        :return: whole messages, and :data:`PING` and :data:`PONG` among them, in order.
+        """
+        frames: list[bytes] = []
+        if self.error is None:
+            self._buffer += data
+            try:
+                while (frame := self._next_frame()) is not None:
+                    frames.append(frame)
+            except MessageError as error:
+                self.error = error
+                self._buffer.clear()
+        return frames
+
+    def _next_frame(self) -> bytes | None:
+        buffer = self._buffer
+        if not self._needed:
+            if buffer[:1] in (b"\r", b"\n"):
+                return self._next_keep_alive()
+            end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+            if end < 0:
+                self._scanned = len(buffer)
+                if len(buffer) > MAX_MESSAGE:
+                    raise MessageError("message-too-large", "the headers do not end", 513)
+                return None
+            self._needed = self._measure(bytes(buffer[:end])) + end + 4
+        if len(buffer) < self._needed:
+            return None
+        return self._take(self._needed)
+
+    def _measure(self, head: bytes) -> int:
+        """Return the length of the body that these headers announce."""
+        if len(head) > MAX_MESSAGE:
+            raise MessageError("message-too-large", f"{len(head)} bytes of headers", 513)
+        message = parse_head(head)
+        length = content_length(message)
+        if length is None:
+            text = "a message on a stream needs a Content-Length"
+            raise MessageError("missing-content-length", text, 400, message)
+        if len(head) + 4 + length > MAX_MESSAGE:
+            raise MessageError("message-too-large", f"{length} bytes of body", 513, message)
+        return length
+
+    def _next_keep_alive(self) -> bytes | None:
+        """Take one PING or PONG, or a stray line break, off the front."""
+        buffer = self._buffer
+        if buffer.startswith(PING):
+            return self._take(4)
+        if buffer == b"\r" or buffer == b"\r\n\r":
+            return None
+        return self._take(2) if buffer.startswith(PONG) else self._skip_bare_break()
+
+    def _skip_bare_break(self) -> bytes | None:
+        # A bare CR or LF between messages is no keep-alive; drop it and look again.
+        self._take(1)
+        return self._next_frame()
+
+    def _take(self, length: int) -> bytes:
+        frame = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._scanned = self._needed = 0
+        return frame
