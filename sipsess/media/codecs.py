@@ -1,0 +1,192 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The audio codecs that need nothing but this module: G.711 mu-law and A-law.
+
+PCM is everywhere signed 16-bit little-endian mono at 8 kHz. The tables are made once at import
+(some tenths of a millisecond). Decoding is two :meth:`bytes.translate` calls, one for the low and
+one for the high bytes; encoding looks each sample up in a table of 65536 entries. When
+``audioop`` can be imported without a warning (``audioop-lts`` on Python 3.13 and later) it does
+the same work faster, bit for bit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from struct import unpack_from
+from types import ModuleType
+from typing import TypeAlias
+
+#: Samples per second of everything here.
+SAMPLE_RATE = 8000
+#: Seconds in one frame.
+FRAME_TIME = 0.02
+#: Samples in one frame of 20 ms.
+FRAME_SAMPLES = 160
+#: Bytes of PCM in one frame.
+FRAME_BYTES = 2 * FRAME_SAMPLES
+
+_Convert: TypeAlias = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """
+    One way to write audio as RTP payload.
+
+    ``encode`` takes PCM (an odd last byte is dropped) and gives the payload; ``decode`` is its
+    inverse and takes any bytes.
+    """
+
+    #: The name in ``a=rtpmap``, in capitals.
+    encoding: str
+    #: The RTP clock in Hz.
+    clock_rate: int
+    #: The static payload type of :rfc:`3551#section-6`.
+    payload_type: int
+    #: PCM to payload.
+    encode: _Convert
+    #: Payload to PCM.
+    decode: _Convert
+
+
+def _make_decode(linear: list[int]) -> _Convert:
+    """Return a decoder for the 256 values that the codes mean."""
+    low = bytes(value & 0xFF for value in linear)
+    high = bytes(value >> 8 & 0xFF for value in linear)
+
+    def decode(payload: bytes) -> bytes:
+        pcm = bytearray(2 * len(payload))
+        pcm[0::2] = payload.translate(low)
+        pcm[1::2] = payload.translate(high)
+        return bytes(pcm)
+
+    return decode
+
+
+def _make_encode(codes: bytes, shift: int, positive: int, negative: int) -> _Convert:
+    """
+    Return an encoder.
+
+    :param codes: the code without sign of each magnitude that non-negative samples have, then
+        that of the magnitudes of negative samples, from the most negative one to -1.
+    :param shift: how many low bits of a sample do not matter.
+    :param positive: the bits to toggle in the code of a sample that is not negative.
+    :param negative: the same for negative ones.
+    """
+    half = len(codes) // 2
+    wide = bytearray(len(codes) << shift)
+    for offset in range(1 << shift):
+        wide[offset :: 1 << shift] = codes
+    table = [code ^ positive for code in wide[: half << shift]]
+    table += [code ^ negative for code in wide[half << shift :]]
+    look_up = table.__getitem__
+
+    def encode(pcm: bytes) -> bytes:
+        count = len(pcm) // 2
+        return bytes(map(look_up, unpack_from(f"<{count}H", pcm)))
+
+    return encode
+
+
+def _ulaw_linear(code: int) -> int:
+    """What one mu-law code means (G.711, table 2a and 2b)."""
+    code ^= 0xFF
+    magnitude = ((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)
+    return 0x84 - magnitude if code & 0x80 else magnitude - 0x84
+
+
+def _alaw_linear(code: int) -> int:
+    """What one A-law code means (G.711, table 1a and 1b)."""
+    code ^= 0x55
+    segment = code >> 4 & 7
+    magnitude = ((code & 0x0F) << 4) + 8
+    if segment:
+        magnitude = magnitude + 0x100 << segment - 1
+    return magnitude if code & 0x80 else -magnitude
+
+
+def _ulaw_codes() -> bytes:
+    """The codes of the 14-bit magnitudes 0 to 8191, then those of 8192 down to 1."""
+    # A magnitude plus the bias of 33 lies in segment s when its highest bit is bit s + 5.
+    steps = b"".join(bytes([s << 4 | k]) * (2 << s) for s in range(8) for k in range(16))
+    codes = steps[1:].ljust(8193, b"\x7f")
+    return codes[:8192] + codes[:0:-1]
+
+
+def _alaw_codes() -> bytes:
+    """The codes of the 13-bit magnitudes 0 to 4095, then those of 4095 down to 0."""
+    codes = b"".join(bytes([s << 4 | k]) * max(2, 1 << s) for s in range(8) for k in range(16))
+    return codes + codes[::-1]
+
+
+def load_audioop() -> ModuleType | None:
+    """
+    Import ``audioop``, if that is possible without a warning.
+
+    :return: the module; ``None`` where it is missing (from 3.13 on, unless ``audioop-lts`` is
+        installed) or deprecated (before).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return importlib.import_module("audioop")
+        except (ImportError, DeprecationWarning):
+            return None
+
+
+def make_codecs(fast: ModuleType | None) -> tuple[Codec, Codec]:
+    """
+    Build the two codecs.
+
+    :param fast: ``audioop``, or ``None`` for the tables.
+    :return: PCMU and PCMA.
+    """
+    if fast is None:
+        ulaw = (
+            _make_encode(_ulaw_codes(), 2, 0xFF, 0x7F),
+            _make_decode([_ulaw_linear(code) for code in range(256)]),
+        )
+        alaw = (
+            _make_encode(_alaw_codes(), 3, 0xD5, 0x55),
+            _make_decode([_alaw_linear(code) for code in range(256)]),
+        )
+    else:
+        ulaw = _wrap(fast.lin2ulaw, fast.ulaw2lin)
+        alaw = _wrap(fast.lin2alaw, fast.alaw2lin)
+    return Codec("PCMU", SAMPLE_RATE, 0, *ulaw), Codec("PCMA", SAMPLE_RATE, 8, *alaw)
+
+
+def _wrap(
+    encode: Callable[[bytes, int], bytes], decode: Callable[[bytes, int], bytes]
+) -> tuple[_Convert, _Convert]:
+    """Give two functions of ``audioop`` the shape of ours."""
+
+    def encode_pcm(pcm: bytes) -> bytes:
+        return encode(pcm[: len(pcm) & ~1], 2)
+
+    def decode_payload(payload: bytes) -> bytes:
+        return decode(payload, 2)
+
+    return encode_pcm, decode_payload
+
+
+#: G.711 mu-law, as North America and Japan use it; and A-law, as the others do.
+PCMU, PCMA = make_codecs(load_audioop())
+
+#: The codecs by their name in ``a=rtpmap`` (in capitals).
+CODECS: dict[str, Codec] = {codec.encoding: codec for codec in (PCMU, PCMA)}
+
+
+def find_codec(encoding: str, clock_rate: int = SAMPLE_RATE) -> Codec | None:
+    """
+    Find a codec by what ``a=rtpmap`` says.
+
+    :param encoding: its name, in any case (:rfc:`8866#section-6.6`).
+    :param clock_rate: its RTP clock in Hz.
+    :return: the codec, or ``None`` when we do not speak it.
+    """
+    codec = CODECS.get(encoding.upper())
+    return codec if codec is not None and codec.clock_rate == clock_rate else None

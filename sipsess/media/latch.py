@@ -1,0 +1,96 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Symmetric RTP, :rfc:`4961`: where to send, learnt from where packets come from.
+
+Theory of operation
+    Until a packet comes we send to the address that the peer signalled in its SDP. A peer behind
+    a NAT signals an address that cannot be reached, so the source of its first valid packet takes
+    over: we are *latched*. From then on packets from elsewhere are dropped; otherwise anyone who
+    guesses the port could speak into the call, and worse, get the audio of the call sent to him.
+
+    There is one rule for changing the latch. Another source takes over when it has sent
+    :data:`PROBATION` packets in sequence under one SSRC, **and** it either is exactly the address
+    that the peer signalled, or the latched source has been silent for :data:`SILENCE` seconds
+    (the peer moved, or its NAT gave it another port). So a stranger who came first loses as soon
+    as the real peer speaks, and a stranger who comes later never gets in while the peer is heard.
+
+    A new address in a later SDP opens the latch again, since the signalling is who we trust.
+"""
+
+from __future__ import annotations
+
+from sipsess.flow import Address
+from sipsess.media.rtp import RTPPacket
+
+#: Packets in sequence that another source must send before it is believed (cf. MIN_SEQUENTIAL,
+#: RFC 3550 A.1).
+PROBATION = 4
+#: Seconds of silence after which the latched source may have moved.
+SILENCE = 2.0
+
+
+class Latch:
+    """
+    The remote address of one stream.
+
+    :param signalled: what the peer's SDP says, or ``None`` before one came.
+    """
+
+    __slots__ = ("_candidate", "_count", "_heard", "_sequence", "_ssrc", "latched", "signalled")
+
+    def __init__(self, signalled: Address | None = None) -> None:
+        #: The address in the peer's SDP.
+        self.signalled: Address | None = None
+        #: The source that is believed, or ``None`` before the first valid packet.
+        self.latched: Address | None = None
+        self._heard = 0.0
+        self._candidate: Address | None = None
+        self._count = 0
+        self._sequence = 0
+        self._ssrc = 0
+        self.signal(signalled)
+
+    @property
+    def destination(self) -> Address | None:
+        """Where packets go: to the believed source, else to the signalled address."""
+        return self.latched or self.signalled
+
+    def signal(self, address: Address | None) -> None:
+        """Take the address of a new SDP; when it differs from the last one the latch opens."""
+        if address is not None and (address[0] in ("0.0.0.0", "::") or not address[1]):
+            # RFC 3264 8.4: the wildcard was how hold was signalled once; sending there would
+            # reach ourselves.
+            address = None
+        if address != self.signalled:
+            self.signalled = address
+            self.latched = None
+            self._candidate = None
+
+    def accept(self, source: Address, packet: RTPPacket, now: float) -> bool:
+        """
+        Judge a valid packet by its source.
+
+        :param source: where it came from.
+        :param packet: the packet; its payload type is one that was negotiated.
+        :param now: seconds, monotonic.
+        :return: whether it is the peer's.
+        """
+        if source != self.latched:
+            if self.latched is not None and not self._takes_over(source, packet, now):
+                return False
+            self.latched = source
+            self._candidate = None
+        self._heard = now
+        return True
+
+    def _takes_over(self, source: Address, packet: RTPPacket, now: float) -> bool:
+        follows = (
+            source == self._candidate
+            and packet.ssrc == self._ssrc
+            and packet.sequence == self._sequence + 1 & 0xFFFF
+        )
+        self._count = self._count + 1 if follows else 1
+        self._candidate, self._ssrc, self._sequence = source, packet.ssrc, packet.sequence
+        if self._count < PROBATION:
+            return False
+        return source == self.signalled or now - self._heard >= SILENCE

@@ -1,0 +1,218 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The sending half of an audio stream: queues in, RTP packets out, one at most per tick.
+
+Theory of operation
+    Three queues are asked in this order: digits, playbacks, echoed frames. The timestamp follows
+    the time: :attr:`Sender._due` is when the next frame would be due if the talk-spurt went on. A
+    tick that comes later than that, by more than a tolerance, starts a new spurt: the timestamp
+    jumps over the silence and the packet has the marker (:rfc:`3551#section-4.1`). A digit takes
+    the time of its packets and its pause; audio waits meanwhile and goes on after it with a
+    marker.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sipsess.ids import IdSource
+from sipsess.media.codecs import FRAME_SAMPLES, FRAME_TIME, SAMPLE_RATE, Codec
+from sipsess.media.playback import Done, Playback
+from sipsess.media.rtp import RTPPacket
+from sipsess.media.telephone_event import DigitSender
+
+#: Echoed frames that wait for a tick; more means that the peer's clock is fast, and the oldest
+#: goes.
+MAX_ECHO = 10
+#: Things that may end in one tick; a program that queues empty audio again and again would stop
+#: the world.
+_MAX_ENDS = 16
+#: Seconds by which a frame may be late and still belong to the same talk-spurt.
+_TOLERANCE = FRAME_TIME / 2
+#: The same for the echo, whose frames come when the network brings them.
+_ECHO_TOLERANCE = 3 * FRAME_TIME
+
+
+class DigitString:
+    """
+    Digits that wait or are being sent.
+
+    :param sender: makes the packets.
+    :param done: called exactly once with whether all were sent.
+    """
+
+    __slots__ = ("_done", "sender")
+
+    def __init__(self, sender: DigitSender, done: Done | None) -> None:
+        self.sender = sender
+        self._done = done
+
+    def finish(self, is_complete: bool) -> None:
+        """Tell that it is over."""
+        done, self._done = self._done, None
+        if done is not None:
+            done(is_complete)
+
+
+class Sender:
+    """
+    Makes the packets of one stream.
+
+    :param ids: gives SSRC, first sequence number and first timestamp.
+    :param codec: what is sent.
+    :param payload_type: its number.
+    :param event_type: that of telephone-event, or ``None``.
+    """
+
+    __slots__ = (
+        "_due",
+        "_is_talking",
+        "_sequence",
+        "_timestamp",
+        "bytes",
+        "codec",
+        "digits",
+        "echoes",
+        "event_type",
+        "packets",
+        "payload_type",
+        "playbacks",
+        "ssrc",
+    )
+
+    def __init__(
+        self, ids: IdSource, codec: Codec, payload_type: int, event_type: int | None
+    ) -> None:
+        bits = ids.random.getrandbits
+        #: Who we are in each packet.
+        self.ssrc = bits(32)
+        # In the lower half, so that the numbers do not roll over at once (RFC 3711 3.3.1 has the
+        # reason).
+        self._sequence = bits(15)
+        self._timestamp = bits(32)
+        self._due: float | None = None
+        self._is_talking = False
+        #: The present format.
+        self.codec = codec
+        self.payload_type = payload_type
+        self.event_type = event_type
+        #: What waits; the first of each is being sent.
+        self.digits: deque[DigitString] = deque()
+        self.playbacks: deque[Playback] = deque()
+        self.echoes: deque[tuple[Codec, bytes]] = deque(maxlen=MAX_ECHO)
+        #: Packets made, and the bytes of their payloads.
+        self.packets = 0
+        self.bytes = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits or is being sent."""
+        return bool(self.digits or self.playbacks or self.echoes)
+
+    def tick(self, now: float) -> bytes | None:
+        """
+        Let 20 ms pass.
+
+        :param now: when this frame is due, in seconds.
+        :return: the packet to send, or ``None``.
+        """
+        if self._skip_ended_digits():
+            return self._next_event(now)
+        frame = self._next_frame()
+        if frame:
+            return self._speak(self.codec.encode(frame), now, _TOLERANCE)
+        if self.echoes and not self.playbacks:
+            codec, payload = self.echoes.popleft()
+            if codec is not self.codec:
+                payload = self.codec.encode(codec.decode(payload))
+            return self._speak(payload, now, _ECHO_TOLERANCE)
+        return None
+
+    def close(self) -> None:
+        """Drop everything that waits, and tell."""
+        self.echoes.clear()
+        while self.digits:
+            self.digits.popleft().finish(False)
+        while self.playbacks:
+            self.playbacks.popleft().finish(False)
+
+    def _skip_ended_digits(self) -> bool:
+        """Tell those that are over; whether digits are left to send."""
+        for _ in range(_MAX_ENDS):
+            if not self.digits:
+                return False
+            head = self.digits[0]
+            can_send = self.event_type is not None
+            if can_send and not head.sender.is_done:
+                return True
+            self.digits.popleft()
+            head.finish(can_send)
+        return False
+
+    def _next_event(self, now: float) -> bytes | None:
+        """The next packet of the first digit string, or ``None`` in a pause."""
+        self._follow_time(now, _TOLERANCE)
+        event = self.digits[0].sender.next_packet(self._timestamp)
+        self._pass_time(FRAME_SAMPLES)
+        self._is_talking = False
+        if event is None or self.event_type is None:
+            return None
+        return self._pack(self.event_type, event.timestamp, event.payload, event.marker)
+
+    def _next_frame(self) -> bytes | None:
+        """The next 20 ms of the first playback that has any; tells those that are over."""
+        playbacks = self.playbacks
+        for _ in range(_MAX_ENDS):
+            if not playbacks:
+                return None
+            head = playbacks[0]
+            is_complete = False
+            try:
+                frame = head.next_frame()
+                is_complete = frame is None
+            except BaseException:
+                self._end(head, False)
+                raise
+            # The pieces come from foreign code, which may have stopped or closed us meanwhile.
+            if not is_complete and not head.is_done:
+                return frame
+            self._end(head, is_complete)
+        return None
+
+    def _end(self, playback: Playback, is_complete: bool) -> None:
+        if self.playbacks and self.playbacks[0] is playback:
+            self.playbacks.popleft()
+        playback.finish(is_complete)
+
+    def _speak(self, payload: bytes, now: float, tolerance: float) -> bytes:
+        """Pack one audio frame."""
+        marker = self._follow_time(now, tolerance) or not self._is_talking
+        timestamp = self._timestamp
+        self._pass_time(len(payload))
+        self._is_talking = True
+        return self._pack(self.payload_type, timestamp, payload, marker)
+
+    def _follow_time(self, now: float, tolerance: float) -> bool:
+        """Let the timestamp jump over a silence; whether there was one."""
+        due = self._due
+        if due is None:
+            self._due = now
+            return True
+        late = now - due
+        if late <= tolerance:
+            return False
+        jump = round(late / FRAME_TIME) * FRAME_SAMPLES
+        self._timestamp = self._timestamp + jump & 0xFFFFFFFF
+        self._due = now
+        return True
+
+    def _pass_time(self, samples: int) -> None:
+        self._timestamp = self._timestamp + samples & 0xFFFFFFFF
+        self._due = (self._due or 0.0) + samples / SAMPLE_RATE
+
+    def _pack(self, payload_type: int, timestamp: int, payload: bytes, marker: bool) -> bytes:
+        sequence = self._sequence
+        self._sequence = sequence + 1 & 0xFFFF
+        self.packets += 1
+        self.bytes += len(payload)
+        return RTPPacket(payload_type, sequence, timestamp, self.ssrc, payload, marker).pack()

@@ -1,0 +1,414 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+One RTP audio stream, both ways, without a socket or a clock.
+
+Theory of operation
+    The shell calls :meth:`AudioStream.receive` for each datagram, and :meth:`AudioStream.tick`
+    every 20 ms while :attr:`AudioStream.wants_ticks` is true; the packet that a tick returns goes
+    to :attr:`AudioStream.destination`. When a stream that wanted no ticks has something to say
+    again it calls :attr:`AudioStream.on_wake`.
+
+    What leaves, in this order: digits, what is played, the echo. When there is nothing to say
+    there are no packets. The timestamp nevertheless follows the time: after a silence it has
+    advanced by as many samples as the silence was long, and the first packet has the marker
+    (:rfc:`3551#section-4.1`).
+
+    ``done`` is called one tick after the last packet: by then the peer has had the time to hear
+    it, and who hangs up in ``done`` does not cut the end off. While the direction forbids
+    sending, what is played and the digits wait.
+
+    Callbacks may call any method of the stream. An exception that one of them raises goes to the
+    caller of ``receive`` or ``tick``; nothing that a peer sends ever does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from sipsess.errors import LocalError
+from sipsess.flow import Address
+from sipsess.ids import IdSource
+from sipsess.media import tone
+from sipsess.media.codecs import Codec
+from sipsess.media.latch import Latch
+from sipsess.media.playback import Done, Playback
+from sipsess.media.recorder import Recorder
+from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
+from sipsess.media.sender import DigitString, Sender
+from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
+from sipsess.media.telephone_event import DigitReceiver, DigitSender, check_digits
+
+#: Things to play, or strings of digits, that may wait; a program that queues more has lost count.
+MAX_QUEUE = 1000
+
+_DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+
+
+class AudioStream:
+    """
+    One audio stream of one session.
+
+    :param codec: what is sent.
+    :param payload_type: the number that the negotiation gave it.
+    :param event_payload_type: that of telephone-event, or ``None`` when the peer does not speak
+        it; then digits are sent as tones.
+    :param ids: where SSRC, first sequence number and first timestamp come from; they must be
+        unpredictable (:rfc:`3550#section-5.1`).
+    :param direction: ours: ``"sendrecv"``, ``"sendonly"``, ``"recvonly"`` or ``"inactive"``.
+    :param remote: the address that the peer's SDP gives, if it is known.
+    :param accepts: further payload types that may come, and the codec of each (``None`` for
+        telephone-event); those given above are always accepted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_direction",
+        "_echo",
+        "_formats",
+        "_is_closed",
+        "_latch",
+        "_receiver",
+        "_sender",
+        "_tracker",
+        "bad",
+        "bytes_received",
+        "on_audio",
+        "on_digit",
+        "on_wake",
+        "packets_received",
+        "recorder",
+        "rtcp",
+        "wrong_payload_type",
+        "wrong_source",
+    )
+
+    def __init__(
+        self,
+        codec: Codec,
+        payload_type: int,
+        event_payload_type: int | None,
+        ids: IdSource,
+        *,
+        direction: str = "sendrecv",
+        remote: Address | None = None,
+        accepts: Mapping[int, Codec | None] | None = None,
+    ) -> None:
+        self._sender = Sender(ids, codec, payload_type, event_payload_type)
+        self._latch = Latch(remote)
+        self._tracker = SequenceTracker()
+        self._receiver = DigitReceiver()
+        self._echo = False
+        self._is_closed = False
+        self._formats: dict[int, Codec | None] = {}
+        #: Called with each digit that the peer has pressed, once per key press.
+        self.on_digit: Callable[[str], None] | None = None
+        #: Called with the PCM of each packet that came in order.
+        self.on_audio: Callable[[bytes], None] | None = None
+        #: Called when ticks are wanted; :class:`~sipsess.transport.rtp.MediaClock` sets it.
+        self.on_wake: Callable[[], None] | None = None
+        #: Writes down what comes, or ``None``. The stream does not close it.
+        self.recorder: Recorder | None = None
+        #: RTP packets of the peer that were accepted, and the bytes of their payloads.
+        self.packets_received = 0
+        self.bytes_received = 0
+        #: Datagrams that were no RTP packets, or whose event was broken.
+        self.bad = 0
+        #: RTCP packets on the RTP port; they are not read.
+        self.rtcp = 0
+        #: RTP packets of a payload type that was not negotiated.
+        self.wrong_payload_type = 0
+        #: RTP packets from a source that is not the peer (see :mod:`sipsess.media.latch`).
+        self.wrong_source = 0
+        self._direction = ""
+        self.set_format(codec, payload_type, event_payload_type, accepts=accepts)
+        self.direction = direction
+
+    # -- what it is
+
+    @property
+    def ssrc(self) -> int:
+        """Who we are in each packet; it stays the same for the life of the stream."""
+        return self._sender.ssrc
+
+    @property
+    def codec(self) -> Codec:
+        """What is sent."""
+        return self._sender.codec
+
+    @property
+    def destination(self) -> Address | None:
+        """Where packets go now, or ``None`` when that is not known yet."""
+        return self._latch.destination
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._is_closed
+
+    @property
+    def packets_sent(self) -> int:
+        """RTP packets that were made."""
+        return self._sender.packets
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of their payloads."""
+        return self._sender.bytes
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came, by the gaps in the sequence numbers."""
+        return self._tracker.lost
+
+    @property
+    def late(self) -> int:
+        """Packets that came after a newer one; their audio is not used, their digits are."""
+        return self._tracker.late
+
+    @property
+    def duplicates(self) -> int:
+        """Packets that came twice in a row."""
+        return self._tracker.duplicates
+
+    @property
+    def wants_ticks(self) -> bool:
+        """Whether :meth:`tick` has something to do."""
+        if self._receiver.is_open:
+            return True
+        return self._sender.has_work and self._can_send
+
+    @property
+    def _can_send(self) -> bool:
+        return self._direction[:4] == "send" and self._latch.destination is not None
+
+    # -- what it shall be
+
+    @property
+    def direction(self) -> str:
+        """
+        Our direction, as negotiated (:rfc:`3264#section-6.1`); it may be set at any time.
+
+        Setting it to what is no direction raises :class:`~sipsess.errors.LocalError`.
+        """
+        return self._direction
+
+    @direction.setter
+    def direction(self, direction: str) -> None:
+        if direction not in _DIRECTIONS:
+            raise LocalError(f"{direction!r} is no media direction")
+        self._direction = direction
+        if direction != "sendrecv":
+            self._sender.echoes.clear()
+        self._wake()
+
+    @property
+    def echo(self) -> bool:
+        """
+        Whether the audio that comes is sent back, without transcoding when the codec is the same.
+
+        Digits are not: who wants them back sends them from :attr:`on_digit`.
+        """
+        return self._echo
+
+    @echo.setter
+    def echo(self, echo: bool) -> None:
+        self._echo = echo
+        self._sender.echoes.clear()
+
+    def set_remote(self, address: Address | None) -> None:
+        """
+        Take the address of the peer's latest SDP.
+
+        :param address: its IP address and port; ``None`` while there is none. The wildcard
+            address of the old-style hold and port 0 mean the same. An address that differs from
+            the last one opens the latch.
+        """
+        self._latch.signal(address)
+        self._wake()
+
+    def set_format(
+        self,
+        codec: Codec,
+        payload_type: int,
+        event_payload_type: int | None,
+        *,
+        accepts: Mapping[int, Codec | None] | None = None,
+    ) -> None:
+        """
+        Take the formats of a new negotiation; SSRC, sequence numbers and timestamps go on.
+
+        The payload types of before are still understood: packets in the old format may be on
+        their way (:rfc:`3264#section-8.3.2`, which also forbids giving their numbers another
+        meaning).
+
+        :param codec: what is sent from now on.
+        :param payload_type: its number.
+        :param event_payload_type: that of telephone-event, or ``None``; then digits that wait are
+            told ``done(False)``.
+        :param accepts: further payload types that may come.
+        """
+        sender = self._sender
+        sender.codec, sender.payload_type = codec, payload_type
+        sender.event_type = event_payload_type
+        if accepts is not None:
+            self._formats.update(accepts)
+        self._formats[payload_type] = codec
+        if event_payload_type is not None:
+            self._formats[event_payload_type] = None
+
+    def close(self) -> None:
+        """
+        End the stream; idempotent.
+
+        What waits is told ``done(False)``; from now on nothing is sent and nothing is heard.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._receiver.flush()
+        self.on_digit = self.on_audio = None
+        self._sender.close()
+
+    # -- what goes
+
+    def play(self, pcm: Iterable[bytes] | bytes, done: Done | None = None) -> Playback:
+        """
+        Say something, after all that was queued before.
+
+        :param pcm: 16-bit little-endian mono at 8 kHz, whole or in pieces (:class:`Playback`).
+        :param done: called exactly once: ``True`` when all of it has been sent, ``False`` when it
+            was stopped or the stream was closed.
+        :return: a handle to stop it.
+        :raises LocalError: if :data:`MAX_QUEUE` playbacks wait already.
+        """
+        playback = Playback(pcm, done)
+        if self._is_closed:
+            playback.finish(False)
+            return playback
+        if len(self._sender.playbacks) >= MAX_QUEUE:
+            raise LocalError(f"{MAX_QUEUE} playbacks wait on this stream already")
+        self._sender.playbacks.append(playback)
+        self._wake()
+        return playback
+
+    def send_digits(
+        self,
+        text: str,
+        done: Done | None = None,
+        *,
+        duration: float = 0.1,
+        pause: float = 0.08,
+    ) -> None:
+        """
+        Press keys, after those that were pressed before; what is played waits meanwhile.
+
+        A peer without telephone-event gets the tones instead, among what is played.
+
+        :param text: 0-9, ``*``, ``#``, A-D.
+        :param done: called exactly once, as by :meth:`play`.
+        :param duration: seconds per key.
+        :param pause: seconds after each.
+        :raises LocalError: if the text holds anything else, a time is out of range or too many
+            wait.
+        """
+        sender = DigitSender(text, duration=duration, pause=pause)
+        if self._sender.event_type is None:
+            self.play(tone.dtmf(check_digits(text), duration, pause), done)
+            return
+        digits = DigitString(sender, done)
+        if self._is_closed:
+            digits.finish(False)
+            return
+        if len(self._sender.digits) >= MAX_QUEUE:
+            raise LocalError(f"{MAX_QUEUE} strings of digits wait on this stream already")
+        self._sender.digits.append(digits)
+        self._wake()
+
+    def tick(self, now: float) -> bytes | None:
+        """
+        Let one frame of 20 ms pass.
+
+        :param now: when the frame is due, in seconds, the same clock as :meth:`receive`.
+        :return: the packet to send to :attr:`destination`, or ``None`` when there is nothing to
+            say.
+        """
+        if self._receiver.is_open:
+            self._report(self._receiver.expire(now))
+        return self._sender.tick(now) if self._can_send else None
+
+    def _wake(self) -> None:
+        if self.on_wake is not None and self.wants_ticks:
+            self.on_wake()
+
+    # -- what comes
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """
+        Feed one datagram; never raises because of what the peer sent.
+
+        :param data: the datagram.
+        :param source: where it came from.
+        :param now: seconds, monotonic.
+        """
+        if self._is_closed:
+            return
+        try:
+            packet = RTPPacket.parse(data)
+        except MediaError:
+            if is_rtcp(data):
+                self.rtcp += 1
+            else:
+                self.bad += 1
+            return
+        if packet.payload_type not in self._formats:
+            self.wrong_payload_type += 1
+        elif self._latch.accept(source, packet, now):
+            self._receive_packet(packet, now)
+        else:
+            self.wrong_source += 1
+
+    def _receive_packet(self, packet: RTPPacket, now: float) -> None:
+        """Count a packet of the peer, and pass on what is in it."""
+        self.packets_received += 1
+        self.bytes_received += len(packet.payload)
+        verdict = self._tracker.judge(packet.ssrc, packet.sequence)
+        if verdict == DUPLICATE or self._direction not in ("sendrecv", "recvonly"):
+            self._wake()
+            return
+        ended = ""
+        if verdict == RESTART:
+            ended = self._receiver.flush()
+            if self.recorder is not None:
+                self.recorder.restart()
+        codec = self._formats[packet.payload_type]
+        if codec is None:
+            ended += self._receive_event(packet, now)
+        elif self._receiver.is_open:
+            ended += self._receiver.expire(now)
+        self._report(ended)
+        if codec is not None and verdict != LATE:
+            self._receive_audio(codec, packet)
+        self._wake()
+
+    def _receive_event(self, packet: RTPPacket, now: float) -> str:
+        try:
+            return self._receiver.receive(packet.payload, packet.timestamp, now)
+        except MediaError:
+            self.bad += 1
+            return ""
+
+    def _receive_audio(self, codec: Codec, packet: RTPPacket) -> None:
+        if self._echo and self._direction == "sendrecv" and packet.payload:
+            self._sender.echoes.append((codec, packet.payload))
+        if self.on_audio is None and self.recorder is None:
+            return
+        pcm = codec.decode(packet.payload)
+        if self.recorder is not None:
+            self.recorder.write(pcm, packet.timestamp)
+        if self.on_audio is not None:
+            self.on_audio(pcm)
+
+    def _report(self, digits: str) -> None:
+        for digit in digits:
+            if self.on_digit is not None:
+                self.on_digit(digit)

@@ -1,0 +1,368 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Sockets for RTP, from a pool of even ports, and the clock that lets streams speak.
+
+Theory of operation
+    :class:`RTPPorts` goes round its range, so that a port that was just given back is used again as
+    late as possible: packets of the last call may still be on their way. A port is free again when
+    its socket is closed, not when that was asked for. RTCP's odd ports are left free beside them.
+
+    :class:`MediaClock` wakes up every 20 ms while a stream has something to say. Each wake-up is
+    computed from the first one, so that no drift adds up. After a wake-up that comes late the
+    missed frames are made up for, but no more than :data:`MAX_CATCH_UP` of them; then the clock
+    starts anew from now.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from sipsess.errors import LocalError, NoPortsError
+from sipsess.flow import Address
+from sipsess.media.codecs import FRAME_TIME
+from sipsess.media.stream import AudioStream
+from sipsess.transport.address import ip_version, normal_host
+
+#: What a datagram can hold at most; Twisted's default of 8192 would cut longer ones silently.
+MAX_DATAGRAM = 65535
+#: Missed frames that one late wake-up makes up for.
+MAX_CATCH_UP = 5
+
+#: Called with a datagram, its source and the time.
+Receive = Callable[[bytes, Address, float], None]
+
+_log = Logger()
+
+
+class Seconds(Protocol):
+    """Something that knows the time: each reactor does."""
+
+    def seconds(self) -> float:
+        """Return the monotonic time in seconds."""
+
+
+class Timekeeper(Seconds, Protocol):
+    """The part of a reactor that :class:`MediaClock` needs."""
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> IDelayedCall:
+        """Call something later."""
+
+
+class RTPPort(DatagramProtocol):
+    """
+    One open port; :meth:`RTPPorts.open` makes it.
+
+    :param host: the address it is bound to.
+    :param port: its number.
+    :param receive: gets what comes.
+    :param seconds: the clock.
+    """
+
+    def __init__(
+        self, host: str, port: int, receive: Receive, seconds: Callable[[], float]
+    ) -> None:
+        self.host = host
+        self.port = port
+        #: Datagrams that came, and that were sent.
+        self.received = 0
+        self.sent = 0
+        #: Datagrams that could not be sent, whatever the reason.
+        self.send_errors = 0
+        #: Those of them that met a full socket buffer.
+        self.full = 0
+        #: ICMP errors: nobody listens at the peer's port.
+        self.refused = 0
+        #: Datagrams that made :attr:`receive` raise, which is a bug of this side; the first is
+        #: logged.
+        self.failures = 0
+        self.is_closed = False
+        self._receive = receive
+        self._seconds = seconds
+        self._checked: Address | None = None
+        self._sendto: Callable[[bytes, Address], object] = _send_nowhere
+        self._closed: Callable[[RTPPort], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<RTPPort {self.host} {self.port}>"
+
+    # -- what the reactor calls
+
+    def startProtocol(self) -> None:
+        """Learn how to send: straight to the socket where there is one."""
+        transport: Any = self.transport
+        get_handle = getattr(transport, "getHandle", None)
+        self._sendto = transport.write if get_handle is None else get_handle().sendto
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """Give one datagram to the stream; never raises."""
+        if self.is_closed:
+            return
+        self.received += 1
+        try:
+            self._receive(datagram, (addr[0], addr[1]), self._seconds())
+        except Exception:
+            self.failures += 1
+            if self.failures == 1:
+                _log.failure("{port} could not handle a datagram (reported once)", port=self)
+
+    def connectionRefused(self) -> None:
+        """Count it: the peer hung up before we did, or its media is not ready yet."""
+        self.refused += 1
+
+    # -- what the stream's owner calls
+
+    def send(self, data: bytes, address: Address) -> None:
+        """
+        Send one datagram; never raises and never resolves a name: what cannot be sent is counted.
+
+        :param data: the packet.
+        :param address: an IP address and port.
+        """
+        try:
+            if address != self._checked:
+                self._check(address)
+            self._sendto(data, address)
+        except Exception as error:
+            self._count(error)
+        else:
+            self.sent += 1
+
+    def close(self) -> None:
+        """Close the port and give it back to the pool. Idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._sendto = _send_nowhere
+        self._receive = _receive_nothing
+        closed, self._closed = self._closed, None
+        transport: Any = self.transport
+        closing: Deferred[Any] = transport.stopListening() or succeed(None)
+        if closed is not None:
+            released = closed
+            closing.addBoth(lambda _: released(self))
+
+    def _check(self, address: Address) -> None:
+        """Refuse what would make the socket look up a name, which blocks."""
+        if ip_version(normal_host(address[0])) != ip_version(self.host):
+            raise OSError(errno.EAFNOSUPPORT, "the other IP version")
+        self._checked = address
+
+    def _count(self, error: Exception) -> None:
+        self.send_errors += 1
+        number = getattr(error, "errno", None)
+        if number in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS):
+            self.full += 1
+        elif number == errno.ECONNREFUSED:
+            self.refused += 1
+
+
+def _send_nowhere(data: bytes, address: Address) -> None:
+    """Stand for a port that is not open."""
+    raise OSError(errno.EBADF, "the port is closed")
+
+
+def _receive_nothing(data: bytes, source: Address, now: float) -> None:
+    """Stand for a stream that is over."""
+
+
+class RTPPorts:
+    """
+    The pool of RTP ports.
+
+    :param reactor: provides ``IReactorUDP``.
+    :param low: the first port of the range.
+    :param high: the last one; only even numbers are used (:rfc:`3550#section-11`).
+    :param clock: tells the time that goes with each datagram; the reactor by default.
+    :param random: where to begin; a predictable port is easier to guess for who wants to speak
+        into a call. Without it the first port is the lowest.
+    :raises LocalError: if there is no even port in the range.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        low: int,
+        high: int,
+        clock: Seconds | None = None,
+        *,
+        random: Random | None = None,
+    ) -> None:
+        if not 0 < low <= high < 65536 or low + (low & 1) > high:
+            raise LocalError(f"{low}-{high} is no range with an even port between 1 and 65535")
+        self._reactor = reactor
+        self._seconds: Callable[[], float] = (clock or reactor).seconds
+        self._ports = range(low + (low & 1), high + 1, 2)
+        self._next = random.randrange(len(self._ports)) if random is not None else 0
+        self._in_use: dict[int, RTPPort] = {}
+
+    def __len__(self) -> int:
+        """How many ports are in use, those included whose socket is just being closed."""
+        return len(self._in_use)
+
+    @property
+    def capacity(self) -> int:
+        """How many ports there are in all."""
+        return len(self._ports)
+
+    def open(self, host: str, receive: Receive) -> RTPPort:
+        """
+        Open a port.
+
+        :param host: the local IP address to bind to.
+        :param receive: called with each datagram, its source and the time.
+        :return: the open port; who asked for it closes it.
+        :raises NoPortsError: if no port of the range is free on this address.
+        """
+        count = len(self._ports)
+        for _ in range(count):
+            number = self._ports[self._next]
+            self._next = (self._next + 1) % count
+            if number in self._in_use:
+                continue
+            port = RTPPort(host, number, receive, self._seconds)
+            try:
+                self._reactor.listenUDP(number, port, interface=host, maxPacketSize=MAX_DATAGRAM)
+            except CannotListenError as error:
+                self._judge(host, error)
+                continue
+            self._in_use[number] = port
+            port._closed = self._release
+            return port
+        raise NoPortsError(
+            f"no RTP port is free on {host}: {len(self)} of {count} are ours; widen the range"
+        )
+
+    def close(self) -> None:
+        """Close all ports."""
+        for port in tuple(self._in_use.values()):
+            port.close()
+
+    def leftovers(self) -> list[str]:
+        """Name what is still open, for tests."""
+        return [repr(port) for port in self._in_use.values()]
+
+    def _judge(self, host: str, error: CannotListenError) -> None:
+        """Let another program's port be skipped; whatever else is wrong is wrong with each port."""
+        number = getattr(error.socketError, "errno", errno.EADDRINUSE)
+        if number not in (errno.EADDRINUSE, errno.EACCES):
+            raise NoPortsError(f"no RTP port can be opened on {host}: {error}") from error
+
+    def _release(self, port: RTPPort) -> None:
+        self._in_use.pop(port.port, None)
+
+
+class MediaClock:
+    """
+    Lets the streams speak every 20 ms.
+
+    :param reactor: provides ``IReactorTime``.
+    """
+
+    def __init__(self, reactor: Timekeeper) -> None:
+        self._reactor = reactor
+        self._ports: dict[AudioStream, RTPPort] = {}
+        self._awake: dict[AudioStream, None] = {}
+        self._start = 0.0
+        self._frame = 0
+        self._call: IDelayedCall | None = None
+        #: How often the clock came so late that frames were given up.
+        self.resyncs = 0
+        #: Streams whose tick raised, which is a bug of this side; each is logged.
+        self.failures = 0
+
+    def __len__(self) -> int:
+        """How many streams there are, silent ones included."""
+        return len(self._ports)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a wake-up is planned."""
+        return self._call is not None
+
+    def add(self, stream: AudioStream, port: RTPPort) -> None:
+        """
+        Take care of a stream until :meth:`remove`.
+
+        :param stream: its ``on_wake`` is taken.
+        :param port: where its packets leave.
+        """
+        self._ports[stream] = port
+        stream.on_wake = lambda: self._wake(stream)
+        if stream.wants_ticks:
+            self._wake(stream)
+
+    def remove(self, stream: AudioStream) -> None:
+        """Forget a stream. Idempotent."""
+        if self._ports.pop(stream, None) is None:
+            return
+        stream.on_wake = None
+        self._awake.pop(stream, None)
+        self._sleep()
+
+    def leftovers(self) -> list[str]:
+        """Name what is still there, for tests."""
+        return [f"stream {stream.ssrc:08x} on {port!r}" for stream, port in self._ports.items()]
+
+    def _wake(self, stream: AudioStream) -> None:
+        self._awake[stream] = None
+        if self._call is None:
+            self._start = self._reactor.seconds()
+            self._frame = 0
+            self._call = self._reactor.callLater(0, self._run)
+
+    def _sleep(self) -> None:
+        """Plan no more wake-ups when nobody has anything to say."""
+        if not self._awake and self._call is not None:
+            call, self._call = self._call, None
+            call.cancel()
+
+    def _run(self) -> None:
+        """Let all frames pass that are due, and plan the next."""
+        # While this is set no stream that wakes up plans another call.
+        running = self._call
+        now = self._reactor.seconds()
+        # A microsecond of grace, since a reactor may call that much too early.
+        for _ in range(MAX_CATCH_UP):
+            due = self._start + self._frame * FRAME_TIME
+            if due > now + 1e-6:
+                break
+            self._frame += 1
+            self._pass_frame(due)
+        due = self._start + self._frame * FRAME_TIME
+        if due <= now:
+            self.resyncs += 1
+            self._start, self._frame = now, 1
+            due = now + FRAME_TIME
+        if self._call is running:
+            self._call = None
+            if self._awake:
+                self._call = self._reactor.callLater(max(0.0, due - now), self._run)
+
+    def _pass_frame(self, due: float) -> None:
+        """Give each stream its tick."""
+        for stream in tuple(self._awake):
+            port = self._ports.get(stream)
+            if port is None:
+                continue
+            try:
+                packet = stream.tick(due)
+            except Exception:
+                self.failures += 1
+                _log.failure("a callback or audio source of {port} failed", port=port)
+                packet = None
+            address = stream.destination
+            if packet is not None and address is not None:
+                port.send(packet, address)
+            if not stream.wants_ticks:
+                self._awake.pop(stream, None)
