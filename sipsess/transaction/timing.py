@@ -1,0 +1,42 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""The constants of the transaction layer (:rfc:`3261#section-17.1.1.1` and its appendix A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Server transactions at a time. One lives 32 s after its answer, so this carries about 3000
+#: requests per second; at some 2 KB each a flood costs 200 MB at most.
+MAX_TRANSACTIONS = 100_000
+
+#: Within this time an INVITE is answered, by a 100 if by nothing else (:rfc:`3261#section-17.2.1`).
+TRYING_DELAY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The base values, in seconds, that all timers are derived from."""
+
+    #: An estimate of the round-trip time.
+    t1: float = 0.5
+    #: The longest interval between retransmissions, but for Timer A.
+    t2: float = 4.0
+    #: How long a message may stay in the network.
+    t4: float = 5.0
+    #: When a non-INVITE request that nobody answered gets a 100, or ``None`` for never.
+    #: :rfc:`4320#section-4.1` wants ``7 * t1``, the time after which Timer E stands at T2.
+    non_invite_trying: float | None = None
+
+    @property
+    def timeout(self) -> float:
+        """64*T1: Timers B, F, H, J, L and M."""
+        return 64 * self.t1
+
+    @property
+    def timer_d(self) -> float:
+        """Timer D on unreliable flows: longer than the peer's Timer H (appendix A)."""
+        return 65 * self.t1
+
+
+#: The values of the RFC.
+DEFAULT_TIMING = Timing()
