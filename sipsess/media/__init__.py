@@ -5,6 +5,7 @@ from sipsess.media.codecs import CODECS, PCMA, PCMU, Codec, find_codec
 from sipsess.media.playback import Done, Playback
 from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtp
+from sipsess.media.sounds import load_digit, load_sound
 from sipsess.media.stream import AudioStream
 from sipsess.media.telephone_event import DigitReceiver, DigitSender
 from sipsess.media.wav import WAVError, WAVWriter, read_wav
@@ -26,5 +27,7 @@ __all__ = [
     "WAVWriter",
     "find_codec",
     "is_rtp",
+    "load_digit",
+    "load_sound",
     "read_wav",
 ]
