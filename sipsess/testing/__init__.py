@@ -8,10 +8,12 @@ It is part of the public interface: tests of plugins use it as the tests of sips
 from sipsess.testing.host import VirtualHost, VirtualPort
 from sipsess.testing.ladder import Step, format_ladder
 from sipsess.testing.network import LOOPBACK, Link, TraceEvent, VirtualNetwork
+from sipsess.testing.peer import ScriptedPeer
 
 __all__ = [
     "LOOPBACK",
     "Link",
+    "ScriptedPeer",
     "Step",
     "TraceEvent",
     "VirtualHost",

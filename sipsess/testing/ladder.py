@@ -11,7 +11,11 @@ parties stand left and right::
       ACK sip:hello@192.0.2.1     ------------------------->   0.213
       RTP x 50                    ~~~~~~~~~~~~~~~~~~~~~~~~~>   0.230 to 1.210
 
-An arrow that ends in ``x`` was lost. With more than two parties each line names its two.
+An arrow that ends in ``x`` was lost. More than two parties get a column each::
+
+      alice                     proxy                     bob
+      |-- INVITE sip:bob@b ---->|                         |   0.000
+      |                         |-- INVITE sip:bob@b ---->|   0.010
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from sipsess.flow import Address, format_host
 #: Characters of the left column and of the arrow.
 _LEFT = 28
 _ARROW = 27
+
+#: Characters from one party's line to the next, when there are more than two.
+_COLUMN = 32
 
 #: The formats of RFC 3551 that people meet without an rtpmap.
 _STATIC_FORMATS = {"0": "PCMU", "3": "GSM", "8": "PCMA", "9": "G722", "18": "G729"}
@@ -71,7 +78,8 @@ def format_ladder(steps: Iterable[Step], names: Mapping[str, str] | None = None)
         left, right = parties
         head = f"  {left:<{_LEFT}}{right:>{_ARROW}}"
         return "\n".join([head, *(_two_sided(row, left) for row in rows)])
-    return "\n".join(_named(row) for row in rows)
+    head = "".join(f"{party:<{_COLUMN}}" for party in parties)
+    return "\n".join([f"  {head}".rstrip(), *(_in_columns(row, parties) for row in rows)])
 
 
 class _Parties:
@@ -208,10 +216,23 @@ def _two_sided(row: _Row, left: str) -> str:
             label = label[: _LEFT - 4] + "..."
         arrow = row.stroke * (_ARROW - 1) + (row.head or ">")
         return f"  {label:<{_LEFT}}{arrow} {_times(row)}"
-    shaft = row.stroke * max(3, _ARROW - 2 - len(label))
+    if len(label) > _ARROW - 5 and not label[0].isdigit():
+        label = label.partition(" ")[0]  # the method says enough
+    label = label[: _ARROW - 5]
+    shaft = row.stroke * (_ARROW - 2 - len(label))
     return f"  {'':<{_LEFT}}{row.head or '<'}{shaft} {label} {_times(row)}"
 
 
-def _named(row: _Row) -> str:
-    arrow = row.stroke * 2 + (row.head or ">")
-    return f"  {row.source:>20} {arrow} {row.target:<20} {_times(row)}   {_label(row)}"
+def _in_columns(row: _Row, parties: list[str]) -> str:
+    source, target = parties.index(row.source), parties.index(row.target)
+    cells = list(("|" + " " * (_COLUMN - 1)) * (len(parties) - 1) + "|")
+    label = _label(row)
+    if source == target:
+        return f"  {''.join(cells)} {_times(row)}   {label} (to itself)"
+    start, end = sorted((source * _COLUMN, target * _COLUMN))
+    room = end - start - 7
+    label = label if len(label) <= room else label[: room - 3] + "..."
+    shaft = row.stroke * 2 + f" {label} " + row.stroke * (room - len(label) + 1)
+    head = row.head or (">" if source < target else "<")
+    cells[start + 1 : end] = shaft + head if source < target else head + shaft
+    return f"  {''.join(cells)} {_times(row)}"

@@ -246,13 +246,17 @@ class VirtualNetwork:
         :param limit: seconds to wait at most.
         :raises AssertionError: when it is not true in time; the text has the ladder.
         """
+        if not self.wait_for(predicate, limit):
+            raise AssertionError(f"not true after {limit:g} s\n{self.ladder()}")
+
+    def wait_for(self, predicate: Callable[[], object], limit: float) -> bool:
+        """Let time pass as :meth:`run_until` does, and say whether ``predicate`` came true."""
         end = self._now + limit
         while not predicate():
             if not self._step(end):
                 self._set_clock(end)
-                if predicate():
-                    return
-                raise AssertionError(f"not true after {limit:g} s\n{self.ladder()}")
+                return bool(predicate())
+        return True
 
     def _step(self, end: float) -> bool:
         """Run the first event if it is due until ``end``; false when there is none."""

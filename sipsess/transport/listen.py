@@ -100,7 +100,7 @@ def parse_listen(text: str) -> ListenSpec:
     named = dict(item for item in fields[2:] if len(item) == 2)
     if transport != "udp" or len(fields[0]) > 1:
         raise _wrong(text, "sipsess listens on UDP", fields)
-    if len(fields[1:2] and fields[1]) != 1 or not _is_port(port):
+    if fields[1:2] != [(port,)] or not _is_port(port):
         raise _wrong(text, "the port is a number from 0 to 65535", fields)
     if len(named) < len(fields) - 2 or not named.keys() <= {"interface", "advertise"}:
         raise _wrong(text, "only interface= and advertise= can follow the port", fields)

@@ -93,6 +93,8 @@ class UDPListener(DatagramProtocol):
     :param advertised: the host that peers shall see instead of the local address.
     """
 
+    noisy = False
+
     def __init__(
         self,
         core: DatagramCore,
