@@ -13,7 +13,10 @@ from functools import cache
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 #: Folders that hold what people wrote.
-FOLDERS = ("sipsess", "twisted", "tests", "docs", "examples", "benchmarks", "newsfragments", ".ci")
+FOLDERS = (
+    *("sipsess", "twisted", "tests", "docs", "examples", "benchmarks", "tools"),
+    *("newsfragments", ".ci"),
+)
 
 _TEXT_SUFFIXES = {
     ".py",
