@@ -2,9 +2,10 @@
 """
 Every error of sipsess, sorted by whose fault it is.
 
-:class:`LocalError` is a bug on this side: we, or a plugin, misused the API. :class:`RemoteError` means
-that the peer broke the protocol; its ``reason_code`` is what the counters count. The two errors of
-:rfc:`3261#section-8.1.3.1`, :class:`Timeout` and :class:`TransportError`, are nobody's fault.
+:class:`LocalError` is a bug on this side: we, or a plugin, misused the API. :class:`RemoteError`
+means that the peer broke the protocol; its ``reason_code`` is what the counters count. The two
+errors of :rfc:`3261#section-8.1.3.1`, :class:`Timeout` and :class:`TransportError`, are nobody's
+fault.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class Timeout(SIPError):
 
 
 class TransportError(SIPError):
-    """The transport could not carry a message; the TU treats it as a 503 (:rfc:`3261#section-8.1.3.1`)."""
+    """
+    The transport could not carry a message.
+
+    The TU treats it as a 503 (:rfc:`3261#section-8.1.3.1`).
+    """
 
     status_hint: ClassVar[int | None] = 503

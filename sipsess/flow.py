@@ -20,8 +20,9 @@ class Flow:
     """
     One path between this host and one remote address.
 
-    Equal flows are the same path: for UDP the listener and the two addresses say it all, for a stream
-    ``serial`` tells one connection from the next, so that a flow is never reused by another peer.
+    Equal flows are the same path: for UDP the listener and the two addresses say it all, for a
+    stream ``serial`` tells one connection from the next, so that a flow is never reused by another
+    peer.
     """
 
     #: ``"UDP"``, ``"TCP"``, ``"TLS"``, ``"WS"`` or ``"WSS"``.

@@ -3,13 +3,15 @@
 The turn: one FIFO, run to completion, then the bytes leave.
 
 Theory of operation
-    Everything that happens (a datagram, a timer, a call of the public API, a Deferred that fires) enters the
-    core inside ``with turn:``. Table steps of the state machines never call plugins or each other: they append
-    *upcalls* with :meth:`Turn.later` and *outputs* with :meth:`Turn.send`. When the outermost block ends, the
-    upcalls run in order until none is left, and only then are the outputs handed to the shell. So every state
-    is final before a byte leaves, and a plugin never runs in the middle of a transition.
+    Everything that happens (a datagram, a timer, a call of the public API, a Deferred that fires)
+    enters the core inside ``with turn:``. Table steps of the state machines never call plugins or
+    each other: they append *upcalls* with :meth:`Turn.later` and *outputs* with :meth:`Turn.send`.
+    When the outermost block ends, the upcalls run in order until none is left, and only then are
+    the outputs handed to the shell. So every state is final before a byte leaves, and a plugin
+    never runs in the middle of a transition.
 
-    The outputs are flushed in a ``finally``, so that what was decided leaves even when an upcall fails.
+    The outputs are flushed in a ``finally``, so that what was decided leaves even when an upcall
+    fails.
 """
 
 from __future__ import annotations
@@ -29,9 +31,12 @@ class Turn:
     """
     The FIFO of one core.
 
-    :param transmit: called for each output after the upcalls have run: ``transmit(flow, wire)``. It must not
-        raise; a failure to send is reported to the core as a new event of a later turn.
-    :param failed: called with the exception that an upcall raised, which is a bug of this side; it logs.
+    :param transmit: called for each output after the upcalls have run: ``transmit(flow, wire)``. It
+        must not raise; a failure to send is reported to the core as a new event of a later turn.
+    :param failed: called with the exception that an upcall raised, which is a bug of this side; it
+        logs.
+    :param seconds: the monotonic clock, read once per turn.
+    :param closing: see :attr:`closing`.
     """
 
     __slots__ = (
@@ -57,7 +62,8 @@ class Turn:
         self._seconds = seconds
         #: The time of this turn in seconds, read once when it began.
         self.now = seconds()
-        #: Called when the outermost block ends, after the outputs: the shell re-arms its one timer here.
+        #: Called when the outermost block ends, after the outputs: the shell re-arms its one timer
+        #: here.
         self.closing = closing
         self._depth = 0
         self._upcalls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -106,7 +112,7 @@ class Turn:
             except Exception as error:
                 self._failed(error)
             budget -= 1
-            if not budget:
+            if not budget and upcalls:
                 upcalls.clear()
                 self._failed(
                     RuntimeError(f"a turn made {MAX_UPCALLS} upcalls; the rest is dropped")
