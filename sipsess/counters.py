@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-#: Why something was dropped or refused, and what that means to the person who reads it. Every reason
-#: code in the source stands here; a test compares.
+#: Why something was dropped or refused, and what that means to the person who reads it. Every
+#: reason code in the source stands here; a test compares.
 REASONS: dict[str, str] = {}
 
 
