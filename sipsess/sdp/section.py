@@ -244,8 +244,9 @@ class Attributes:
             elif text is not None:
                 lines.append(("a", check_text(text)))
                 text = None
-        section._lines = lines
-        section._touch()
+        if lines != section._lines:
+            section._lines = lines
+            section._touch()
         if text is not None:
             section.add_line("a", text)
 
