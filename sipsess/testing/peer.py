@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
 from typing import TypeAlias, overload
 
 from twisted.internet.defer import Deferred, succeed
@@ -418,8 +419,9 @@ class ScriptedPeer(DatagramProtocol):
         if isinstance(message, Request):
             routes = message.routes
             uri = parse_uri(routes[0].uri if routes else message.uri)
-            if isinstance(uri, SIPURI) and _is_ip(uri.host):
-                return uri.host.strip("[]"), uri.port or 5060
+            host = uri.host.strip("[]") if isinstance(uri, SIPURI) else ""
+            if isinstance(uri, SIPURI) and _is_ip(host):
+                return host, uri.port or 5060
         if self.remote is None:
             raise ValueError("send() needs an address: this peer has not talked with anyone yet")
         return self.remote
@@ -453,7 +455,11 @@ def _text(value: str | None) -> str:
 
 
 def _is_ip(host: str) -> bool:
-    return host.startswith("[") or host.replace(".", "").isdigit()
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _matches(message: Message, what: str | int | Callable[[Message], object]) -> bool:
