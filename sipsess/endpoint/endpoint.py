@@ -1,0 +1,15 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""One kind of peer, and how it is treated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a peer is treated."""
+
+    name: str
+    #: Whether it may assert identities (:rfc:`3325`).
+    is_trusted: bool = False

@@ -1,0 +1,269 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Every public interface of sipsess.
+
+An interface that plugins implement never gains a method. What comes later is a new, optional
+interface, asked for with ``providedBy`` once, at start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from sipsess.call import Call
+    from sipsess.core import Admission
+    from sipsess.flow import Address, Flow
+    from sipsess.message import Request, Response
+    from sipsess.sdp import SessionDescription
+    from sipsess.sdphandler import StreamDescription, StreamVerdict
+    from sipsess.session import LocalDescription, Session, SessionStream
+    from sipsess.supplement import RequestVerdict, ResponseVerdict
+
+
+class ISessionSupplement(Interface):
+    """
+    Stands around every request and response of a session.
+
+    All callbacks run in the reactor's thread, in ascending ``(priority, name)``, never inside a
+    step of a state machine. Retransmissions, 100 Trying and the ACK of a non-2xx never reach a
+    supplement; everything else of a session passes exactly once.
+    """
+
+    name: str = Attribute("Unique among all supplements.")
+    methods: frozenset[str] | None = Attribute("Matched exactly, a response by CSeq; None: all.")
+    priority: int = Attribute("0 to 1000, lowest first; 200 and 400 are marks and nobody's.")
+    allow: frozenset[str] = Attribute("Methods it makes the session support (Allow).")
+    option_tags: frozenset[str] = Attribute("Option tags it supports (Supported, Require).")
+    accept: frozenset[str] = Attribute("Body types it reads (Accept).")
+    recv_info: frozenset[str] = Attribute("INFO packages it takes (Recv-Info, RFC 6086).")
+
+    def session_begin(session: Session) -> None:
+        """
+        A session begins: before its first message is seen or sent, exactly once.
+
+        The endpoint and the application are known; there is no media yet.
+        """
+
+    def session_end(session: Session) -> None:
+        """
+        The session is over, ``session.end_reason`` says why; exactly once for each begin.
+
+        The cookies are still there, messages can no longer be sent.
+        """
+
+    def session_destroy(session: Session) -> None:
+        """Let go of everything: cookies and media are gone; exactly once, last."""
+
+    def incoming_request(session: Session, request: Request) -> RequestVerdict:
+        """
+        A request came, after the dialog's own checks (481, CSeq) and before anyone answered it.
+
+        :return: ``Verdict.CONTINUE`` or ``None`` to go on; ``Verdict.HANDLED`` when you answer it;
+            or a Deferred or coroutine of these. A CANCEL, BYE or the deadline cancels it.
+        :raises Reject: to refuse the request; the core answers.
+        """
+
+    def outgoing_request(session: Session, request: Request) -> None:
+        """A request is about to be serialised, ACK, CANCEL and BYE included; change it freely."""
+
+    def incoming_response(session: Session, response: Response) -> ResponseVerdict:
+        """
+        A response came that the transaction passed up.
+
+        :return: ``Verdict.CONTINUE`` or ``None``; or a :class:`.Retry` of a final response.
+        """
+
+    def outgoing_response(session: Session, response: Response) -> None:
+        """A response is about to be serialised; change it freely."""
+
+
+class ISessionCreate(Interface):
+    """Optional, for supplements: a say before an outgoing session exists."""
+
+    def session_create(session: Session) -> Deferred[None] | None:
+        """
+        An outgoing session is about to begin; nothing was sent, no ``session_begin`` was called.
+
+        :raises Reject: the call is not made; the caller's Deferred fails with it.
+        """
+
+
+class IPrepareRequest(Interface):
+    """Optional, for supplements: work that takes time before an outgoing INVITE is built."""
+
+    def prepare_request(session: Session, request: Request) -> Deferred[None] | None:
+        """
+        The INVITE of an outgoing session will be sent when the Deferred has fired.
+
+        :raises Reject: the call is not made.
+        """
+
+
+class ISDPHandler(Interface):
+    """
+    Owns the media streams of one type in a session.
+
+    ``stream`` is a :class:`.SessionStream`: two m-lines are two streams. The order of the callbacks
+    is claim, create, apply; again at each re-negotiation; stop and destroy at the end.
+    """
+
+    name: str = Attribute("Unique among the handlers of its media type.")
+    media_type: str = Attribute("The media type of the m-lines it is asked about.")
+    priority: int = Attribute("The order within the media type, lowest first.")
+
+    def handle_incoming_sdp_stream_offer(
+        session: Session, stream: SessionStream, sdp: SessionDescription
+    ) -> StreamVerdict:
+        """
+        Claim the m-line ``stream.remote`` of the offer ``sdp``, or not; allocate nothing.
+
+        :return: ``HANDLED`` to claim it, ``NOT_HANDLED`` to let the next handler be asked.
+        :raises NegotiationFailed: the whole offer is refused with 488.
+        """
+
+    def create_outgoing_sdp_stream(
+        session: Session, stream: SessionStream, sdp: LocalDescription
+    ) -> StreamDescription:
+        """
+        Describe our side of a stream; open what it needs.
+
+        For an answer ``stream.remote`` is the offered m-line; for an offer of ours it is ``None``.
+
+        :param sdp: what is being built; ``sdp.media(...)`` makes an m-line.
+        :return: the m-line, or ``NOT_HANDLED`` to decline after all; or a Deferred or coroutine.
+        :raises NegotiationFailed: the whole exchange fails.
+        """
+
+    def apply_negotiated_sdp_stream(session: Session, stream: SessionStream) -> None:
+        """Both sides agree on ``stream.local`` and ``stream.remote``: let media flow."""
+
+    def stop_stream(session: Session, stream: SessionStream) -> None:
+        """Stop sending and receiving: the call is being hung up; destroy follows."""
+
+    def destroy_stream(session: Session, stream: SessionStream) -> None:
+        """Close all that create opened; exactly once per stream that was claimed or created."""
+
+
+class IApplication(Interface):
+    """What a call is for: one coroutine per call."""
+
+    name: str = Attribute("Unique; a Request-URI user that equals it chooses this application.")
+
+    async def handle(call: Call) -> None:
+        """
+        Do the call. Cancelled when the caller goes; the call is hung up when it returns.
+
+        :raises Reject: to refuse a call that was not answered yet.
+        """
+
+
+class IRequestGate(Interface):
+    """Decides whether a request that no transaction absorbs comes in at all."""
+
+    name: str = Attribute("Unique among the gates.")
+
+    def admit(admission: Admission) -> RequestVerdict:
+        """
+        Admit the request, or not. Every request passes, ACK and CANCEL apart.
+
+        :return: CONTINUE to let the next gate decide; HANDLED when the gate has answered; or a
+            Deferred or coroutine of these, which a CANCEL cancels.
+        :raises Reject: to refuse the request.
+        """
+
+
+class ISIPService(Interface):
+    """Takes requests that arrive outside any transaction: sessions, a registrar..."""
+
+    name: str = Attribute("Unique among the services.")
+    allow: frozenset[str] = Attribute("The methods it answers (Allow).")
+    option_tags: frozenset[str] = Attribute("The option tags it understands (Supported).")
+    accept: frozenset[str] = Attribute("The body types it reads (Accept).")
+
+    def handle_request(admission: Admission) -> bool:
+        """
+        Take an admitted request.
+
+        :return: whether it is this service's; ``True`` obliges it to answer.
+        """
+
+    def handle_ack(request: Request, flow: Flow) -> bool:
+        """Take the ACK of a 2xx; ``True`` when it is this service's."""
+
+    def handle_stray_response(response: Response, flow: Flow) -> bool:
+        """Take a response that matches no transaction, such as a late 2xx (13.2.2.4)."""
+
+
+class IMessageHook(Interface):
+    """Sees the requests and responses outside sessions; the same callbacks, no session."""
+
+    name: str = Attribute("Unique among the hooks.")
+
+    def incoming_request(request: Request) -> None:
+        """
+        A request came.
+
+        :raises Reject: to refuse it.
+        """
+
+    def outgoing_request(request: Request) -> None:
+        """A request is about to be serialised."""
+
+    def incoming_response(response: Response) -> None:
+        """A response came."""
+
+    def outgoing_response(response: Response) -> None:
+        """A response is about to be serialised."""
+
+
+class ITrace(Interface):
+    """The fixed points where the core can be watched; ``None`` instead of one costs one test."""
+
+    def bytes_received(flow: Flow, data: bytes, now: float) -> None:
+        """A datagram or stream message came, retransmissions included."""
+
+    def bytes_sent(flow: Flow, wire: bytes, now: float) -> None:
+        """A message leaves, retransmissions included."""
+
+    def message_refused(reason_code: str, flow: Flow, now: float) -> None:
+        """A message was refused or dropped."""
+
+    def plugin_verdict(plugin: str, callback: str, verdict: str, call_id: str, now: float) -> None:
+        """A plugin decided something other than CONTINUE."""
+
+    def session_begun(session: Session, now: float) -> None:
+        """A session began."""
+
+    def session_ended(session: Session, now: float) -> None:
+        """A session ended."""
+
+
+class IMediaPort(Interface):
+    """One open RTP port."""
+
+    host: str = Attribute("The local address it is bound to.")
+    port: int = Attribute("The local port, even.")
+
+    def send(data: bytes, address: Address) -> None:
+        """Send one packet; never raises."""
+
+    def close() -> None:
+        """Close it and give the port back; harmless when done twice."""
+
+
+class IMediaPorts(Interface):
+    """Opens RTP ports."""
+
+    def open(host: str, receive: Callable[[bytes, Address, float], None]) -> IMediaPort:
+        """
+        Open the next free port on ``host``.
+
+        :param receive: called with data, source and time for each packet.
+        :raises NoPortsError: when none is free.
+        """

@@ -1,0 +1,421 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The dialog manager: the session service of the core.
+
+It owns every dialog and session, gives each request to its dialog, makes a session of each INVITE
+outside one, and places calls. Plugins are given to it; what is registered later counts for the
+sessions that begin later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from zope.interface import implementer
+
+from sipsess.core import Admission, SIPCore
+from sipsess.dialog import Dialog, DialogId, contact_uri
+from sipsess.endpoint import ANONYMOUS, Endpoint
+from sipsess.errors import LocalError
+from sipsess.flow import Flow, format_host
+from sipsess.interfaces import (
+    IApplication,
+    IMediaPorts,
+    ISDPHandler,
+    ISessionSupplement,
+    ISIPService,
+)
+from sipsess.message import SIPURI, Request, Response, build_request
+from sipsess.session import Chain, EndReason, Session, order_handlers
+from sipsess.session.reason import LOCAL
+from sipsess.supplement import Reject
+from sipsess.trace import RecordBook
+
+if TYPE_CHECKING:
+    from sipsess.call import Call
+
+#: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
+MAX_SESSIONS = 20_000
+#: Seconds after which a peer may come back when there are too many sessions.
+RETRY_AFTER = 10
+#: How long a call of ours may ring, in seconds.
+DIAL_LIMIT = 180.0
+
+REASONS: dict[str, str] = {
+    "sessions-full": "there are too many sessions (503)",
+    "dialog-unknown": "a request belongs to no dialog here (481)",
+    "no-application": "nothing here answers that Request-URI (404)",
+    "stopping": "the server is stopping (503)",
+    "unsupported-body": "the body's type is not understood here (415)",
+    "media-refused": "nothing of the offered media can be used (488)",
+    "session-busy": "too many requests of one dialog wait (500)",
+    "request-unclaimed": "no plugin wanted a request that one of them allows (501, 415)",
+    "answer-overdue": "nobody answered a request in time (500, 480)",
+}
+
+#: What is dispatched on each request outside a dialog that can only live inside one.
+_DIALOG_ONLY = frozenset({"BYE", "PRACK", "UPDATE", "INFO"})
+
+
+@implementer(ISIPService)
+class DialogManager:
+    """
+    The session service.
+
+    :param core: that it registers with.
+    :param supplements: for every session, in any order.
+    :param handlers: the SDP handlers, in any order.
+    :param applications: a Request-URI user that equals a name chooses that application.
+    :param application: the name of the application for every other user; ``None`` refuses (404).
+    :param media_ports: opens RTP ports.
+    :param make_call: makes what an application holds of a session.
+    """
+
+    name = "sessions"
+
+    def __init__(
+        self,
+        core: SIPCore,
+        *,
+        supplements: Iterable[ISessionSupplement] = (),
+        handlers: Iterable[ISDPHandler] = (),
+        applications: Iterable[IApplication] = (),
+        application: str | None = None,
+        media_ports: IMediaPorts | None = None,
+        make_call: Callable[[Session], Call] | None = None,
+    ) -> None:
+        self.core = core
+        self.media_ports = media_ports
+        self.applications = {item.name: item for item in applications}
+        if application is not None and application not in self.applications:
+            known = ", ".join(sorted(self.applications)) or "none"
+            raise LocalError(f"there is no application {application!r}; there are: {known}")
+        self.default_application = application
+        self.sessions: dict[Session, None] = {}
+        self.records = RecordBook()
+        #: New calls are refused with 503: the server is stopping.
+        self.is_stopping = False
+        self.max_sessions = MAX_SESSIONS
+        self._dialogs: dict[DialogId, Session] = {}
+        self._supplements = list(supplements)
+        self._handlers = list(handlers)
+        self._chain = Chain(self._supplements)
+        self._ordered = order_handlers(self._handlers)
+        self._make_call = make_call
+        core.register_service(self)
+
+    # -- plugins ---------------------------------------------------------------------------
+
+    @property
+    def chain(self) -> Chain:
+        """The supplements of the sessions that begin now."""
+        return self._chain
+
+    @property
+    def handlers(self) -> Mapping[str, tuple[ISDPHandler, ...]]:
+        """The SDP handlers of the sessions that begin now, by media type."""
+        return self._ordered
+
+    def register_supplement(self, supplement: ISessionSupplement) -> None:
+        """
+        Add a supplement for the sessions that begin from now on.
+
+        :raises LocalError: when one of that name is registered.
+        """
+        if any(item.name == supplement.name for item in self._supplements):
+            raise LocalError(f"there is a supplement {supplement.name!r} already")
+        self._supplements.append(supplement)
+        self._chain = Chain(self._supplements)
+
+    def unregister_supplement(self, supplement: ISessionSupplement) -> None:
+        """Take a supplement away; live sessions keep it."""
+        self._supplements = [item for item in self._supplements if item is not supplement]
+        self._chain = Chain(self._supplements)
+
+    def register_sdp_handler(self, handler: ISDPHandler, media_type: str | None = None) -> None:
+        """
+        Add an SDP handler for the sessions that begin from now on.
+
+        :param media_type: must be the handler's own when given.
+        :raises LocalError: when its type is another, or its name is taken within the type.
+        """
+        if media_type is not None and media_type != handler.media_type:
+            raise LocalError(f"{handler.name!r} handles {handler.media_type}, not {media_type}")
+        same = self._ordered.get(handler.media_type, ())
+        if any(item.name == handler.name for item in same):
+            raise LocalError(f"there is a {handler.media_type} handler {handler.name!r} already")
+        self._handlers.append(handler)
+        self._ordered = order_handlers(self._handlers)
+
+    def unregister_sdp_handler(self, handler: ISDPHandler) -> None:
+        """Take an SDP handler away; live sessions keep it."""
+        self._handlers = [item for item in self._handlers if item is not handler]
+        self._ordered = order_handlers(self._handlers)
+
+    # -- the service -----------------------------------------------------------------------
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """See :class:`.ISIPService`."""
+        return self._chain.allow
+
+    @property
+    def option_tags(self) -> frozenset[str]:
+        """See :class:`.ISIPService`."""
+        return self._chain.option_tags
+
+    @property
+    def accept(self) -> frozenset[str]:
+        """See :class:`.ISIPService`."""
+        return self._chain.accept
+
+    def handle_request(self, admission: Admission) -> bool:
+        """See :meth:`.ISIPService.handle_request`."""
+        request = admission.request
+        if request.to_tag is not None:
+            session = self._dialogs.get((request.call_id, request.to_tag, request.from_tag or ""))
+            if session is None or session.is_over:
+                self.core.counters.refuse("dialog-unknown")
+                admission.respond(481)
+            else:
+                session.receive_request(admission)
+            return True
+        if request.method == "INVITE":
+            self._receive_invite(admission)
+            return True
+        if request.method in _DIALOG_ONLY:
+            self.core.counters.refuse("dialog-unknown")
+            admission.respond(481)
+            return True
+        return False
+
+    def handle_ack(self, request: Request, flow: Flow) -> bool:
+        """See :meth:`.ISIPService.handle_ack`."""
+        tag = request.to_tag
+        if tag is None:
+            return False
+        session = self._dialogs.get((request.call_id, tag, request.from_tag or ""))
+        if session is None:
+            return False
+        session.receive_ack(request)
+        return True
+
+    def handle_stray_response(self, response: Response, flow: Flow) -> bool:
+        """See :meth:`.ISIPService.handle_stray_response`."""
+        if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
+            return False
+        key = (response.call_id, response.from_tag or "", response.to_tag or "")
+        session = self._dialogs.get(key)
+        return session is not None and session.invite_client.repeat_ack(response)
+
+    # -- incoming calls --------------------------------------------------------------------
+
+    def _receive_invite(self, admission: Admission) -> None:
+        request = admission.request
+        refusal = self._refusal(request)
+        if refusal is not None:
+            code, status, headers = refusal
+            self.core.counters.refuse(code)
+            admission.respond(status, headers=headers)
+            return
+        contact_uri(request)
+        application = self.route(request)
+        if application is None:
+            self.core.counters.refuse("no-application")
+            admission.respond(404)
+            return
+        session = Session(
+            self,
+            endpoint=admission.endpoint or ANONYMOUS,
+            application=application,
+            chain=self._chain,
+            handlers=self._ordered,
+            invite=request,
+            flow=admission.transaction.flow,
+            is_callee=True,
+        )
+        self._add_session(session)
+        session.begin()
+        session.receive_initial(admission)
+
+    def _refusal(self, request: Request) -> tuple[str, int, dict[str, str]] | None:
+        """Return why an INVITE is refused before a session is made, or ``None``."""
+        if self.is_stopping:
+            return "stopping", 503, {"Retry-After": str(RETRY_AFTER)}
+        if len(self.sessions) >= self.max_sessions:
+            return "sessions-full", 503, {"Retry-After": str(RETRY_AFTER)}
+        if request.body and request.content_type not in self._chain.accept:
+            accept = ", ".join(sorted(self._chain.accept))
+            return "unsupported-body", 415, {"Accept": accept}
+        encoding = request.headers.get("Content-Encoding")
+        if request.body and encoding is not None and encoding.strip().lower() != "identity":
+            return "unsupported-body", 415, {"Accept-Encoding": "identity"}
+        return None
+
+    def route(self, request: Request) -> IApplication | None:
+        """Return the application of a Request-URI: the one its user names, else the default."""
+        uri = request.request_uri
+        user = uri.user if isinstance(uri, SIPURI) else None
+        application = self.applications.get(user or "")
+        if application is None and self.default_application is not None:
+            application = self.applications[self.default_application]
+        return application
+
+    # -- outgoing calls --------------------------------------------------------------------
+
+    def dial(
+        self,
+        uri: str,
+        flow: Flow,
+        *,
+        from_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        application: IApplication | None = None,
+        endpoint: Endpoint = ANONYMOUS,
+        offered_media: Sequence[str] = ("audio",),
+    ) -> Session:
+        """
+        Place a call.
+
+        :param uri: whom to call; Request-URI and To.
+        :param flow: where the INVITE goes.
+        :param from_: a From value without tag; left out, ``sip:sipsess@`` and our address.
+        :param headers: more headers of the INVITE.
+        :param offered_media: the media types of the offer; empty for none (a late offer).
+        :return: the session; its ``invite_client.answered`` fires when the call stands, or fails
+            with :class:`.Reject` (a veto), :class:`.NegotiationFailed` or :class:`.SessionEnded`.
+        :raises HeaderValueError: when something of it cannot be written.
+        """
+        with self.core.turn:
+            request = self._build_invite(uri, flow, from_, headers)
+            session = Session(
+                self,
+                endpoint=endpoint,
+                application=application,
+                chain=self._chain,
+                handlers=self._ordered,
+                invite=request,
+                flow=flow,
+                is_callee=False,
+            )
+            session.offered_media = tuple(offered_media)
+            session.work_on(self._place(session, request, flow))
+            return session
+
+    def _build_invite(
+        self, uri: str, flow: Flow, from_: str | None, headers: Mapping[str, str] | None
+    ) -> Request:
+        ids = self.core.ids
+        sender = from_ or f"<sip:sipsess@{format_host(flow.host)}>"
+        if "<" not in sender:
+            sender = f"<{sender}>"
+        request = build_request(
+            "INVITE",
+            uri,
+            from_=f"{sender};tag={ids.tag()}",
+            to=f"<{uri}>",
+            call_id=ids.call_id(),
+            cseq=1,
+        )
+        for name, value in (headers or {}).items():
+            request.headers.set(name, value)
+        return request
+
+    async def _place(self, session: Session, request: Request, flow: Flow) -> None:
+        """Ask who may veto, describe our media, prepare, send."""
+        try:
+            if self.is_stopping or len(self.sessions) >= self.max_sessions:
+                raise Reject(503)
+            for link in session.chain.create:
+                await self._maybe_wait(session, link.callback(session))
+        except Exception as error:
+            self._not_placed(session, error)
+            return
+        self._add_session(session)
+        session.begin()
+        try:
+            session.add_standard_headers(request)
+            if session.offered_media:
+                offer = await session.media.create_offer(session.offered_media)
+                request.set_body("application/sdp", offer.to_bytes())
+            for link in session.chain.prepare:
+                await self._maybe_wait(session, link.callback(session, request))
+        except Exception as error:
+            self._not_placed(session, error)
+            return
+        if session.is_over:
+            return
+        session.start_timer(DIAL_LIMIT, session.give_up)
+        session.invite_client.send_initial(request, flow)
+
+    def _not_placed(self, session: Session, error: Exception) -> None:
+        """Tell who dialled that the INVITE will not be sent."""
+        if not session.is_over:
+            session.invite_client.answered.errback(error)
+            session.fail(EndReason(LOCAL, "INVITE", text=f"not placed: {error}"))
+
+    async def _maybe_wait(self, session: Session, result: object) -> None:
+        if result is not None:
+            await session.wait(result)  # type: ignore[arg-type]
+
+    # -- what the sessions tell ------------------------------------------------------------
+
+    def _add_session(self, session: Session) -> None:
+        self.sessions[session] = None
+        self.records.open(session.record)
+
+    def add_dialog(self, dialog: Dialog, session: Session) -> None:
+        """Give the requests of a dialog to its session."""
+        self._dialogs[dialog.id] = session
+
+    def remove_dialog(self, dialog: Dialog) -> None:
+        """Know a dialog no more."""
+        self._dialogs.pop(dialog.id, None)
+
+    def session_over(self, session: Session) -> None:
+        """Let go of a session and its dialogs."""
+        self.sessions.pop(session, None)
+        for dialog in session.dialogs.values():
+            self._dialogs.pop(dialog.id, None)
+
+    def make_call(self, session: Session) -> Call:
+        """Return the call of a session, for its application."""
+        if self._make_call is None:
+            from sipsess.call import Call  # circular: a call holds its session
+
+            return Call(session)
+        return self._make_call(session)
+
+    def find_session(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
+        """Return the session of a dialog, or ``None``."""
+        return self._dialogs.get((call_id, local_tag, remote_tag))
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def stop(self) -> Deferred[None]:
+        """
+        Take no more calls and end the live ones.
+
+        :return: fires when all sessions are over.
+        """
+        with self.core.turn:
+            self.is_stopping = True
+            sessions = list(self.sessions)
+            for session in sessions:
+                session.terminate(503, headers={"Retry-After": str(RETRY_AFTER)})
+        return ensureDeferred(self._all_over(sessions))
+
+    async def _all_over(self, sessions: Sequence[Session]) -> None:
+        for session in sessions:
+            await session.when_ended()
+
+    def leftovers(self) -> list[str]:
+        """Describe what is still there, for tests that want nothing to be left."""
+        return [
+            *(f"session {session.call_id} {session.usage.state}" for session in self.sessions),
+            *(f"dialog {key}" for key in self._dialogs),
+            *self.core.layer.leftovers(),
+            *([f"{len(self.core.timers)} timers"] if len(self.core.timers) else []),
+        ]

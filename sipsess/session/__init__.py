@@ -1,0 +1,23 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Sessions: one INVITE dialog with its media, its plugins and what they keep with it."""
+
+from .chain import Chain
+from .cookies import Cookies
+from .identity import Identity
+from .negotiation import MediaNegotiation, order_handlers
+from .reason import EndReason, SessionEnded
+from .session import Session
+from .stream import LocalDescription, SessionStream
+
+__all__ = [
+    "Chain",
+    "Cookies",
+    "EndReason",
+    "Identity",
+    "LocalDescription",
+    "MediaNegotiation",
+    "Session",
+    "SessionEnded",
+    "SessionStream",
+    "order_handlers",
+]

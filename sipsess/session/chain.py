@@ -1,0 +1,149 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The chain: which supplement is called for which message, computed once per set of supplements.
+
+A callback that a supplement does not override is not in the chain, so it costs nothing. The links
+of a method and direction are looked up in a dict whose entries are made at first use; the number
+of entries is bounded, as the methods come from the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sipsess.interfaces import IPrepareRequest, ISessionCreate, ISessionSupplement
+from sipsess.supplement import MEDIA, SessionSupplement
+
+if TYPE_CHECKING:
+    from sipsess.message import Request
+
+    from .session import Session
+
+#: What the session itself answers, whatever the supplements are.
+CORE_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS"})
+#: The body that the session itself reads.
+CORE_BODIES = frozenset({"application/sdp"})
+#: Methods that a chain remembers; one that is not remembered is only slower.
+MAX_METHODS = 64
+
+
+class Link(NamedTuple):
+    """One supplement's callback."""
+
+    name: str
+    callback: Callable[..., Any]
+
+
+class Links(NamedTuple):
+    """The links of one callback and method, in order."""
+
+    #: Those below MEDIA.
+    before_media: tuple[Link, ...]
+    #: Those above MEDIA.
+    after_media: tuple[Link, ...]
+
+
+class Chain:
+    """
+    An ordered set of supplements; immutable, shared by the sessions that began with it.
+
+    :param supplements: in any order; names are unique (the registry checks).
+    """
+
+    __slots__ = (
+        "_links",
+        "accept",
+        "allow",
+        "begin",
+        "create",
+        "destroy",
+        "end",
+        "option_tags",
+        "prepare",
+        "recv_info",
+        "supplements",
+    )
+
+    def __init__(self, supplements: Iterable[ISessionSupplement] = ()) -> None:
+        ordered = sorted(supplements, key=lambda item: (item.priority, item.name))
+        self.supplements: tuple[ISessionSupplement, ...] = tuple(ordered)
+        self._links: dict[tuple[str, str], Links] = {}
+        #: Computed from what the supplements declare (Allow, Supported, Accept, Recv-Info).
+        self.allow = CORE_METHODS.union(*(item.allow for item in ordered))
+        self.option_tags: frozenset[str] = frozenset().union(
+            *(item.option_tags for item in ordered)
+        )
+        self.accept = CORE_BODIES.union(*(item.accept for item in ordered))
+        self.recv_info: frozenset[str] = frozenset().union(*(item.recv_info for item in ordered))
+        self.begin = self._lifecycle("session_begin")
+        self.end = self._lifecycle("session_end")
+        self.destroy = self._lifecycle("session_destroy")
+        self.create = tuple(
+            Link(item.name, item.session_create)
+            for item in ordered
+            if ISessionCreate.providedBy(item)
+        )
+        self.prepare = tuple(
+            Link(item.name, item.prepare_request)
+            for item in ordered
+            if IPrepareRequest.providedBy(item)
+        )
+
+    def links(self, callback: str, method: str) -> Links:
+        """
+        Return who is called.
+
+        :param callback: ``"incoming_request"`` and so on.
+        :param method: of the request, or of the response's CSeq.
+        """
+        key = (callback, method)
+        links = self._links.get(key)
+        if links is None:
+            links = self._find(callback, method)
+            if len(self._links) < MAX_METHODS:
+                self._links[key] = links
+        return links
+
+    def incoming(self, method: str) -> tuple[Link, ...]:
+        """Return the whole way of an incoming request: supplements, media, supplements."""
+        links = self.links("incoming_request", method)
+        if method != "INVITE":
+            return links.before_media + links.after_media
+        return (*links.before_media, _MEDIA_LINK, *links.after_media)
+
+    def observers(self, method: str) -> tuple[Link, ...]:
+        """Return who sees a request that cannot be refused (ACK, CANCEL)."""
+        links = self.links("incoming_request", method)
+        return links.before_media + links.after_media
+
+    def _find(self, callback: str, method: str) -> Links:
+        before: list[Link] = []
+        after: list[Link] = []
+        for item in self.supplements:
+            matches = item.methods is None or method in item.methods
+            if matches and _overrides(item, callback):
+                link = Link(item.name, getattr(item, callback))
+                (before if item.priority < MEDIA else after).append(link)
+        return Links(tuple(before), tuple(after))
+
+    def _lifecycle(self, callback: str) -> tuple[Link, ...]:
+        return tuple(
+            Link(item.name, getattr(item, callback))
+            for item in self.supplements
+            if _overrides(item, callback)
+        )
+
+
+def _negotiate(session: Session, request: Request) -> None:
+    session.negotiate(request)
+
+
+#: The mark at which the SDP handlers see the offer.
+_MEDIA_LINK = Link("media", _negotiate)
+
+
+def _overrides(item: ISessionSupplement, callback: str) -> bool:
+    """Tell whether a supplement does something in ``callback``."""
+    own = getattr(type(item), callback, None)
+    return own is not getattr(SessionSupplement, callback) or callback in vars(item)

@@ -1,0 +1,77 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Cookies: what plugins keep with a session or a stream, each destroyed exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from sipsess.errors import CookieError
+
+_log = Logger()
+
+#: More than any honest set of plugins needs; a plugin that adds without end is stopped here.
+MAX_COOKIES = 256
+
+
+class Cookies:
+    """
+    Named values with an end.
+
+    A value's ``destroy`` runs exactly once: when it is removed, or when the session ends.
+    """
+
+    __slots__ = ("_is_closed", "_items")
+
+    def __init__(self) -> None:
+        self._items: dict[str, tuple[Any, Callable[[Any], object] | None]] = {}
+        self._is_closed = False
+
+    def add(self, name: str, value: Any, destroy: Callable[[Any], object] | None = None) -> None:
+        """
+        Keep ``value`` under ``name``.
+
+        :param destroy: called with the value at its end; what it raises is logged.
+        :raises CookieError: when the name is taken, the session has ended or there are too many.
+        """
+        if self._is_closed:
+            raise CookieError(f"cookie {name!r} comes after the session's end")
+        if name in self._items:
+            raise CookieError(f"there is a cookie {name!r} already; remove it first")
+        if len(self._items) >= MAX_COOKIES:
+            raise CookieError(f"a session keeps at most {MAX_COOKIES} cookies")
+        self._items[name] = (value, destroy)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of that name, or ``default``."""
+        item = self._items.get(name)
+        return default if item is None else item[0]
+
+    def remove(self, name: str) -> None:
+        """
+        Destroy the value of that name.
+
+        :raises CookieError: when there is none.
+        """
+        item = self._items.pop(name, None)
+        if item is None:
+            raise CookieError(f"there is no cookie {name!r}")
+        _destroy(name, *item)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._items
+
+    def destroy_all(self) -> None:
+        """Destroy what is left, the youngest first, and take no more; for the session's end."""
+        self._is_closed = True
+        while self._items:
+            name, item = self._items.popitem()
+            _destroy(name, *item)
+
+
+def _destroy(name: str, value: Any, destroy: Callable[[Any], object] | None) -> None:
+    if destroy is not None:
+        with _log.failuresHandled("destroying the cookie {cookie}", cookie=name):
+            destroy(value)

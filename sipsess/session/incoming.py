@@ -1,0 +1,202 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+One request of the peer on its way through the supplements.
+
+It owns what may be pending meanwhile, the verdict's Deferred and its deadline, and lets go of both
+when the request is over, whoever ended it. The session decides what an admitted request means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sipsess.errors import RemoteError, SIPError
+from sipsess.message import Request
+from sipsess.sdphandler import NegotiationFailed
+from sipsess.supplement import Reject, Verdict
+from sipsess.transaction import ServerTransaction
+
+from .chain import Link
+
+if TYPE_CHECKING:
+    from sipsess.core import Admission
+
+    from .session import Session
+
+#: How long a supplement or application may take over an INVITE, in seconds; a caller's patience.
+SETUP_LIMIT = 180.0
+#: The same for other requests: below the 64*T1 after which the peer gives up (17.1.2.2).
+VERDICT_LIMIT = 28.0
+
+
+class IncomingRequest:
+    """
+    A request that the session must answer; the user of its server transaction.
+
+    :param session: that it belongs to.
+    :param request: as received.
+    :param transaction: that the answer goes to.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_deferred",
+        "_index",
+        "_links",
+        "handled_by",
+        "request",
+        "session",
+        "transaction",
+    )
+
+    def __init__(self, session: Session, request: Request, transaction: ServerTransaction) -> None:
+        self.session = session
+        self.request = request
+        self.transaction = transaction
+        #: Who said HANDLED, for the log.
+        self.handled_by = ""
+        self._links: tuple[Link, ...] = ()
+        self._index = 0
+        self._deferred: Deferred[Any] | None = None
+        self._deadline: Any = None
+        transaction.user = self
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the final response was sent."""
+        return self.transaction.has_final
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody can answer it any more."""
+        return self.transaction.has_final or self.session.is_over
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a supplement still thinks about it."""
+        return self._deferred is not None
+
+    # -- the chain -------------------------------------------------------------------------
+
+    def run(self, links: tuple[Link, ...]) -> None:
+        """Let the supplements see the request, then the session."""
+        self._links = links
+        self._advance()
+
+    def _advance(self) -> None:
+        session, request = self.session, self.request
+        while self._index < len(self._links):
+            if self.is_over:
+                return
+            link = self._links[self._index]
+            self._index += 1
+            try:
+                verdict = link.callback(session, request)
+            except Exception as error:
+                self._refuse(link, error)
+                return
+            if verdict is None or verdict is Verdict.CONTINUE:
+                continue
+            if isinstance(verdict, Awaitable):
+                self._await(link, verdict)
+                return
+            self._decide(link, verdict)
+            return
+        if not self.is_over:
+            session.request_admitted(self)
+
+    def _decide(self, link: Link, verdict: object) -> None:
+        """Act on a verdict that came, at once or later."""
+        if verdict is None or verdict is Verdict.CONTINUE:
+            self._advance()
+        elif verdict is Verdict.HANDLED:
+            self.handled_by = link.name
+            self.session.note("handled", f"{self.request.method} by {link.name}")
+            if not self.is_answered:
+                self.start_deadline()
+            self.session.request_handled(self)
+        else:
+            self._refuse(link, TypeError(f"{verdict!r} is not a Verdict"))
+
+    def _await(self, link: Link, awaitable: Awaitable[object]) -> None:
+        self.handled_by = link.name
+        deferred = self.session.wait(awaitable)
+        self._deferred = deferred
+        deferred.addBoth(self._resume, link)
+        if self._deferred is not None:
+            self.start_deadline()
+
+    def _resume(self, result: object, link: Link) -> None:
+        self._deferred = None
+        self._stop_deadline()
+        if self.is_over:
+            self.session.count_late_verdict()
+        elif isinstance(result, Failure):
+            error = result.value
+            self._refuse(link, error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        else:
+            self.handled_by = ""
+            self._decide(link, result)
+        self.session.next_request()
+
+    def _refuse(self, link: Link, error: Exception) -> None:
+        """Answer what a callback raised: a refusal, a peer's mistake, or a bug of the plugin."""
+        session = self.session
+        if isinstance(error, Reject):
+            session.note("rejected", f"{error} by {link.name}")
+            session.reject(self, error.status, error.reason, error.headers)
+        elif isinstance(error, NegotiationFailed):
+            session.reject_media(self, error.text, error.warn_code)
+        elif isinstance(error, RemoteError):
+            session.reject_remote(self, error)
+        elif isinstance(error, CancelledError):
+            session.reject(self, 500)
+        else:
+            session.plugin_failed(link.name, "incoming_request", error)
+            session.reject(self, 500)
+
+    # -- its deadline ----------------------------------------------------------------------
+
+    def start_deadline(self) -> None:
+        """Wait for an answer, but not for ever."""
+        self._stop_deadline()
+        limit = SETUP_LIMIT if self.request.method == "INVITE" else VERDICT_LIMIT
+        self._deadline = self.session.start_timer(limit, self._expired)
+
+    def _expired(self) -> None:
+        self._deadline = None
+        if self.is_over:
+            return
+        session = self.session
+        session.note("no answer", f"{self.handled_by or 'nobody'} did not answer in time")
+        session.answer_overdue(self)
+
+    def _stop_deadline(self) -> None:
+        self.session.cancel_timer(self._deadline)
+        self._deadline = None
+
+    def release(self) -> None:
+        """Let go of the pending verdict and the deadline: the request is over."""
+        self._stop_deadline()
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None:
+            deferred.cancel()
+
+    # -- what the transaction says ---------------------------------------------------------
+
+    def server_failed(self, transaction: ServerTransaction, error: SIPError, now: float) -> None:
+        """The answer could not be delivered, or its ACK never came."""
+        self.session.answer_failed(self, error)
+
+    def server_terminated(self, transaction: ServerTransaction, now: float) -> None:
+        """The transaction is over."""
+        self.release()
+        self.session.request_over(self)
+
+    def cancelled(self, admission: Admission) -> None:
+        """A CANCEL for this request came."""
+        self.session.receive_cancel(self, admission)

@@ -1,0 +1,181 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+How a session answers INVITEs, the first one and those within the call.
+
+A 2xx carries our answer or, when the INVITE had no offer, our offer, whose answer comes in the ACK.
+The 2xx is repeated until its ACK comes (:rfc:`3261#section-13.3.1.4`); several may be out at once,
+as a re-INVITE may overtake the ACK of the INVITE before it (:rfc:`5407#section-3.1.4`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sipsess.dialog import SuccessRetransmission
+from sipsess.dialog.usage import ACK_TIMEOUT, RECEIVE_ACK, SEND_SUCCESS
+from sipsess.errors import DialogStateError, PluginError, RemoteError
+from sipsess.message import Request, Response
+from sipsess.sdp import SessionDescription
+from sipsess.sdphandler import NegotiationFailed
+
+from .incoming import IncomingRequest
+from .reason import NETWORK, REMOTE, EndReason, SessionEnded
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class InviteServer:
+    """
+    The callee's part of a session.
+
+    :param session: that it belongs to.
+    """
+
+    __slots__ = ("_answering", "_successes", "current", "offer_cseq", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        #: The INVITE that has no final response yet.
+        self.current: IncomingRequest | None = None
+        #: CSeq of the 2xx whose ACK must bring the answer to our offer.
+        self.offer_cseq: int | None = None
+        self._answering: Deferred[Response] | None = None
+        self._successes: dict[int, SuccessRetransmission] = {}
+
+    @property
+    def awaits_ack(self) -> bool:
+        """Whether a 2xx waits for its ACK."""
+        return bool(self._successes)
+
+    def answer(
+        self, incoming: IncomingRequest, headers: Mapping[str, str] | None = None
+    ) -> Deferred[Response]:
+        """
+        Accept an INVITE: describe our media, send 200.
+
+        :return: fires with the response when it was sent; fails with :class:`.SessionEnded`,
+            :class:`.NegotiationFailed` (488 was sent) or :class:`.PluginError` (500 was sent).
+        """
+        if incoming.is_over:
+            raise DialogStateError("the INVITE has its final response already")
+        if self._answering is not None:
+            raise DialogStateError("the INVITE is being answered already")
+        deferred = Deferred.fromCoroutine(self._answer(incoming, dict(headers or {})))
+        if not deferred.called:
+            self._answering = deferred
+        deferred.addBoth(self._answered)
+        return deferred
+
+    def _answered(self, result: Response | Failure) -> Response | Failure:
+        self._answering = None
+        if isinstance(result, Failure) and result.check(CancelledError):
+            return Failure(SessionEnded(self.session.reason_or_unknown()))
+        return result
+
+    async def _answer(self, incoming: IncomingRequest, headers: dict[str, str]) -> Response:
+        session = self.session
+        try:
+            sdp = await self._describe(incoming)
+        except (NegotiationFailed, PluginError) as error:
+            self._answering = None
+            if not incoming.is_over:
+                if isinstance(error, NegotiationFailed):
+                    session.reject_media(incoming, error.text, error.warn_code)
+                else:
+                    session.reject(incoming, 500)
+            raise
+        if incoming.is_over:
+            raise SessionEnded(session.reason_or_unknown())
+        response = session.build_response(incoming.request, 200, headers=headers)
+        response.set_body("application/sdp", sdp.to_bytes())
+        self._send_success(incoming, response)
+        return response
+
+    async def _describe(self, incoming: IncomingRequest) -> SessionDescription:
+        """Return the SDP of the 2xx: our answer, or our offer when the INVITE had none."""
+        media = self.session.media
+        if media.is_open:
+            return await media.create_answer()
+        if incoming.request.body and media.machine.local is not None:
+            return media.machine.local
+        sdp = await media.create_offer(self.session.offered_media)
+        self.offer_cseq = incoming.request.cseq.number
+        return sdp
+
+    def _send_success(self, incoming: IncomingRequest, response: Response) -> None:
+        session = self.session
+        core = session.core
+        session.send_final(incoming, response)
+        number = incoming.request.cseq.number
+        self._successes[number] = SuccessRetransmission(
+            turn=core.turn,
+            timers=core.timers,
+            flow=incoming.transaction.flow,
+            wire=response.to_bytes(),
+            cseq_number=number,
+            t1=core.timing.t1,
+            t2=core.timing.t2,
+            given_up=self._ack_missing,
+            now=core.turn.now,
+        )
+        if session.is_initial(incoming.request):
+            session.dialog_confirmed()
+            session.usage.feed(SEND_SUCCESS)
+        else:
+            session.dialog_refreshed(incoming.request)
+
+    def _ack_missing(self, success: SuccessRetransmission) -> None:
+        """No ACK in 64*T1: the dialog stands, the session is ended with BYE (13.3.1.4)."""
+        session = self.session
+        self._successes.pop(success.cseq_number, None)
+        session.core.counters.refuse("ack-missing")
+        session.note("no ACK", f"the 200 was sent {success.sent_again + 1} times")
+        session.set_reason(EndReason(NETWORK, "ACK", text="no ACK came for the 200"))
+        session.usage.feed(ACK_TIMEOUT)
+
+    def receive_ack(self, request: Request) -> None:
+        """Take the ACK of a 2xx; copies and strays are ignored."""
+        session = self.session
+        number = request.cseq.number
+        success = self._successes.pop(number, None)
+        if success is None:
+            session.core.counters.refuse("ack-unexpected")
+            return
+        success.stop()
+        session.notify_incoming(request)
+        if self.offer_cseq == number:
+            self.offer_cseq = None
+            self._take_answer(request)
+        session.usage.feed(RECEIVE_ACK)
+        session.invite_client.send_waiting()
+
+    def _take_answer(self, request: Request) -> None:
+        """Apply the answer that an ACK brings; without a good one the call is ended."""
+        session = self.session
+        try:
+            session.media.receive_answer(session.parse_sdp(request))
+        except RemoteError as error:
+            session.media.rollback()
+            session.core.counters.refuse(error.reason_code)
+            session.note("bad answer", f"in the ACK: {error.text}")
+            session.set_reason(EndReason(REMOTE, "ACK", text=f"bad answer: {error.text}"))
+            session.terminate(headers={"Reason": 'SIP;cause=488;text="Bad answer in ACK"'})
+
+    def stop(self) -> None:
+        """Stop repeating and answering: the session is over, or the INVITE was cancelled."""
+        for success in self._successes.values():
+            success.stop()
+        self._successes.clear()
+        self.stop_answering()
+
+    def stop_answering(self) -> None:
+        """Cancel the answer that is being made."""
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.addErrback(lambda failure: failure.trap(SessionEnded, NegotiationFailed))
+            answering.cancel()

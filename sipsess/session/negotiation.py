@@ -1,0 +1,362 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Media negotiation: the offer/answer machine of a dialog, and the SDP handlers that fill it.
+
+Theory of operation
+    An exchange has three steps, whoever offers: *claim* (which handler owns which m-line; nothing
+    is opened), *create* (handlers open what they need and describe it; this may take time) and
+    *apply* (both descriptions are known). Streams of the open exchange are kept apart from those in
+    force: :attr:`MediaNegotiation.streams` changes only at *apply*, and :meth:`rollback` destroys
+    what only the failed exchange had made.
+
+    Every call of a handler is guarded: its exception is logged with its name, and fails the
+    exchange, never the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import CancelledError
+
+from sipsess.errors import PluginError
+from sipsess.interfaces import ISDPHandler
+from sipsess.sdp import (
+    MediaDescription,
+    OfferAnswer,
+    SessionDescription,
+    build_answer,
+    build_offer,
+)
+from sipsess.sdphandler import NegotiationFailed, StreamVerdict
+
+from .stream import LocalDescription, SessionStream
+
+#: M-lines of one offer that are looked at; more is an attack, not a call.
+MAX_STREAMS = 32
+
+#: Media type to its handlers, in the order in which they are asked.
+Handlers: TypeAlias = Mapping[str, tuple[ISDPHandler, ...]]
+
+
+class MediaNegotiation:
+    """
+    The media of one dialog.
+
+    :param session: passed to the handlers.
+    :param handlers: by media type; the set that the session began with.
+    :param host: the address that the peer shall send media to.
+    :param session_id: the number of our ``o=`` line.
+    :param wait: wraps a handler's Deferred or coroutine so that what follows runs in a turn.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        handlers: Handlers,
+        *,
+        host: str,
+        session_id: int,
+        wait: Callable[[Awaitable[Any]], Awaitable[Any]],
+    ) -> None:
+        self._session = session
+        self._handlers = handlers
+        self._host = host
+        self._wait = wait
+        self.machine = OfferAnswer(session_id=session_id)
+        #: The streams in force, by m-line; ``None`` for a declined one.
+        self.streams: list[SessionStream | None] = []
+        self._pending: list[SessionStream | None] | None = None
+        self._offer: SessionDescription | None = None
+        self.is_closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an offer waits for its answer, on either side."""
+        return self._pending is not None
+
+    @property
+    def is_established(self) -> bool:
+        """Whether an exchange was completed at least once."""
+        return self.machine.local is not None
+
+    # -- the peer offers -------------------------------------------------------------------
+
+    def receive_offer(self, sdp: SessionDescription) -> None:
+        """
+        Let the handlers claim the m-lines of an offer.
+
+        :raises SDPError: when it is no valid offer here (fewer m-lines, glare...).
+        :raises NegotiationFailed: when nobody wants any of its streams, or a handler refuses.
+        """
+        if len(sdp.media) > MAX_STREAMS:
+            raise NegotiationFailed(f"more than {MAX_STREAMS} media streams", 399)
+        self.machine.receive_offer(sdp)
+        self._offer = sdp
+        self._pending = []
+        try:
+            for index, remote in enumerate(sdp.media):
+                self._pending.append(self._claim(index, remote, sdp))
+            if not any(self._pending) and not all(media.is_declined for media in sdp.media):
+                types = ", ".join(sorted({media.media for media in sdp.media}))
+                raise NegotiationFailed(f"no handler for the offered media: {types}")
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _claim(
+        self, index: int, remote: MediaDescription, sdp: SessionDescription
+    ) -> SessionStream | None:
+        if remote.is_declined:
+            return None
+        old = self.streams[index] if index < len(self.streams) else None
+        handlers: Sequence[ISDPHandler] = self._handlers.get(remote.media, ())
+        if old is not None and old.handler in handlers:
+            # The stream's own handler is asked first, so that a re-offer keeps its resources.
+            handlers = (old.handler, *(item for item in handlers if item is not old.handler))
+        for handler in handlers:
+            is_own = old is not None and old.handler is handler
+            stream = old if is_own and old is not None else SessionStream(index, handler)
+            stream.remote, stream.local = remote, None
+            verdict = self._guard(
+                handler,
+                "handle_incoming_sdp_stream_offer",
+                handler.handle_incoming_sdp_stream_offer,
+                stream,
+                sdp,
+            )
+            if verdict is StreamVerdict.HANDLED:
+                return stream
+            if verdict is not StreamVerdict.NOT_HANDLED:
+                raise PluginError(
+                    f"SDP handler {handler.name} returned {verdict!r} for a claim; "
+                    "it must be a StreamVerdict"
+                )
+            if is_own:
+                self._restore(stream)
+        return None
+
+    async def create_answer(self) -> SessionDescription:
+        """
+        Let the handlers describe our side of the offer, and return the answer.
+
+        :raises NegotiationFailed: when a handler refuses, or no stream is left.
+        """
+        offer, pending = self._offer, self._pending
+        if offer is None or pending is None:
+            raise NegotiationFailed("there is no offer to answer", 399)
+        sdp = LocalDescription(self._host, offer)
+        try:
+            answered = [await self._create(pending, index, sdp) for index in range(len(pending))]
+            if pending and not any(answered) and not all(m.is_declined for m in offer.media):
+                raise NegotiationFailed("no handler could open any of the offered media")
+            answer = self.machine.send_answer(build_answer(offer, answered, self._host))
+        except BaseException:
+            self.rollback()
+            raise
+        self._apply()
+        return answer
+
+    # -- we offer --------------------------------------------------------------------------
+
+    async def create_offer(self, media_types: Sequence[str]) -> SessionDescription:
+        """
+        Return an offer: the streams in force again, or one new stream for each media type.
+
+        :param media_types: what a first offer holds; those without a handler are left out.
+        :raises NegotiationFailed: when there is nothing to offer.
+        """
+        sdp = LocalDescription(self._host, None)
+        self._pending = list(self.streams)
+        try:
+            if not self.streams:
+                await self._create_new(media_types, sdp)
+            else:
+                for stream in self._pending:
+                    if stream is not None:
+                        stream.remote = None
+                for index in range(len(self._pending)):
+                    await self._create(self._pending, index, sdp)
+            media = [
+                self._declined(index) if stream is None else stream.local
+                for index, stream in enumerate(self._pending)
+            ]
+            described = [item for item in media if item is not None]
+            if not any(not item.is_declined for item in described):
+                raise NegotiationFailed("no handler had anything to offer")
+            return self.machine.send_offer(build_offer(described, self._host))
+        except BaseException:
+            self.rollback()
+            raise
+
+    async def _create_new(self, media_types: Sequence[str], sdp: LocalDescription) -> None:
+        pending: list[SessionStream | None] = []
+        self._pending = pending
+        for media_type in media_types:
+            for handler in self._handlers.get(media_type, ()):
+                pending.append(SessionStream(len(pending), handler))
+                if await self._create(pending, len(pending) - 1, sdp) is not None:
+                    break
+                pending.pop()
+
+    def _declined(self, index: int) -> MediaDescription:
+        """Return the port-0 m-line that keeps the place of a stream that is no more."""
+        local = self.machine.local
+        if local is None:
+            raise NegotiationFailed("a stream cannot be declined in a first offer", 399)
+        return MediaDescription.declined(local.media[index])
+
+    def receive_answer(self, sdp: SessionDescription) -> None:
+        """
+        Take the answer to our offer and let media flow.
+
+        :raises SDPError: when it does not fit the offer; the exchange is rolled back.
+        """
+        try:
+            self.machine.receive_answer(sdp)
+        except BaseException:
+            self.rollback()
+            raise
+        pending = self._pending or []
+        for index, stream in enumerate(pending):
+            if stream is not None:
+                stream.remote = sdp.media[index]
+                if stream.remote.is_declined:
+                    pending[index] = None
+                    if not stream.is_active:
+                        self._destroy(stream)
+        self._apply()
+
+    # -- both ------------------------------------------------------------------------------
+
+    async def _create(
+        self, pending: list[SessionStream | None], index: int, sdp: LocalDescription
+    ) -> MediaDescription | None:
+        """Ask a stream's handler for its m-line; decline the stream when it has none."""
+        stream = pending[index]
+        if stream is None:
+            return None
+        handler = stream.handler
+        result = self._guard(
+            handler, "create_outgoing_sdp_stream", handler.create_outgoing_sdp_stream, stream, sdp
+        )
+        if isinstance(result, Awaitable):
+            try:
+                result = await self._wait(result)
+            except (NegotiationFailed, CancelledError):
+                raise
+            except Exception as error:
+                raise self._failed(handler, "create_outgoing_sdp_stream", error) from error
+        if self.is_closed or self._pending is not pending:
+            # The call ended, or the exchange was rolled back, while the handler worked.
+            self._destroy(stream)
+            raise NegotiationFailed("the exchange is over", 399)
+        if isinstance(result, MediaDescription):
+            stream.local = result
+            return result
+        if result is not StreamVerdict.NOT_HANDLED:
+            raise PluginError(f"SDP handler {handler.name} returned {result!r} for a stream")
+        pending[index] = None
+        if not stream.is_active:
+            self._destroy(stream)
+        return None
+
+    def _apply(self) -> None:
+        """Put the pending streams in force; destroy those that are no more."""
+        old, self.streams = self.streams, self._pending or []
+        self._pending = self._offer = None
+        for stream in old:
+            if stream is not None and stream not in self.streams:
+                self._destroy(stream)
+        for stream in self.streams:
+            if stream is None:
+                continue
+            stream.active_local, stream.active_remote = stream.local, stream.remote
+            stream.is_active = True
+            handler = stream.handler
+            try:
+                self._guard(
+                    handler,
+                    "apply_negotiated_sdp_stream",
+                    handler.apply_negotiated_sdp_stream,
+                    stream,
+                )
+            except (NegotiationFailed, PluginError):
+                # Logged and counted; the other streams still work.
+                pass
+
+    def rollback(self) -> None:
+        """Forget the open exchange: media as before (:rfc:`6141`)."""
+        pending, self._pending, self._offer = self._pending, None, None
+        self.machine.rollback()
+        for stream in self.streams:
+            if stream is not None:
+                self._restore(stream)
+        for stream in pending or ():
+            if stream is not None and not stream.is_active:
+                self._destroy(stream)
+
+    def _restore(self, stream: SessionStream) -> None:
+        stream.local, stream.remote = stream.active_local, stream.active_remote
+
+    def stop(self) -> None:
+        """Stop all streams: the call is being hung up."""
+        for stream in self.streams:
+            if stream is not None and not stream.is_stopped:
+                stream.is_stopped = True
+                self._quietly(stream, "stop_stream")
+
+    def close(self) -> None:
+        """Stop and destroy all streams; the end."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.rollback()
+        self.stop()
+        for stream in self.streams:
+            if stream is not None:
+                self._destroy(stream)
+        self.streams = []
+
+    def _destroy(self, stream: SessionStream) -> None:
+        """Destroy a stream and its cookies, exactly once."""
+        if stream.is_destroyed:
+            return
+        stream.is_destroyed = True
+        if stream.is_active and not stream.is_stopped:
+            stream.is_stopped = True
+            self._quietly(stream, "stop_stream")
+        self._quietly(stream, "destroy_stream")
+        stream.cookies.destroy_all()
+
+    def _quietly(self, stream: SessionStream, callback: str) -> None:
+        handler = stream.handler
+        try:
+            self._guard(handler, callback, getattr(handler, callback), stream)
+        except (NegotiationFailed, PluginError):
+            # Logged and counted; there is nothing left to refuse.
+            pass
+
+    def _guard(
+        self, handler: ISDPHandler, callback: str, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        try:
+            return function(self._session, *args)
+        except NegotiationFailed:
+            raise
+        except Exception as error:
+            raise self._failed(handler, callback, error) from error
+
+    def _failed(self, handler: ISDPHandler, callback: str, error: Exception) -> PluginError:
+        self._session.plugin_failed(f"SDP handler {handler.name}", callback, error)
+        return PluginError(f"SDP handler {handler.name} failed in {callback}: {error!r}")
+
+
+def order_handlers(handlers: Sequence[ISDPHandler]) -> dict[str, tuple[ISDPHandler, ...]]:
+    """Return the handlers by media type, each tuple in the order in which they are asked."""
+    ordered = sorted(handlers, key=lambda item: (item.priority, item.name))
+    result: dict[str, tuple[ISDPHandler, ...]] = {}
+    for handler in ordered:
+        result[handler.media_type] = (*result.get(handler.media_type, ()), handler)
+    return result

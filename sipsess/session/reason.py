@@ -1,0 +1,43 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Why a session ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipsess.errors import LocalError
+
+LOCAL = "local"
+REMOTE = "remote"
+NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class EndReason:
+    """
+    Who ended a session, how, and why.
+
+    ``str()`` is one line for people.
+    """
+
+    #: ``"local"``, ``"remote"`` or ``"network"`` (a time-out or a transport error).
+    by: str
+    #: ``"BYE"``, ``"CANCEL"``, ``"INVITE"`` (refused or failed) or ``"ACK"`` (never came).
+    method: str
+    #: The final status of the INVITE when there was no call, else ``None``.
+    status: int | None = None
+    #: For people.
+    text: str = ""
+
+    def __str__(self) -> str:
+        who = {LOCAL: "this side", REMOTE: "the far end", NETWORK: "the network"}[self.by]
+        status = f"{self.status} " if self.status else ""
+        return f"{self.method} by {who}: {status}{self.text}".rstrip(": ")
+
+
+class SessionEnded(LocalError):
+    """The session is over, or ended while something waited; :attr:`reason` says why."""
+
+    def __init__(self, reason: EndReason) -> None:
+        super().__init__(f"the session has ended ({reason})")
+        self.reason = reason

@@ -1,0 +1,104 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""One media stream of a session, and what a handler builds its m-line with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sipsess.interfaces import ISDPHandler
+from sipsess.sdp import MediaDescription, SessionDescription
+
+from .cookies import Cookies
+
+
+class SessionStream:
+    """
+    One m-line, as both sides describe it.
+
+    While an exchange is open, :attr:`local` and :attr:`remote` are what it proposes; what was
+    agreed before is in :attr:`active_local` and :attr:`active_remote` and stays in force until
+    *apply*. A failed exchange puts everything back.
+    """
+
+    __slots__ = (
+        "active_local",
+        "active_remote",
+        "cookies",
+        "handler",
+        "index",
+        "is_active",
+        "is_destroyed",
+        "is_stopped",
+        "local",
+        "remote",
+    )
+
+    def __init__(self, index: int, handler: ISDPHandler) -> None:
+        #: The place of the m-line, from 0.
+        self.index = index
+        #: Who owns the stream.
+        self.handler = handler
+        #: Our m-line of the open exchange or, when none is open, of the last one.
+        self.local: MediaDescription | None = None
+        #: The peer's m-line, likewise.
+        self.remote: MediaDescription | None = None
+        self.active_local: MediaDescription | None = None
+        self.active_remote: MediaDescription | None = None
+        #: What the handler keeps with the stream.
+        self.cookies = Cookies()
+        #: Both sides have agreed on it at least once.
+        self.is_active = False
+        self.is_stopped = False
+        self.is_destroyed = False
+
+    @property
+    def mid(self) -> str | None:
+        """The stream's identification tag (:rfc:`5888`), or ``None``."""
+        description = self.remote or self.local
+        return None if description is None else description.attributes.get("mid")
+
+    @property
+    def media_type(self) -> str:
+        """``"audio"``, ``"video"``..."""
+        return self.handler.media_type
+
+
+class LocalDescription:
+    """
+    What an SDP handler gets to build its m-line with.
+
+    :param host: the address that the peer shall send media to.
+    :param offer: the peer's offer that is being answered; ``None`` when we offer.
+    """
+
+    __slots__ = ("host", "offer")
+
+    def __init__(self, host: str, offer: SessionDescription | None) -> None:
+        self.host = host
+        self.offer = offer
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether an answer is being built."""
+        return self.offer is not None
+
+    def media(
+        self,
+        media: str,
+        port: int,
+        proto: str,
+        formats: Sequence[str],
+        *,
+        attributes: Sequence[tuple[str, str | None]] = (),
+        host: str | None = None,
+    ) -> MediaDescription:
+        """
+        Return an m-line.
+
+        :param formats: payload types or other format names, the preferred one first.
+        :param attributes: name and value of each a-line; ``None`` for a flag.
+        :param host: an address of its own (c=); left out, that of the whole description.
+        """
+        return MediaDescription.build(
+            media, port, proto, list(formats), host=host, attributes=tuple(attributes)
+        )
