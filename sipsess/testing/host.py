@@ -76,8 +76,9 @@ class VirtualHost:
         #: The addresses in normal form, in the order given.
         self.addresses = tuple(str(ip_address(address)) for address in addresses)
         self.name = name or self.addresses[0]
-        #: The open ports.
-        self.ports: list[VirtualPort] = []
+        #: The open ports by bound address and number.
+        self.ports: dict[Address, VirtualPort] = {}
+        self._sources: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<VirtualHost {self.name}>"
@@ -116,7 +117,12 @@ class VirtualHost:
         :return: the address in the same /24 (IPv4) or /64 (IPv6), else the first of that family.
         :raises OSError: ``ENETUNREACH`` when the host has no address of that family.
         """
-        remote = normal_host(remote)
+        source = self._sources.get(remote)
+        if source is None:
+            source = self._sources[remote] = self._choose_source(normal_host(remote))
+        return source
+
+    def _choose_source(self, remote: str) -> str:
         family = _family(remote)
         if not self.has_family(family):
             raise _os_error(errno.ENETUNREACH)
@@ -153,11 +159,9 @@ class VirtualHost:
     def find_port(self, target: Address, source: Address) -> VirtualPort | None:
         """Return the port that gets a datagram: one bound to the very address before a wildcard."""
         host = normal_host(target[0])
-        for bound in (host, _WILDCARDS[_family(host)]):
-            for port in self.ports:
-                if port.accepts(bound, target[1], source):
-                    return port
-        return None
+        number = target[1]
+        port = self.ports.get((host, number)) or self.ports.get((_WILDCARDS[_family(host)], number))
+        return port if port is not None and port.accepts(source) else None
 
     def check_bind(self, interface: str, port: int) -> None:
         """
@@ -171,13 +175,13 @@ class VirtualHost:
         is_own = interface in self.addresses or self.is_loopback(interface)
         if not is_own and interface != _WILDCARDS[family]:
             raise _os_error(errno.EADDRNOTAVAIL)
-        if any(other.collides(interface, port) for other in self.ports):
+        if any(other.collides(interface, port) for other in self.ports.values()):
             raise _os_error(errno.EADDRINUSE)
 
     def free_port(self, interface: str) -> int:
         """Return the first free port of the dynamic range."""
         for port in range(FIRST_FREE_PORT, 65536):
-            if not any(other.collides(interface, port) for other in self.ports):
+            if not any(other.collides(interface, port) for other in self.ports.values()):
                 return port
         raise _os_error(errno.EADDRINUSE)
 
@@ -216,6 +220,11 @@ class VirtualPort:
     def __repr__(self) -> str:
         return f"<VirtualPort {self} of {self.host!r}>"
 
+    @property
+    def bound(self) -> Address:
+        """The bound address, maybe a wildcard, and the number."""
+        return self.interface, self.number
+
     # -- IListeningPort
 
     def startListening(self) -> None:
@@ -229,7 +238,7 @@ class VirtualPort:
             self.number = self.number or self.host.free_port(self.interface)
         except OSError as error:
             raise CannotListenError(self.interface, self.number, error) from error
-        self.host.ports.append(self)
+        self.host.ports[self.bound] = self
         self.is_reading = True
         self.protocol.makeConnection(self)
 
@@ -239,7 +248,7 @@ class VirtualPort:
 
         :return: a Deferred that fires when it is closed, or ``None`` when it is already.
         """
-        if self not in self.host.ports:
+        if self.host.ports.get(self.bound) is not self:
             return None
         if not self._closed:
             self.is_reading = False
@@ -277,7 +286,7 @@ class VirtualPort:
         self.host.network.send(self, (local, self.number), target, bytes(packet))
 
     def _check_target(self, target: Address) -> None:
-        if self not in self.host.ports:
+        if self.host.ports.get(self.bound) is not self:
             raise _os_error(errno.EBADF)
         if _family(target[0]) != _family(self.interface):
             raise InvalidAddressError(target[0], f"IPv{_family(self.interface)} port")
@@ -312,10 +321,9 @@ class VirtualPort:
         is_same = interface == self.interface or self.is_wildcard or interface in ("0.0.0.0", "::")
         return port == self.number and _family(interface) == _family(self.interface) and is_same
 
-    def accepts(self, bound: str, number: int, source: Address) -> bool:
-        """Say whether this port, bound to ``bound``, takes a datagram from ``source``."""
-        is_ours = self.is_reading and self.interface == bound and self.number == number
-        return is_ours and self._remote in (None, source)
+    def accepts(self, source: Address) -> bool:
+        """Say whether this port takes a datagram from ``source``."""
+        return self.is_reading and self._remote in (None, source)
 
     def deliver(self, data: bytes, source: Address) -> None:
         """Give a datagram to the protocol, cut as the kernel cuts it."""
@@ -328,7 +336,7 @@ class VirtualPort:
 
     def close(self) -> None:
         """Finish :meth:`stopListening`."""
-        self.host.ports.remove(self)
+        del self.host.ports[self.bound]
         waiting, self._closed = self._closed, []
         self.protocol.doStop()
         for closed in waiting:

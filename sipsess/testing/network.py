@@ -387,7 +387,7 @@ class VirtualNetwork:
 
     def open_ports(self) -> list[str]:
         """Return the UDP ports that are still open, such as ``"0.0.0.0:5060 of bob"``."""
-        return [f"{port} of {host.name}" for host in self.hosts for port in host.ports]
+        return [f"{port} of {host.name}" for host in self.hosts for port in host.ports.values()]
 
     def assert_quiet(self) -> None:
         """

@@ -496,7 +496,7 @@ class LinkBehaviourTests(SynchronousTestCase):
         b, a = net.hosts
         net.set_link(a, b, Link(delay=2), back=Link(loss=1))
         self.send(port, 1)
-        b.ports[0].write(b"back", ("192.0.2.1", 5060))
+        b.ports["0.0.0.0", 5060].write(b"back", ("192.0.2.1", 5060))
         net.run_for(1.9)
         self.assertEqual(sink.received, [])
         net.run_for(0.2)
