@@ -282,9 +282,9 @@ def _check_own_offer(machine: OfferAnswer, offer: SessionDescription, now: float
 def _check_own_answer(machine: OfferAnswer, answer: SessionDescription, now: float) -> None:
     offer = machine.pending_remote
     assert offer is not None
-    fault = _fault_of_answer(offer, answer)
+    fault = _fault_in_count(offer, answer) or _fault_in_types(offer, answer)
     if fault is not None:
-        raise LocalSDPError(fault[1])
+        raise LocalSDPError(fault)
     for index, (offered, item) in enumerate(zip(offer.media, answer.media, strict=True)):
         if offered.is_declined and not item.is_declined:
             # RFC 3264 6: an offered port of zero MUST be answered with zero.
@@ -308,9 +308,12 @@ def _check_offer(machine: OfferAnswer, offer: SessionDescription, now: float) ->
 def _check_answer(machine: OfferAnswer, answer: SessionDescription, now: float) -> None:
     offer = machine.pending_local
     assert offer is not None
-    fault = _fault_of_answer(offer, answer)
+    fault = _fault_in_count(offer, answer)
     if fault is not None:
-        raise OfferAnswerError(*fault)
+        raise OfferAnswerError("answer-media-count", fault)
+    fault = _fault_in_types(offer, answer)
+    if fault is not None:
+        raise OfferAnswerError("answer-media-type", fault)
     _check_codecs(machine, answer)
 
 
@@ -338,15 +341,17 @@ def _fault_of_offer(offer: SessionDescription, agreed: SessionDescription | None
     return None
 
 
-def _fault_of_answer(
-    offer: SessionDescription, answer: SessionDescription
-) -> tuple[str, str] | None:
+def _fault_in_count(offer: SessionDescription, answer: SessionDescription) -> str | None:
     offered, answered = len(offer.media), len(answer.media)
     if offered != answered:
-        return "answer-media-count", f"{offered} m= lines are offered, {answered} answered"
+        return f"{offered} m= lines are offered, {answered} answered"
+    return None
+
+
+def _fault_in_types(offer: SessionDescription, answer: SessionDescription) -> str | None:
     for mine, theirs in zip(offer.media, answer.media, strict=True):
         if mine.media.lower() != theirs.media.lower():
-            return "answer-media-type", f"{mine.media[:40]} is answered by {theirs.media[:40]}"
+            return f"{mine.media[:40]} is answered by {theirs.media[:40]}"
     return None
 
 

@@ -122,5 +122,6 @@ def _check_line(kind: str, value: str, number: int, head: list[Line], is_head: b
             raise SDPError("sdp-duplicate", f"this is a second {kind}= line", number)
         Origin.parse(value)
     except ValueError as error:
-        code = "sdp-connection" if kind == "c" else "sdp-origin"
-        raise SDPError(code, str(error), number) from error
+        raise SDPError(
+            "sdp-connection" if kind == "c" else "sdp-origin", str(error), number
+        ) from error
