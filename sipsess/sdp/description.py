@@ -191,7 +191,7 @@ class MediaDescription(Section):
         ``c=0.0.0.0``.
 
         (:rfc:`3264#section-8.4`.) With ICE, ``0.0.0.0`` only says that no candidate is known yet
-        (:rfc:`8840#section-4.1.1`); a declined stream is not held, it is not there.
+        (:rfc:`8840`); a declined stream is not held, it is not there.
         """
         if self.is_declined:
             return False

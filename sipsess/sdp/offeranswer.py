@@ -6,7 +6,7 @@ Theory of operation
     At most one offer is open at a time. :data:`TABLE` says what each event does in each of the
     three states. What is agreed (``local``, ``remote``) and what is open (``pending_local``,
     ``pending_remote``) are apart, so that neither a rejected offer nor glare can harm what is
-    agreed; :meth:`OfferAnswer.rollback` just forgets the open offer (:rfc:`6141#section-3.2`).
+    agreed; :meth:`OfferAnswer.rollback` just forgets the open offer (:rfc:`6141`).
 
     ::
 
@@ -236,7 +236,7 @@ class OfferAnswer:
     def rollback(self) -> None:
         """
         Forget the open offer, rejected or withdrawn; what was agreed stays
-        (:rfc:`6141#section-3.2`).
+        (:rfc:`6141`).
         """
         self._step(ROLLBACK, None)
 

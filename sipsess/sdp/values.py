@@ -170,7 +170,7 @@ class Connection:
     def is_black_hole(self) -> bool:
         """
         Whether nothing can be sent there: ``0.0.0.0`` (:rfc:`3264#section-8.4`), ``::`` or
-        ``*.invalid`` (:rfc:`6157#section-5.1`).
+        ``*.invalid`` (:rfc:`2606#section-2`).
         """
         return self.address in ("0.0.0.0", "::") or self.address.endswith(".invalid")
 

@@ -110,7 +110,7 @@ class MediaTests(SynchronousTestCase):
         self.assertFalse(_body("m=audio 0 RTP/AVP 0", "a=inactive").is_held)
 
     def test_ice_is_no_hold(self) -> None:
-        """With ICE, 0.0.0.0 says that no candidate is known yet (RFC 8840 4.1.1)."""
+        """With ICE, 0.0.0.0 says that no candidate is known yet (RFC 8840)."""
         lines = ("m=audio 9 RTP/SAVPF 0", "c=IN IP4 0.0.0.0")
         self.assertFalse(_body(*lines, "a=ice-ufrag:0123").is_held)
         self.assertFalse(_body("a=ice-ufrag:0123", *lines).is_held)

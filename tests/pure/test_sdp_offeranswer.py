@@ -95,7 +95,7 @@ class ExchangeTests(MachineTestCase):
         self.assertIsNone(self.bob.pending_remote)
 
     def test_rollback(self) -> None:
-        """A rejected offer leaves what was agreed (RFC 6141 3.2)."""
+        """A rejected offer leaves what was agreed (RFC 6141)."""
         self.exchange()
         before = (self.alice.local, self.alice.remote, self.bob.local, self.bob.remote)
         self.offer(_media(), _media("video", "31"))

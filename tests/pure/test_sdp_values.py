@@ -109,7 +109,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(Connection.parse("IN IP4 192.0.2.1 x"), Connection("192.0.2.1"))
 
     def test_black_hole(self) -> None:
-        """0.0.0.0 (RFC 3264 8.4), :: and names under invalid (RFC 6157 5.1) lead nowhere."""
+        """0.0.0.0 (RFC 3264 8.4), :: and names under invalid (RFC 2606 2) lead nowhere."""
         holes = ("0.0.0.0", "::", "nowhere.invalid")
         self.assertTrue(all(Connection.build(host).is_black_hole for host in holes))
         self.assertFalse(Connection.build("192.0.2.1").is_black_hole)
