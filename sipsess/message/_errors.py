@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "bad-version": "The message is of another SIP version than 2.0.",
     "bad-via": "A Via value cannot be read.",
     "bare-line-break": "The header part holds a CR or an LF that is not part of a CRLF.",
+    "bare-nul": "The header part holds a NUL that is not escaped within a quoted string.",
     "body-too-short": "Content-Length announces more bytes than arrived.",
     "cseq-method-mismatch": "The method in CSeq is not the request's method.",
     "duplicate-header": "A header that may stand only once stands twice.",

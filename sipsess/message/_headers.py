@@ -205,6 +205,19 @@ class Headers:
                 if top_only:
                     return
 
+    def extend_first(self, name: str, suffix: str) -> None:
+        """
+        Write ``suffix`` behind the first header of that name, such as ``;tag=...`` behind To.
+
+        :raises HeaderValueError: the suffix holds CR, LF or NUL.
+        :raises FrozenMessageError: the message was serialised.
+        """
+        check_text(suffix)
+        self._change()
+        place = self._keys.index(KEYS.get(name) or header_key(name))
+        written, raw = self._fields[place]
+        self._fields[place] = (written, raw.rstrip(" \t") + suffix)
+
     def add_raw(self, key: str, name: str, raw: str) -> None:
         """Add what the parser read, without a check; for the parser only."""
         self._keys.append(key)

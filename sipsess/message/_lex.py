@@ -21,17 +21,30 @@ ALPHANUMERIC = _LETTERS + DIGITS
 TOKEN = ALPHANUMERIC + "-.!%*_+`'~"
 
 #: What no text of a header may hold when this side writes it.
-_CONTROL = re.compile("[\r\n\0]")
+#: NUL may stand behind a backslash, in a quoted string; nobody needs it, but the grammar allows it.
+_CONTROL = re.compile(r"[\r\n]|(?<!\\)\0")
+#: What must not stand in any URI: it would end the URI or the value around it.
+_URI_BREAKERS = re.compile(r'[\0-\x20"<>\x7f]')
 _QUOTE_OR_ESCAPE = re.compile(r'["\\]')
 _COMMA_OR_OPENING = re.compile(r'[,"<]')
 _SEMICOLON_OR_QUOTE = re.compile(r'[;"]')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_TO_ESCAPE = re.compile(r'(["\\])')
+_TO_ESCAPE = re.compile(r'(["\\\0])')
 
 
 def is_token(text: str) -> bool:
     """Say whether ``text`` is a token: at least one character, and none that separates."""
     return bool(text) and not text.strip(TOKEN)
+
+
+def has_uri_breaker(text: str) -> bool:
+    """Say whether ``text`` holds what no URI may: white space, controls, ``"``, ``<``, ``>``."""
+    return _URI_BREAKERS.search(text) is not None
+
+
+def has_control(text: str) -> bool:
+    """Say whether ``text`` holds CR, LF, or a NUL that is not escaped."""
+    return _CONTROL.search(text) is not None
 
 
 def check_text(text: str) -> str:
@@ -40,7 +53,7 @@ def check_text(text: str) -> str:
 
     :raises HeaderValueError: it holds CR, LF or NUL, or a character that has no bytes.
     """
-    if _CONTROL.search(text):
+    if has_control(text):
         raise HeaderValueError(f"{text!r} holds a line break or a NUL")
     if not text.isascii():
         try:
@@ -98,9 +111,9 @@ def quote(text: str) -> str:
     """
     Return ``text`` as a quoted string.
 
-    :raises HeaderValueError: it holds CR, LF or NUL, which no quoted string may.
+    :raises HeaderValueError: it holds CR or LF, which no quoted string may.
     """
-    return '"' + _TO_ESCAPE.sub(r"\\\1", check_text(text)) + '"'
+    return check_text('"' + _TO_ESCAPE.sub(r"\\\1", text) + '"')
 
 
 def split_list(text: str) -> list[str]:

@@ -17,14 +17,15 @@ Theory of operation
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from sipsess.errors import FrozenMessageError, HeaderValueError
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import Headers
-from sipsess.message._lex import check_text, check_token, split_list
+from sipsess.message._lex import check_text, check_token, has_uri_breaker, split_list
 from sipsess.message._uri import SIPURI, URI, parse_uri
-from sipsess.message._values import CSeq, NameAddr, Via, read_number
+from sipsess.message._values import CSeq, NameAddr, Via, parse_date, read_number
 from sipsess.message.limits import MAX_MAX_FORWARDS, MAX_SECONDS, MAX_VALUES
 from sipsess.status import reason_phrase
 
@@ -268,6 +269,16 @@ class Message:
             raise MessageError("bad-retry-after", f"{text!r} is no Retry-After")
         return seconds
 
+    @property
+    def date(self) -> datetime | None:
+        """
+        Date, in UTC, or ``None`` when absent.
+
+        :raises MessageError: it is not in SIP's format, which knows no other time zone than GMT.
+        """
+        text = self.headers.get("Date")
+        return None if text is None else parse_date(text)
+
     # -- checks and bytes ------------------------------------------------------------------------
 
     def validate(self) -> None:
@@ -332,6 +343,7 @@ class Message:
         raise NotImplementedError
 
     def _copy_into(self, twin: _M) -> _M:
+        twin._body = self._body
         if not self.headers.is_changed:
             twin._source = self._source
         return twin
@@ -424,8 +436,9 @@ class Request(Message):
 
     @uri.setter
     def uri(self, uri: str) -> None:
-        self._uri = _check_uri(uri)
+        _check_uri(uri)
         self._change()
+        self._uri = uri
         self._request_uri = None
 
     @property
@@ -447,7 +460,6 @@ class Request(Message):
     def copy(self) -> Request:
         """Return a copy that can be changed; its ``attempt`` is the same."""
         twin = self._copy_into(Request._parsed(self._method, self._uri, self.headers.copy()))
-        twin._body = self._body
         twin.attempt = self.attempt
         return twin
 
@@ -510,8 +522,7 @@ class Response(Message):
 
     def copy(self) -> Response:
         """Return a copy that can be changed."""
-        twin = Response(self._status, self._reason, self.headers.copy(), self._body)
-        return self._copy_into(twin)
+        return self._copy_into(Response(self._status, self._reason, self.headers.copy()))
 
     def _as_partial(self) -> Response:
         return self
@@ -525,6 +536,6 @@ class Response(Message):
 
 def _check_uri(uri: str) -> str:
     check_text(uri)
-    if not uri or len(uri.split()) != 1 or "<" in uri or ">" in uri:
+    if not uri or has_uri_breaker(uri):
         raise HeaderValueError(f"{uri!r} is no Request-URI")
     return uri

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import KEYS, Headers, header_key
-from sipsess.message._lex import DIGITS, TOKEN
+from sipsess.message._lex import DIGITS, TOKEN, has_control
 from sipsess.message._message import Request, Response
 from sipsess.message.limits import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
@@ -68,6 +68,8 @@ def parse_head(head: bytes) -> Request | Response:
     message = _start(lines[0], headers)
     if is_bare:
         raise _refusal("bare-line-break", "a CR or LF stands alone in the headers", message)
+    if "\0" in text and has_control(text.replace("\r\n", "")):
+        raise _refusal("bare-nul", "a NUL stands in the headers without an escape", message)
     if problem is not None:
         raise _refusal(*problem, message)
     return message

@@ -8,7 +8,6 @@ URIs are equal when :rfc:`3261#section-19.1.4` says so.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import TypeAlias
@@ -16,7 +15,7 @@ from typing import TypeAlias
 from sipsess.errors import HeaderValueError
 from sipsess.flow import format_host
 from sipsess.message._errors import MessageError
-from sipsess.message._lex import ALPHANUMERIC, DIGITS
+from sipsess.message._lex import ALPHANUMERIC, DIGITS, has_uri_breaker
 from sipsess.message._params import (
     NO_URI_PARAMS,
     URIParams,
@@ -32,8 +31,6 @@ _PASSWORD = ALPHANUMERIC + "-_.!~*'()&=+$,"
 _HOST = ALPHANUMERIC + "-._"
 _HEADER = ALPHANUMERIC + "-_.!~*'()[]/?:+$"
 _SCHEME = ALPHANUMERIC + "+-."
-#: What must not stand in any URI: it would end the URI or the header around it.
-_BREAKERS = re.compile('[\x00-\x20"<>\x7f]')
 _RESERVED = ";/?:@&=+$,"
 #: Parameters that make URIs different even when only one of them has it. :rfc:`3261#section-19.1.4`
 #: names four and shows by its examples that transport is a fifth.
@@ -252,7 +249,7 @@ class OtherURI:
         :raises HeaderValueError: it holds what no URI may.
         """
         text = f"{self.scheme}:{self.rest}"
-        if not _is_scheme(self.scheme) or _BREAKERS.search(text):
+        if not _is_scheme(self.scheme) or has_uri_breaker(text):
             raise HeaderValueError(f"{self!r} cannot be written")
         return text
 
@@ -269,7 +266,7 @@ def parse_uri(text: str) -> URI:
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
-    if not colon or not rest or not _is_scheme(scheme) or _BREAKERS.search(text):
+    if not colon or not rest or not _is_scheme(scheme) or has_uri_breaker(text):
         raise MessageError("bad-uri", f"{text!r} is no URI")
     uri: URI
     if scheme == "sip" or scheme == "sips":
@@ -332,18 +329,18 @@ def _is_user(text: str) -> bool:
     # because phones do send "#" and UTF-8 in user parts.
     return bool(text) and (
         not rest
-        or not (_BREAKERS.search(rest) or "@" in rest or ":" in rest or has_bad_escape(text))
+        or not (has_uri_breaker(rest) or "@" in rest or ":" in rest or has_bad_escape(text))
     )
 
 
 def _is_password(text: str) -> bool:
     rest = text.strip(_PASSWORD)
-    return not rest or not (_BREAKERS.search(rest) or "@" in rest or has_bad_escape(text))
+    return not rest or not (has_uri_breaker(rest) or "@" in rest or has_bad_escape(text))
 
 
 def _is_header_text(text: str) -> bool:
     rest = text.strip(_HEADER)
-    return not rest or not (_BREAKERS.search(rest) or "&" in rest or has_bad_escape(text))
+    return not rest or not (has_uri_breaker(rest) or "&" in rest or has_bad_escape(text))
 
 
 def _is_number(text: str) -> bool:

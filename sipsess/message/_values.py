@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sipsess.errors import HeaderValueError
 from sipsess.flow import format_host
@@ -14,6 +15,7 @@ from sipsess.message._lex import (
     check_text,
     check_token,
     find_quote_end,
+    has_uri_breaker,
     is_token,
     quote,
     unquote,
@@ -22,7 +24,6 @@ from sipsess.message._params import NO_PARAMS, Params
 from sipsess.message._uri import URI, parse_uri, split_host_port
 from sipsess.message.limits import MAX_CSEQ
 
-_SPACES_OR_BREAKERS = frozenset(' \t\r\n\0"<>')
 _DISPLAY_NAME = TOKEN + " \t"
 
 
@@ -74,8 +75,13 @@ class Via:
 
     @property
     def received(self) -> str | None:
-        """The source address that the receiver saw (:rfc:`3261#section-18.2.1`)."""
-        return self.params.get("received")
+        """
+        The source address that the receiver saw (:rfc:`3261#section-18.2.1`).
+
+        IPv6 comes with and without brackets (:rfc:`5118#section-4.5`); here it has none.
+        """
+        text = self.params.get("received")
+        return text.strip("[]") if text else None
 
     @property
     def rport(self) -> int | None:
@@ -139,7 +145,7 @@ class NameAddr:
         :raises MessageError: it breaks the grammar.
         """
         name, uri, tail = _split_address(text)
-        if not uri or not _SPACES_OR_BREAKERS.isdisjoint(uri):
+        if not uri or has_uri_breaker(uri):
             raise MessageError("bad-address", f"{text!r} is no address")
         params = NO_PARAMS
         if tail:
@@ -181,7 +187,7 @@ class NameAddr:
         if self._raw is not None:
             return self._raw
         check_text(self.uri)
-        if not self.uri or not _SPACES_OR_BREAKERS.isdisjoint(self.uri):
+        if not self.uri or has_uri_breaker(self.uri):
             raise HeaderValueError(f"{self.uri!r} is no URI")
         if self.uri == "*":
             return "*"
@@ -253,6 +259,31 @@ class CSeq:
     def __str__(self) -> str:
         """The wire form."""
         return f"{self.number} {self.method}"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def parse_date(text: str) -> datetime:
+    """
+    Read a Date value (:rfc:`3261#section-20.17`): ``Sat, 13 Nov 2010 23:29:00 GMT`` and nothing
+    else.
+
+    :raises MessageError: it is of another form, such as with another time zone.
+    """
+    words = text.split(" ")
+    try:
+        weekday, day, month, year, clock, zone = words
+        hour, minute, second = clock.split(":")
+        numbers = (int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute))
+        digits = day + year + hour + minute + second
+        is_form = len(digits) == 12 and not digits.strip(DIGITS) and zone == "GMT"
+        if is_form and weekday[:-1] in _DAYS and weekday[3:] == ",":
+            return datetime(*numbers, int(second), tzinfo=UTC)
+    except ValueError:
+        pass  # Too few words, no month, or no such day: all the same to who asked.
+    raise MessageError("bad-date", f"{text!r} is no date")
 
 
 def read_number(text: str, maximum: int) -> int | None:

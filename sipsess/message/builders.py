@@ -74,10 +74,8 @@ def build_response(
         headers.copy_from(request.headers, "Record-Route")
     headers.copy_from(request.headers, "From", top_only=True)
     headers.copy_from(request.headers, "To", top_only=True)
-    if to_tag is not None and not _has_to_tag(request):
-        to = headers.get("To")
-        if to is not None:
-            headers.set("To", f"{to};tag={check_token(to_tag, 'tag')}")
+    if to_tag is not None and "To" in headers and not _has_to_tag(request):
+        headers.extend_first("To", f";tag={check_token(to_tag, 'tag')}")
     headers.copy_from(request.headers, "Call-ID", top_only=True)
     headers.copy_from(request.headers, "CSeq", top_only=True)
     if status == 100:

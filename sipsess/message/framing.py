@@ -54,7 +54,7 @@ class StreamFramer:
     def _next_frame(self) -> bytes | None:
         buffer = self._buffer
         if not self._needed:
-            if buffer[:1] in (b"\r", b"\n"):
+            if buffer and buffer[0] in b"\r\n":
                 return self._next_keep_alive()
             end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
             if end < 0:
