@@ -96,6 +96,8 @@ def parse_listen(text: str) -> ListenSpec:
     :raises ListenError: with what to write instead.
     """
     fields = _split(text)
+    if fields is None:
+        raise _wrong(text, "a backslash at the end takes nothing", _split(text[:-1]) or [])
     transport, port = fields[0][0].lower(), fields[1][0] if len(fields) > 1 else ""
     named = dict(item for item in fields[2:] if len(item) == 2)
     if transport != "udp" or len(fields[0]) > 1:
@@ -113,8 +115,12 @@ def parse_listen(text: str) -> ListenSpec:
     return ListenSpec("UDP", int(port), interface, named.get("advertise") or None)
 
 
-def _split(text: str) -> list[tuple[str, ...]]:
-    """Split at colons, and each part at its first ``=``; a backslash takes the next character."""
+def _split(text: str) -> list[tuple[str, ...]] | None:
+    """
+    Split at colons, and each part at its first ``=``; a backslash takes the next character.
+
+    :return: ``None`` when a backslash at the end has nothing to take.
+    """
     fields: list[tuple[str, ...]] = []
     parts = [""]
     characters = iter(text)
@@ -125,7 +131,10 @@ def _split(text: str) -> list[tuple[str, ...]]:
         elif character == "=" and len(parts) == 1:
             parts.append("")
         else:
-            parts[-1] += next(characters, "") if character == "\\" else character
+            taken = next(characters, None) if character == "\\" else character
+            if taken is None:
+                return None
+            parts[-1] += taken
     fields.append(tuple(parts))
     return fields
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -72,6 +72,8 @@ class ParseTests(SynchronousTestCase):
         for text, better in (
             ("", "udp:5060"),
             ("\\", "udp:5060"),
+            ("udp:5070\\", "udp:5070"),
+            (r"udp:5070:interface=\:\:1\ "[:-1], r"udp:5070:interface=\:\:1"),
             ("5070", "udp:5070"),
             ("udp", "udp:5060"),
             ("udp:", "udp:5060"),
@@ -99,6 +101,8 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(str(caught.exception).rpartition("; write ")[2], better)
             parse_listen(better)
 
+    @settings(deadline=None)
+    @example("5\\")
     @given(st.text(alphabet="udp:=\\0569.interfacx[]"))
     def test_like_twisted(self, text: str) -> None:
         """Any text is read or refused; what is read, Twisted's own parser splits alike."""
