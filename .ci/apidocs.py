@@ -4,8 +4,8 @@ Run pydoctor (its arguments are ours) with two habits of reStructuredText that i
 
 ``~sipsess.turn.Turn`` shows the last part of a name only, ``.Turn`` is looked for everywhere, and a
 name of the standard library, Twisted or zope.interface is a good reference when it really exists
-there; pydoctor alone would fetch the inventories of those projects from the network. Everything else
-that it warns of is an error.
+there; pydoctor alone would fetch the inventories of those projects from the network. Everything
+else that it warns of is an error.
 """
 
 from __future__ import annotations
