@@ -180,7 +180,7 @@ class DialogManager:
                 self.core.counters.refuse("dialog-unknown")
                 admission.respond(481)
             else:
-                session.receive_request(admission)
+                session.desk.receive_request(admission)
             return True
         if request.method == "INVITE":
             self._receive_invite(admission)
@@ -199,7 +199,7 @@ class DialogManager:
         session = self._dialogs.get((request.call_id, tag, request.from_tag or ""))
         if session is None:
             return False
-        session.receive_ack(request)
+        session.invite_server.receive_ack(request)
         return True
 
     def handle_stray_response(self, response: Response, flow: Flow) -> bool:
@@ -238,7 +238,7 @@ class DialogManager:
         )
         self._add_session(session)
         session.begin()
-        session.receive_initial(admission)
+        session.desk.receive_initial(admission)
 
     def _refusal(self, request: Request) -> tuple[str, int, dict[str, str]] | None:
         """Return why an INVITE is refused before a session is made, or ``None``."""
@@ -336,7 +336,8 @@ class DialogManager:
         self._add_session(session)
         session.begin()
         try:
-            session.add_standard_headers(request)
+            request.headers.set("Contact", session.contact)
+            session.add_capabilities(request)
             if session.offered_media:
                 offer = await session.media.create_offer(session.offered_media)
                 request.set_body("application/sdp", offer.to_bytes())

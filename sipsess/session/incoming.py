@@ -107,7 +107,7 @@ class IncomingRequest:
             self._decide(link, verdict)
             return
         if not self.is_over:
-            session.request_admitted(self)
+            session.desk.request_admitted(self)
 
     def _decide(self, link: Link, verdict: object) -> None:
         """Act on a verdict that came, at once or later."""
@@ -118,7 +118,7 @@ class IncomingRequest:
             self.session.note("handled", f"{self.request.method} by {link.name}")
             if not self.is_answered:
                 self.start_deadline()
-            self.session.request_handled(self)
+            self.session.desk.request_handled(self)
         else:
             self._refuse(link, TypeError(f"{verdict!r} is not a Verdict"))
 
@@ -141,23 +141,23 @@ class IncomingRequest:
         else:
             self.handled_by = ""
             self._decide(link, result)
-        self.session.next_request()
+        self.session.desk.next_request()
 
     def _refuse(self, link: Link, error: Exception) -> None:
         """Answer what a callback raised: a refusal, a peer's mistake, or a bug of the plugin."""
         session = self.session
         if isinstance(error, Reject):
             session.note("rejected", f"{error} by {link.name}")
-            session.reject(self, error.status, error.reason, error.headers)
+            session.responder.reject(self, error.status, error.reason, error.headers)
         elif isinstance(error, NegotiationFailed):
-            session.reject_media(self, error.text, error.warn_code)
+            session.responder.reject_media(self, error.text, error.warn_code)
         elif isinstance(error, RemoteError):
-            session.reject_remote(self, error)
+            session.responder.reject_remote(self, error)
         elif isinstance(error, CancelledError):
-            session.reject(self, 500)
+            session.responder.reject(self, 500)
         else:
             session.plugin_failed(link.name, "incoming_request", error)
-            session.reject(self, 500)
+            session.responder.reject(self, 500)
 
     # -- its deadline ----------------------------------------------------------------------
 
@@ -171,9 +171,7 @@ class IncomingRequest:
         self._deadline = None
         if self.is_over:
             return
-        session = self.session
-        session.note("no answer", f"{self.handled_by or 'nobody'} did not answer in time")
-        session.answer_overdue(self)
+        self.session.desk.answer_overdue(self)
 
     def _stop_deadline(self) -> None:
         self.session.cancel_timer(self._deadline)
@@ -190,13 +188,13 @@ class IncomingRequest:
 
     def server_failed(self, transaction: ServerTransaction, error: SIPError, now: float) -> None:
         """The answer could not be delivered, or its ACK never came."""
-        self.session.answer_failed(self, error)
+        self.session.desk.answer_failed(self, error)
 
     def server_terminated(self, transaction: ServerTransaction, now: float) -> None:
         """The transaction is over."""
         self.release()
-        self.session.request_over(self)
+        self.session.desk.request_over(self)
 
     def cancelled(self, admission: Admission) -> None:
         """A CANCEL for this request came."""
-        self.session.receive_cancel(self, admission)
+        self.session.desk.receive_cancel(self, admission)

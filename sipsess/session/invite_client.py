@@ -268,7 +268,8 @@ class InviteClient:
             session.media.rollback()
             return
         request = session.dialog.build_request("INVITE")
-        session.add_standard_headers(request)
+        request.headers.set("Contact", session.contact)
+        session.add_capabilities(request)
         for name, value in wish.headers.items():
             request.headers.set(name, value)
         request.set_body("application/sdp", offer.to_bytes())

@@ -85,13 +85,13 @@ class InviteServer:
             self._answering = None
             if not incoming.is_over:
                 if isinstance(error, NegotiationFailed):
-                    session.reject_media(incoming, error.text, error.warn_code)
+                    session.responder.reject_media(incoming, error.text, error.warn_code)
                 else:
-                    session.reject(incoming, 500)
+                    session.responder.reject(incoming, 500)
             raise
         if incoming.is_over:
             raise SessionEnded(session.reason_or_unknown())
-        response = session.build_response(incoming.request, 200, headers=headers)
+        response = session.responder.build(incoming.request, 200, headers=headers)
         response.set_body("application/sdp", sdp.to_bytes())
         self._send_success(incoming, response)
         return response
@@ -110,7 +110,8 @@ class InviteServer:
     def _send_success(self, incoming: IncomingRequest, response: Response) -> None:
         session = self.session
         core = session.core
-        session.send_final(incoming, response)
+        session.note("answered", f"{response.status} {response.reason}")
+        session.responder.respond(incoming, response)
         number = incoming.request.cseq.number
         self._successes[number] = SuccessRetransmission(
             turn=core.turn,
@@ -147,7 +148,7 @@ class InviteServer:
             session.core.counters.refuse("ack-unexpected")
             return
         success.stop()
-        session.notify_incoming(request)
+        session.desk.notify(request)
         if self.offer_cseq == number:
             self.offer_cseq = None
             self._take_answer(request)

@@ -3,10 +3,11 @@
 The session: one INVITE dialog with its media, its plugins, and what they keep with it.
 
 Theory of operation
-    The session is the hub. :class:`.IncomingRequest` and :class:`.OutgoingRequest` bring messages
-    through the supplements; :class:`.InviteServer` and :class:`.InviteClient` know INVITE and ACK;
-    :class:`.MediaNegotiation` knows offers and answers; :class:`.InviteUsage` is the table that
-    says how the call stands. Each of them tells the session, and the session tells the others.
+    The session is the hub, and its parts know one thing each: :class:`.RequestDesk` the requests
+    of the peer, :class:`.Responder` their answers, :class:`.OutgoingRequest` a request of ours,
+    :class:`.InviteServer` and :class:`.InviteClient` INVITE and ACK, :class:`.MediaNegotiation`
+    offers and answers, :class:`.ApplicationRunner` the application. :class:`.InviteUsage` is the
+    table that says how the call stands and what its hang-up takes.
 
     It ends exactly once, in :meth:`_finish`: timers, pending work, the application,
     ``session_end``, cookies, media, ``session_destroy``, in this order.
@@ -14,16 +15,14 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sipsess.dialog import CSeqError, Dialog, InviteUsage
+from sipsess.dialog import Dialog, InviteUsage
 from sipsess.dialog.usage import (
     BYE_DONE,
     CALLING,
@@ -31,46 +30,36 @@ from sipsess.dialog.usage import (
     FAIL,
     HANG_UP,
     PROCEEDING,
-    RECEIVE_BYE,
-    RECEIVE_CANCEL,
     SEND_AGAIN,
-    SEND_FAILURE,
 )
 from sipsess.endpoint import Endpoint
-from sipsess.errors import DialogStateError, RemoteError, SIPError
+from sipsess.errors import DialogStateError, SIPError
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
-from sipsess.message import Request, Response, build_cancel, build_response
+from sipsess.message import Request, Response, build_cancel
 from sipsess.sdp import SessionDescription
 from sipsess.sdp import parse as parse_sdp
-from sipsess.status import reason_phrase
-from sipsess.supplement import Reject, Retry, Verdict
+from sipsess.supplement import Retry, Verdict
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
 from .chain import CORE_METHODS, Chain, Link
 from .cookies import Cookies
+from .desk import RequestDesk
 from .identity import Identity, get_identity
-from .incoming import IncomingRequest
 from .invite_client import InviteClient
 from .invite_server import InviteServer
 from .negotiation import Handlers, MediaNegotiation
 from .outgoing import OutgoingRequest
-from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded
+from .reason import LOCAL, REMOTE, EndReason, SessionEnded
+from .responder import Responder
+from .runner import ApplicationRunner
 
 if TYPE_CHECKING:
     from sipsess.call import Call
-    from sipsess.core import Admission
     from sipsess.manager import DialogManager
 
 _log = Logger()
-
-#: Requests of one dialog that wait while a supplement takes its time over another.
-MAX_WAITING_REQUESTS = 16
-#: Requests that never wait: they end or complete what the others wait for.
-_URGENT = frozenset({"BYE", "PRACK"})
-#: Seconds after which a peer may come back when a session is too busy (Retry-After).
-RETRY_AFTER = 5
 
 
 class Session:
@@ -88,15 +77,10 @@ class Session:
     """
 
     __slots__ = (
-        "_application",
-        "_application_deferred",
         "_began",
-        "_current",
         "_extra_headers",
         "_failure",
-        "_incoming",
         "_timers",
-        "_waiting",
         "_when_ended",
         "_work",
         "application",
@@ -104,6 +88,7 @@ class Session:
         "channel",
         "cookies",
         "core",
+        "desk",
         "dialog",
         "dialogs",
         "end_reason",
@@ -121,6 +106,8 @@ class Session:
         "on_confirmed",
         "on_provisional",
         "record",
+        "responder",
+        "runner",
         "usage",
     )
 
@@ -161,6 +148,9 @@ class Session:
         self.cookies = Cookies()
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
+        self.desk = RequestDesk(self)
+        self.responder = Responder(self)
+        self.runner = ApplicationRunner(self)
         self.invite_server = InviteServer(self)
         self.invite_client = InviteClient(self)
         #: Why the session ended, ``None`` while it lives and nobody has decided its end.
@@ -175,15 +165,10 @@ class Session:
         self.record = DecisionRecord(
             invite.call_id, f"call {'from' if is_callee else 'to'} {who}", now
         )
-        self._current: IncomingRequest | None = None
-        self._waiting: deque[IncomingRequest] = deque()
-        self._incoming: dict[int, IncomingRequest] = {}
         self._timers: set[Timer] = set()
         self._work: Deferred[Any] | None = None
         self._began = False
         self._when_ended: list[Deferred[EndReason]] = []
-        self._application: CoroutineType[Any, Any, None] | None = None
-        self._application_deferred: Deferred[None] | None = None
         self._extra_headers: dict[str, str] = {}
         self._failure: tuple[int, str | None] = (480, None)
 
@@ -306,14 +291,10 @@ class Session:
         """Tell the supplements that the session begins."""
         self._began = True
         self.core.counters.sessions_begun += 1
-        self.note("began", f"endpoint {self.endpoint.name}, application {self._application_name}")
+        self.note("began", f"endpoint {self.endpoint.name}, application {self.runner.name}")
         self._tell(self.chain.begin, "session_begin")
         if self.core.trace is not None:
             self.core.trace.session_begun(self, self.core.turn.now)
-
-    @property
-    def _application_name(self) -> str:
-        return "none" if self.application is None else self.application.name
 
     def _tell(self, links: tuple[Link, ...], callback: str) -> None:
         for link in links:
@@ -334,12 +315,8 @@ class Session:
             self.core.timers.cancel(timer)
         self._timers.clear()
         self.invite_server.stop()
-        for incoming in [*self._incoming.values(), *self._waiting]:
-            incoming.release()
-            if not incoming.is_answered:
-                self.reject(incoming, 487 if incoming.request.method == "INVITE" else 481)
-        self._waiting.clear()
-        self._cancel_application()
+        self.desk.close()
+        self.runner.cancel()
         if self._work is not None:
             self._work.cancel()
         self.invite_client.stop()
@@ -386,141 +363,7 @@ class Session:
             self._work = deferred
         deferred.addErrback(self.internal_error)
 
-    # -- the application -------------------------------------------------------------------
-
-    def start_application(self) -> None:
-        """Let the application have the call."""
-        application = self.application
-        if application is None or self.is_over:
-            return
-        self.channel = self.manager.make_call(self)
-        self.note("application", application.name)
-        self._application = cast("CoroutineType[Any, Any, None]", application.handle(self.channel))
-        deferred = Deferred.fromCoroutine(self._application)
-        if not deferred.called:
-            self._application_deferred = deferred
-        deferred.addBoth(self._application_done)
-
-    def _application_done(self, result: object) -> None:
-        self._application_deferred = self._application = None
-        with self.core.turn:
-            self.core.turn.later(self._application_over, result)
-
-    def _application_over(self, result: object) -> None:
-        if self.is_over:
-            return
-        status: int = 480
-        reason: str | None = None
-        headers: dict[str, str] = {}
-        if isinstance(result, Failure):
-            status, reason, headers = self._application_failed(result)
-        self.set_reason(EndReason(LOCAL, "BYE", text=reason or "the application is done"))
-        self.terminate(status, reason=reason, headers=headers)
-
-    def _application_failed(self, failure: Failure) -> tuple[int, str | None, dict[str, str]]:
-        error = failure.value
-        if isinstance(error, Reject):
-            return error.status, error.reason, error.headers
-        if not isinstance(error, SIPError):
-            name = f"application {self._application_name}"
-            self.plugin_failed(name, "handle", error or RuntimeError())
-            return 500, None, {}
-        self.note("application failed", str(error))
-        return error.status_hint or 480, None, {}
-
-    def _cancel_application(self, payload: None = None, now: float = 0.0) -> None:
-        """Cancel the application where it waits; if it is running just now, when it waits next."""
-        deferred = self._application_deferred
-        if deferred is None or self._application is None:
-            return
-        if self._application.cr_running:
-            core = self.core
-            core.timers.start(core.turn.now, 0.0, self._cancel_application, None)
-            return
-        deferred.addErrback(lambda failure: None)
-        deferred.cancel()
-
-    # -- requests of the peer --------------------------------------------------------------
-
-    def receive_initial(self, admission: Admission) -> None:
-        """Take the INVITE that makes the call."""
-        incoming = self._open(admission)
-        self.invite_server.current = incoming
-        self.dialog = Dialog.as_uas(admission.request, self.local_tag)
-        self.add_dialog(self.dialog)
-        incoming.run(self.chain.incoming(admission.request.method))
-
-    def receive_request(self, admission: Admission) -> None:
-        """Take a request within the dialog: checks first, then the supplements."""
-        request = admission.request
-        incoming = self._open(admission)
-        dialog = self.dialogs.get(request.from_tag or "")
-        try:
-            if dialog is None:
-                self.reject(incoming, 481)
-                return
-            dialog.accept_request(request)
-        except CSeqError as error:
-            self.reject_remote(incoming, error)
-            return
-        if request.method not in self.chain.allow:
-            self._refuse_method(incoming)
-        elif request.method in _URGENT or not self._is_busy:
-            self._admit(incoming)
-        elif len(self._waiting) < MAX_WAITING_REQUESTS:
-            self._waiting.append(incoming)
-        else:
-            self.core.counters.refuse("session-busy")
-            self.reject(incoming, 500, headers={"Retry-After": str(RETRY_AFTER)})
-
-    @property
-    def _is_busy(self) -> bool:
-        """Whether a supplement still thinks about an earlier request of this dialog."""
-        return self._current is not None and self._current.is_pending
-
-    def _open(self, admission: Admission) -> IncomingRequest:
-        incoming = IncomingRequest(self, admission.request, admission.transaction)
-        self._incoming[id(admission.request)] = incoming
-        return incoming
-
-    def _refuse_method(self, incoming: IncomingRequest) -> None:
-        method = incoming.request.method
-        self.core.counters.refuse("method-not-allowed")
-        if method in ("SUBSCRIBE", "NOTIFY") and "Event" in incoming.request.headers:
-            self.reject(incoming, 489)
-        elif method == "PRACK":
-            # RFC 3262 3: a PRACK that matches no reliable provisional response.
-            self.reject(incoming, 481)
-        else:
-            status = self.core.refusal_of_method(method)
-            self.reject(incoming, status, headers={"Allow": self.core.allow_of(self.chain)})
-
-    def _admit(self, incoming: IncomingRequest) -> None:
-        request = incoming.request
-        if request.method == "INVITE" and not self._admit_reinvite(incoming):
-            return
-        self._current = incoming
-        incoming.run(self.chain.incoming(request.method))
-
-    def _admit_reinvite(self, incoming: IncomingRequest) -> bool:
-        """Refuse a re-INVITE that meets another INVITE (14.2); ``False`` when it was refused."""
-        server, client = self.invite_server, self.invite_client
-        if server.current is not None and not server.current.is_answered:
-            delay = self.core.ids.random.randint(0, 10)
-            self.reject(incoming, 500, headers={"Retry-After": str(delay)})
-            return False
-        if client.outgoing is not None or self.media.is_open:
-            self.reject(incoming, 491)
-            return False
-        server.current = incoming
-        return True
-
-    def next_request(self) -> None:
-        """Go on with the next request that waited for a supplement."""
-        while self._waiting and not self._is_busy and not self.is_over:
-            incoming = self._waiting.popleft()
-            if not incoming.is_over:
-                self._admit(incoming)
+    # -- messages of the peer --------------------------------------------------------------
 
     def negotiate(self, request: Request) -> None:
         """
@@ -541,196 +384,7 @@ class Session:
         """
         return parse_sdp(message.body)
 
-    def request_admitted(self, incoming: IncomingRequest) -> None:
-        """Do what a request asks for that all supplements let through."""
-        request = incoming.request
-        method = request.method
-        if method == "INVITE":
-            if self.is_initial(request):
-                incoming.start_deadline()
-                self.core.turn.later(self.start_application)
-            else:
-                self.invite_server.answer(incoming).addErrback(self._reinvite_not_answered)
-        elif method == "BYE":
-            self._receive_bye(incoming)
-        elif method == "OPTIONS":
-            self.respond(incoming, self.core.build_capabilities(request, self.chain))
-        elif method == "INFO" and not request.body:
-            # An empty INFO is a keep-alive of some session border controllers.
-            self.reply(incoming, 200)
-        else:
-            self.core.counters.refuse("request-unclaimed")
-            self.note("unclaimed", method)
-            self.reject(incoming, 415 if request.body else 501)
-
-    def _reinvite_not_answered(self, failure: Failure) -> None:
-        """The refusal was sent already; a bug of ours is logged."""
-        if not failure.check(SIPError) and not isinstance(failure.value, Exception):
-            self.internal_error(failure)
-        self.note("re-INVITE refused", str(failure.value))
-
-    def _receive_bye(self, incoming: IncomingRequest) -> None:
-        reason = incoming.request.headers.get("Reason") or ""
-        self.set_reason(EndReason(REMOTE, "BYE", text=reason))
-        self.reply(incoming, 200)
-        self.usage.feed(RECEIVE_BYE)
-
-    def receive_ack(self, request: Request) -> None:
-        """Take the ACK of a 2xx."""
-        self.invite_server.receive_ack(request)
-
-    def receive_cancel(self, incoming: IncomingRequest, admission: Admission) -> None:
-        """Take the CANCEL of an INVITE: answer it, and end the INVITE if it is still open."""
-        self.notify_incoming(admission.request)
-        cancel = IncomingRequest(self, admission.request, admission.transaction)
-        self.respond(cancel, self.build_response(admission.request, 200))
-        if incoming.is_answered or self.is_over:
-            return
-        incoming.release()
-        if self.is_initial(incoming.request):
-            reason = admission.request.headers.get("Reason") or ""
-            self.set_reason(EndReason(REMOTE, "CANCEL", text=reason))
-            self.usage.feed(RECEIVE_CANCEL)
-        else:
-            self.invite_server.stop_answering()
-            self.media.rollback()
-            self.reject(incoming, 487)
-
-    def notify_incoming(self, request: Request) -> None:
-        """Show a request that cannot be refused, ACK or CANCEL, to the supplements."""
-        for link in self.chain.observers(request.method):
-            try:
-                result = link.callback(self, request)
-                if isinstance(result, Awaitable):
-                    self.wait(result).addErrback(self._observer_failed, link.name)
-            except Exception as error:
-                self.plugin_failed(link.name, "incoming_request", error)
-
-    def _observer_failed(self, failure: Failure, name: str) -> None:
-        self.plugin_failed(name, "incoming_request", failure.value or RuntimeError())
-
-    def request_handled(self, incoming: IncomingRequest) -> None:
-        """A supplement has claimed the request; it answers, or did."""
-        if incoming.is_answered:
-            incoming.release()
-
-    def answer_overdue(self, incoming: IncomingRequest) -> None:
-        """Nobody answered in time: the core does."""
-        self.core.counters.refuse("answer-overdue")
-        if incoming.handled_by:
-            self.core.plugin_overdue(incoming.handled_by, incoming.request.method, self.call_id)
-            self.reject(incoming, 500)
-        else:
-            self.reject(incoming, 480)
-
-    def answer_failed(self, incoming: IncomingRequest, error: SIPError) -> None:
-        """An answer could not be delivered, or the ACK of a refusal never came."""
-        self.note("answer lost", f"{incoming.request.method}: {error}")
-        if self.is_initial(incoming.request) and not incoming.is_answered:
-            self.set_reason(EndReason(NETWORK, "INVITE", error.status_hint, str(error)))
-            self.usage.feed(FAIL)
-
-    def request_over(self, incoming: IncomingRequest) -> None:
-        """The server transaction of a request is over."""
-        self._incoming.pop(id(incoming.request), None)
-
     # -- responses of ours -----------------------------------------------------------------
-
-    def build_response(
-        self,
-        request: Request,
-        status: int,
-        reason: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response:
-        """Return a response with our tag and the headers that its status needs."""
-        response = build_response(request, status, reason, to_tag=self.local_tag)
-        if request.method == "INVITE" and 100 < status < 300:
-            response.headers.set("Contact", self.contact)
-            if status >= 200:
-                response.headers.set("Allow", self.core.allow_of(self.chain))
-                self.add_supported(response)
-        for name, value in (headers or {}).items():
-            response.headers.set(name, value)
-        return response
-
-    @property
-    def contact(self) -> str:
-        """The Contact value of this side: where the peer reaches this session."""
-        transport = self.flow.transport.lower()
-        suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"<sip:{self.flow.sent_by}{suffix}>"
-
-    def add_supported(self, message: Request | Response) -> None:
-        """Set Supported, when there is anything to say."""
-        if self.chain.option_tags:
-            message.headers.set("Supported", ", ".join(sorted(self.chain.option_tags)))
-
-    def add_standard_headers(self, request: Request) -> None:
-        """Set what every INVITE of ours carries: Contact, Allow, Supported."""
-        request.headers.set("Contact", self.contact)
-        request.headers.set("Allow", self.core.allow_of(self.chain))
-        self.add_supported(request)
-
-    def respond(self, incoming: IncomingRequest, response: Response) -> None:
-        """Show a response to the supplements and send it."""
-        self._run_outgoing("outgoing_response", incoming.request.method, response)
-        incoming.transaction.respond(response, self.core.turn.now)
-        if response.status >= 200:
-            incoming.release()
-            self._answered(incoming)
-
-    def _answered(self, incoming: IncomingRequest) -> None:
-        if self.invite_server.current is incoming:
-            self.invite_server.current = None
-            self.core.turn.later(self.invite_client.send_waiting)
-        self.core.turn.later(self.next_request)
-
-    def reply(self, incoming: IncomingRequest, status: int) -> None:
-        """Send a plain response."""
-        self.respond(incoming, self.build_response(incoming.request, status))
-
-    def send_final(self, incoming: IncomingRequest, response: Response) -> None:
-        """Send the final response of an INVITE."""
-        self.note("answered", f"{response.status} {response.reason}")
-        self.respond(incoming, response)
-
-    def reject(
-        self,
-        incoming: IncomingRequest,
-        status: int,
-        reason: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Refuse a request; refusing the first INVITE ends the session."""
-        if incoming.is_answered:
-            return
-        request = incoming.request
-        text = reason or reason_phrase(status)
-        if request.method == "INVITE":
-            self.invite_server.stop_answering()
-            self.media.rollback()
-        self.note("refused", f"{request.method}: {status} {text}")
-        self.respond(incoming, self.build_response(request, status, reason, headers))
-        if self.is_initial(request) and not self.is_over:
-            self.set_reason(EndReason(LOCAL, "INVITE", status, text))
-            self.usage.feed(SEND_FAILURE)
-
-    def reject_media(self, incoming: IncomingRequest, text: str, warn_code: int) -> None:
-        """Refuse an offer: 488 with a Warning that says why (13.3.1.3)."""
-        agent = self.flow.sent_by
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        self.core.counters.refuse("media-refused")
-        self.reject(incoming, 488, headers={"Warning": f'{warn_code} {agent} "{quoted}"'})
-
-    def reject_remote(self, incoming: IncomingRequest, error: RemoteError) -> None:
-        """Refuse a request that breaks the protocol."""
-        self.core.counters.refuse(error.reason_code)
-        status = getattr(error, "status", None) or error.status_hint or 400
-        if status == 488:
-            self.reject_media(incoming, error.text, 399)
-        else:
-            self.reject(incoming, status, f"{reason_phrase(status)} ({error.text})"[:200])
 
     def send_response(
         self,
@@ -750,28 +404,15 @@ class Session:
             session.
         """
         with self.core.turn:
-            incoming = self._find_incoming(request)
+            incoming = self.desk.find(request)
             if incoming.request.method == "INVITE" and 200 <= status < 300:
                 return self.invite_server.answer(incoming, headers)
-            result: Deferred[Response] = Deferred()
             if status >= 300:
-                self.reject(incoming, status, reason, headers)
-                response = self.build_response(incoming.request, status, reason, headers)
+                response = self.responder.reject(incoming, status, reason, headers)
             else:
-                response = self.build_response(incoming.request, status, reason, headers)
-                self.respond(incoming, response)
-            result.callback(response)
-            return result
-
-    def _find_incoming(self, request: Request | None) -> IncomingRequest:
-        if request is None:
-            incoming = self.invite_server.current
-        else:
-            incoming = self._incoming.get(id(request))
-        if incoming is None or incoming.is_answered:
-            what = "INVITE" if request is None else request.method
-            raise DialogStateError(f"no {what} of the call {self.call_id} waits for an answer")
-        return incoming
+                response = self.responder.build(incoming.request, status, reason, headers)
+                self.responder.respond(incoming, response)
+            return succeed(response)
 
     # -- requests of ours ------------------------------------------------------------------
 
@@ -894,7 +535,7 @@ class Session:
     def _end_invite(self, status: int, reason: str | None, headers: Mapping[str, str]) -> None:
         incoming = self.invite_server.current
         if incoming is not None:
-            self.reject(incoming, status, reason, headers)
+            self.responder.reject(incoming, status, reason, headers)
 
     def send_cancel(self) -> None:
         """See :meth:`.UsageOwner.send_cancel`."""
@@ -965,6 +606,19 @@ class Session:
     def outgoing_over(self, outgoing: OutgoingRequest) -> None:
         """A client transaction is over; nothing of it is kept."""
 
+    @property
+    def contact(self) -> str:
+        """The Contact value of this side: where the peer reaches this session."""
+        transport = self.flow.transport.lower()
+        suffix = "" if transport == "udp" else f";transport={transport}"
+        return f"<sip:{self.flow.sent_by}{suffix}>"
+
+    def add_capabilities(self, message: Request | Response) -> None:
+        """Set Allow and, when there is anything to say, Supported."""
+        message.headers.set("Allow", self.core.allow_of(self.chain))
+        if self.chain.option_tags:
+            message.headers.set("Supported", ", ".join(sorted(self.chain.option_tags)))
+
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
         return self.core.flow_to(dialog.next_hop(), self.flow)
@@ -992,9 +646,10 @@ class Session:
 
     def run_outgoing_request(self, request: Request) -> None:
         """Show a request of ours to the supplements."""
-        self._run_outgoing("outgoing_request", request.method, request)
+        self.run_outgoing("outgoing_request", request.method, request)
 
-    def _run_outgoing(self, callback: str, method: str, message: Request | Response) -> None:
+    def run_outgoing(self, callback: str, method: str, message: Request | Response) -> None:
+        """Show a message of ours to the supplements, right before it is serialised."""
         links = self.chain.links(callback, method)
         for link in (*links.before_media, *links.after_media):
             try:

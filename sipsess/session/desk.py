@@ -1,0 +1,266 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The desk: every request of the peer is checked, queued, shown to the supplements and dispatched.
+
+While a supplement takes its time over one request of a dialog, later ones wait in order, BYE and
+PRACK apart: they end or complete what the others wait for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
+
+from sipsess.dialog import CSeqError, Dialog
+from sipsess.dialog.usage import FAIL, RECEIVE_BYE, RECEIVE_CANCEL
+from sipsess.errors import DialogStateError, SIPError
+from sipsess.message import Request
+
+from .incoming import IncomingRequest
+from .reason import NETWORK, REMOTE, EndReason
+
+if TYPE_CHECKING:
+    from sipsess.core import Admission
+
+    from .session import Session
+
+#: Requests of one dialog that wait while a supplement takes its time over another.
+MAX_WAITING_REQUESTS = 16
+#: Requests that never wait.
+_URGENT = frozenset({"BYE", "PRACK"})
+#: Seconds after which a peer may come back when a session is too busy (Retry-After).
+RETRY_AFTER = 5
+
+
+class RequestDesk:
+    """
+    The requests of the peer in one session.
+
+    :param session: that they belong to.
+    """
+
+    __slots__ = ("_current", "_open", "_waiting", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._current: IncomingRequest | None = None
+        self._waiting: deque[IncomingRequest] = deque()
+        self._open: dict[int, IncomingRequest] = {}
+
+    # -- in --------------------------------------------------------------------------------
+
+    def receive_initial(self, admission: Admission) -> None:
+        """Take the INVITE that makes the call."""
+        session = self.session
+        incoming = self._take(admission)
+        session.invite_server.current = incoming
+        session.dialog = Dialog.as_uas(admission.request, session.local_tag)
+        session.add_dialog(session.dialog)
+        self._current = incoming
+        incoming.run(session.chain.incoming("INVITE"))
+
+    def receive_request(self, admission: Admission) -> None:
+        """Take a request within the dialog: checks first, then the supplements."""
+        session = self.session
+        request = admission.request
+        incoming = self._take(admission)
+        dialog = session.dialogs.get(request.from_tag or "")
+        if dialog is None:
+            session.responder.reject(incoming, 481)
+            return
+        try:
+            dialog.accept_request(request)
+        except CSeqError as error:
+            session.responder.reject_remote(incoming, error)
+            return
+        if request.method not in session.chain.allow:
+            self._refuse_method(incoming)
+        elif request.method in _URGENT or not self._is_busy:
+            self._admit(incoming)
+        elif len(self._waiting) < MAX_WAITING_REQUESTS:
+            self._waiting.append(incoming)
+        else:
+            session.core.counters.refuse("session-busy")
+            session.responder.reject(incoming, 500, headers={"Retry-After": str(RETRY_AFTER)})
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a supplement still thinks about an earlier request of this dialog."""
+        return self._current is not None and self._current.is_pending
+
+    def _take(self, admission: Admission) -> IncomingRequest:
+        incoming = IncomingRequest(self.session, admission.request, admission.transaction)
+        self._open[id(admission.request)] = incoming
+        return incoming
+
+    def _refuse_method(self, incoming: IncomingRequest) -> None:
+        core, responder = self.session.core, self.session.responder
+        method = incoming.request.method
+        core.counters.refuse("method-not-allowed")
+        if method in ("SUBSCRIBE", "NOTIFY") and "Event" in incoming.request.headers:
+            responder.reject(incoming, 489)
+        elif method == "PRACK":
+            # RFC 3262 3: a PRACK that matches no reliable provisional response.
+            responder.reject(incoming, 481)
+        else:
+            allow = core.allow_of(self.session.chain)
+            responder.reject(incoming, core.refusal_of_method(method), headers={"Allow": allow})
+
+    def _admit(self, incoming: IncomingRequest) -> None:
+        method = incoming.request.method
+        if method == "INVITE" and not self._admit_reinvite(incoming):
+            return
+        if method not in _URGENT:
+            self._current = incoming
+        incoming.run(self.session.chain.incoming(method))
+
+    def _admit_reinvite(self, incoming: IncomingRequest) -> bool:
+        """Refuse a re-INVITE that meets another INVITE (14.2); ``False`` when it was refused."""
+        session = self.session
+        server, client = session.invite_server, session.invite_client
+        if server.current is not None and not server.current.is_answered:
+            delay = session.core.ids.random.randint(0, 10)
+            session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            return False
+        if client.outgoing is not None or session.media.is_open:
+            session.responder.reject(incoming, 491)
+            return False
+        server.current = incoming
+        return True
+
+    def next_request(self) -> None:
+        """Go on with the next request that waited for a supplement."""
+        while self._waiting and not self._is_busy and not self.session.is_over:
+            incoming = self._waiting.popleft()
+            if not incoming.is_over:
+                self._admit(incoming)
+
+    # -- through the chain -----------------------------------------------------------------
+
+    def request_admitted(self, incoming: IncomingRequest) -> None:
+        """Do what a request asks for that all supplements let through."""
+        session = self.session
+        request = incoming.request
+        method = request.method
+        if method == "INVITE":
+            if session.is_initial(request):
+                incoming.start_deadline()
+                session.core.turn.later(session.runner.start)
+            else:
+                session.invite_server.answer(incoming).addErrback(self._not_answered)
+        elif method == "BYE":
+            self._receive_bye(incoming)
+        elif method == "OPTIONS":
+            capabilities = session.core.build_capabilities(request, session.chain)
+            session.responder.respond(incoming, capabilities)
+        elif method == "INFO" and not request.body:
+            # An empty INFO is a keep-alive of some session border controllers.
+            session.responder.reply(incoming, 200)
+        else:
+            session.core.counters.refuse("request-unclaimed")
+            session.note("unclaimed", method)
+            session.responder.reject(incoming, 415 if request.body else 501)
+
+    def _not_answered(self, failure: Failure) -> None:
+        """A re-INVITE was refused, and answered so, by whoever failed."""
+        self.session.note("re-INVITE refused", str(failure.value))
+
+    def _receive_bye(self, incoming: IncomingRequest) -> None:
+        session = self.session
+        reason = incoming.request.headers.get("Reason") or ""
+        session.set_reason(EndReason(REMOTE, "BYE", text=reason))
+        session.responder.reply(incoming, 200)
+        session.usage.feed(RECEIVE_BYE)
+
+    def request_handled(self, incoming: IncomingRequest) -> None:
+        """A supplement has claimed the request; it answers, or did."""
+        if incoming.is_answered:
+            incoming.release()
+
+    # -- what cannot be refused ------------------------------------------------------------
+
+    def receive_cancel(self, incoming: IncomingRequest, admission: Admission) -> None:
+        """Take the CANCEL of an INVITE: answer it, and end the INVITE if it is still open."""
+        session = self.session
+        self.notify(admission.request)
+        cancel = IncomingRequest(session, admission.request, admission.transaction)
+        session.responder.reply(cancel, 200)
+        if incoming.is_answered or session.is_over:
+            return
+        incoming.release()
+        if session.is_initial(incoming.request):
+            reason = admission.request.headers.get("Reason") or ""
+            session.set_reason(EndReason(REMOTE, "CANCEL", text=reason))
+            session.usage.feed(RECEIVE_CANCEL)
+        else:
+            session.responder.reject(incoming, 487)
+
+    def notify(self, request: Request) -> None:
+        """Show a request that cannot be refused, ACK or CANCEL, to the supplements."""
+        session = self.session
+        for link in session.chain.observers(request.method):
+            try:
+                result = link.callback(session, request)
+                if isinstance(result, Awaitable):
+                    session.wait(result).addErrback(self._observer_failed, link.name)
+            except Exception as error:
+                session.plugin_failed(link.name, "incoming_request", error)
+
+    def _observer_failed(self, failure: Failure, name: str) -> None:
+        error = failure.value or RuntimeError(failure)
+        self.session.plugin_failed(name, "incoming_request", error)
+
+    # -- what goes wrong -------------------------------------------------------------------
+
+    def answer_overdue(self, incoming: IncomingRequest) -> None:
+        """Nobody answered in time: the core does."""
+        session = self.session
+        session.core.counters.refuse("answer-overdue")
+        name = incoming.handled_by
+        session.note("no answer", f"{name or 'nobody'} did not answer in time")
+        if name:
+            session.core.plugin_overdue(name, incoming.request.method, session.call_id)
+        incoming.release()
+        session.responder.reject(incoming, 500 if name else 480)
+
+    def answer_failed(self, incoming: IncomingRequest, error: SIPError) -> None:
+        """An answer could not be delivered, or the ACK of a refusal never came."""
+        session = self.session
+        session.note("answer lost", f"{incoming.request.method}: {error}")
+        if session.is_initial(incoming.request) and not incoming.is_answered:
+            session.set_reason(EndReason(NETWORK, "INVITE", error.status_hint, str(error)))
+            session.usage.feed(FAIL)
+
+    def request_over(self, incoming: IncomingRequest) -> None:
+        """The server transaction of a request is over."""
+        self._open.pop(id(incoming.request), None)
+
+    def find(self, request: Request | None) -> IncomingRequest:
+        """
+        Return the open request that someone wants to answer.
+
+        :param request: ``None`` for the INVITE that has no answer yet.
+        :raises DialogStateError: when it has its final response, or is none of this session.
+        """
+        if request is None:
+            incoming = self.session.invite_server.current
+        else:
+            incoming = self._open.get(id(request))
+        if incoming is None or incoming.is_answered:
+            what = "INVITE" if request is None else request.method
+            raise DialogStateError(
+                f"no {what} of the call {self.session.call_id} waits for an answer"
+            )
+        return incoming
+
+    def close(self) -> None:
+        """Answer what is open and let go of all: the session is over."""
+        self._waiting.clear()
+        for incoming in tuple(self._open.values()):
+            incoming.release()
+            if not incoming.is_answered:
+                status = 487 if incoming.request.method == "INVITE" else 481
+                self.session.responder.reject(incoming, status)

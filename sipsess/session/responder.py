@@ -1,0 +1,110 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""The responses of a session: built, shown to the supplements, sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sipsess.dialog.usage import SEND_FAILURE
+from sipsess.errors import RemoteError
+from sipsess.message import Request, Response, build_response
+from sipsess.status import reason_phrase
+
+from .incoming import IncomingRequest
+from .reason import LOCAL, EndReason
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Responder:
+    """
+    The answers to the peer's requests.
+
+    :param session: that they belong to.
+    """
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def build(
+        self,
+        request: Request,
+        status: int,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Return a response with our tag and the headers that its status needs."""
+        session = self.session
+        response = build_response(request, status, reason, to_tag=session.local_tag)
+        if request.method == "INVITE" and 100 < status < 300:
+            response.headers.set("Contact", session.contact)
+            if status >= 200:
+                session.add_capabilities(response)
+        for name, value in (headers or {}).items():
+            response.headers.set(name, value)
+        return response
+
+    def respond(self, incoming: IncomingRequest, response: Response) -> None:
+        """Show a response to the supplements and send it."""
+        session = self.session
+        session.run_outgoing("outgoing_response", incoming.request.method, response)
+        incoming.transaction.respond(response, session.core.turn.now)
+        if response.status >= 200:
+            incoming.release()
+            if session.invite_server.current is incoming:
+                session.invite_server.current = None
+                session.core.turn.later(session.invite_client.send_waiting)
+            session.core.turn.later(session.desk.next_request)
+
+    def reply(self, incoming: IncomingRequest, status: int) -> None:
+        """Send a plain response."""
+        self.respond(incoming, self.build(incoming.request, status))
+
+    def reject(
+        self,
+        incoming: IncomingRequest,
+        status: int,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response | None:
+        """
+        Refuse a request; refusing the first INVITE ends the session.
+
+        :return: the response, or ``None`` when the request had its final response before.
+        """
+        if incoming.is_answered:
+            return None
+        session = self.session
+        request = incoming.request
+        text = reason or reason_phrase(status)
+        if incoming is session.invite_server.current:
+            session.invite_server.stop_answering()
+            session.media.rollback()
+        session.note("refused", f"{request.method}: {status} {text}")
+        response = self.build(request, status, reason, headers)
+        self.respond(incoming, response)
+        if session.is_initial(request) and not session.is_over:
+            session.set_reason(EndReason(LOCAL, "INVITE", status, text))
+            session.usage.feed(SEND_FAILURE)
+        return response
+
+    def reject_media(self, incoming: IncomingRequest, text: str, warn_code: int) -> None:
+        """Refuse an offer: 488 with a Warning that says why (13.3.1.3)."""
+        session = self.session
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        session.core.counters.refuse("media-refused")
+        warning = f'{warn_code} {session.flow.sent_by} "{quoted}"'
+        self.reject(incoming, 488, headers={"Warning": warning})
+
+    def reject_remote(self, incoming: IncomingRequest, error: RemoteError) -> None:
+        """Refuse a request that breaks the protocol."""
+        self.session.core.counters.refuse(error.reason_code)
+        status = getattr(error, "status", None) or error.status_hint or 400
+        if status == 488:
+            self.reject_media(incoming, error.text, 399)
+        else:
+            self.reject(incoming, status, f"{reason_phrase(status)} ({error.text})"[:200])

@@ -1,0 +1,99 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""The application of a session: started, and cancelled when the call is over."""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sipsess.errors import SIPError
+from sipsess.supplement import Reject
+
+from .reason import LOCAL, EndReason
+
+if TYPE_CHECKING:
+    from .session import Session
+
+#: The answer to a call that its application neither answered nor refused.
+NOT_ANSWERED = 480
+
+
+class ApplicationRunner:
+    """
+    Runs ``handle(call)``.
+
+    :param session: whose application it is.
+    """
+
+    __slots__ = ("_coroutine", "_deferred", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._coroutine: CoroutineType[Any, Any, None] | None = None
+        self._deferred: Deferred[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The application's name; ``"none"`` when the program drives the call itself."""
+        application = self.session.application
+        return "none" if application is None else application.name
+
+    def start(self) -> None:
+        """Let the application have the call."""
+        session = self.session
+        if session.application is None or session.is_over:
+            return
+        session.channel = session.manager.make_call(session)
+        session.note("application", self.name)
+        coroutine = session.application.handle(session.channel)
+        self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
+        deferred = Deferred.fromCoroutine(coroutine)
+        if not deferred.called:
+            self._deferred = deferred
+        deferred.addBoth(self._done)
+
+    def _done(self, result: object) -> None:
+        self._deferred = self._coroutine = None
+        with self.session.core.turn:
+            self.session.core.turn.later(self._over, result)
+
+    def _over(self, result: object) -> None:
+        """Hang up, or refuse, what the application has left."""
+        session = self.session
+        if session.is_over:
+            return
+        status, reason, headers = NOT_ANSWERED, None, dict[str, str]()
+        if isinstance(result, Failure):
+            status, reason, headers = self._failed(result)
+        session.set_reason(EndReason(LOCAL, "BYE", text=reason or "the application is done"))
+        session.terminate(status, reason=reason, headers=headers)
+
+    def _failed(self, failure: Failure) -> tuple[int, str | None, dict[str, str]]:
+        error = failure.value
+        if isinstance(error, Reject):
+            return error.status, error.reason, error.headers
+        if isinstance(error, SIPError):
+            self.session.note("application failed", str(error))
+            return error.status_hint or NOT_ANSWERED, None, {}
+        name = f"application {self.name}"
+        self.session.plugin_failed(name, "handle", error or RuntimeError(failure))
+        return 500, None, {}
+
+    def cancel(self, payload: None = None, now: float = 0.0) -> None:
+        """Cancel the application where it waits; if it is running just now, when it waits next."""
+        deferred, coroutine = self._deferred, self._coroutine
+        if deferred is None or coroutine is None:
+            return
+        if coroutine.cr_running:
+            core = self.session.core
+            core.timers.start(core.turn.now, 0.0, self.cancel, None)
+            return
+        deferred.addErrback(_ignore)
+        deferred.cancel()
+
+
+def _ignore(failure: Failure) -> None:
+    """The call is over; how its application took it is its own affair."""
