@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.core import Admission
     from sipsess.flow import Address, Flow
+    from sipsess.media import AudioStream
     from sipsess.message import Request, Response
     from sipsess.sdp import SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
@@ -267,3 +268,13 @@ class IMediaPorts(Interface):
         :param receive: called with data, source and time for each packet.
         :raises NoPortsError: when none is free.
         """
+
+
+class IMediaClock(Interface):
+    """Lets audio streams speak, every 20 ms while they have something to say."""
+
+    def add(stream: AudioStream, port: IMediaPort) -> None:
+        """Take care of a stream whose packets leave by ``port``, until :meth:`remove`."""
+
+    def remove(stream: AudioStream) -> None:
+        """Forget a stream; harmless when done twice."""

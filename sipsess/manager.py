@@ -22,6 +22,7 @@ from sipsess.errors import LocalError
 from sipsess.flow import Flow, format_host
 from sipsess.interfaces import (
     IApplication,
+    IMediaClock,
     IMediaPorts,
     ISDPHandler,
     ISessionSupplement,
@@ -70,6 +71,7 @@ class DialogManager:
     :param applications: a Request-URI user that equals a name chooses that application.
     :param application: the name of the application for every other user; ``None`` refuses (404).
     :param media_ports: opens RTP ports.
+    :param media_clock: lets audio streams speak.
     :param make_call: makes what an application holds of a session.
     """
 
@@ -84,10 +86,12 @@ class DialogManager:
         applications: Iterable[IApplication] = (),
         application: str | None = None,
         media_ports: IMediaPorts | None = None,
+        media_clock: IMediaClock | None = None,
         make_call: Callable[[Session], Call] | None = None,
     ) -> None:
         self.core = core
         self.media_ports = media_ports
+        self.media_clock = media_clock
         self.applications = {item.name: item for item in applications}
         if application is not None and application not in self.applications:
             known = ", ".join(sorted(self.applications)) or "none"
