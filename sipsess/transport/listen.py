@@ -210,7 +210,7 @@ def _open_all(
         try:
             listener = listen(interface, port)
         except OSError as error:
-            if not spec.interface and error.errno in _NO_FAMILY:
+            if error.errno in _NO_FAMILY:
                 missing.append((interface, error))
                 continue
             for opened in listening.listeners:

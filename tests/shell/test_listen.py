@@ -61,6 +61,7 @@ class ParseTests(SynchronousTestCase):
         """A host to show to peers can be given."""
         spec = parse_listen("udp:5060:advertise=sip.example.org:interface=192.0.2.1")
         self.assertEqual((spec.advertised, spec.interface), ("sip.example.org", "192.0.2.1"))
+        self.assertEqual(parse_listen("udp:5060:advertise=a=b").advertised, "a=b")
 
     def test_interfaces(self) -> None:
         """A bare port means both families."""

@@ -352,6 +352,22 @@ class PortTests(SynchronousTestCase):
         self.assertRaises(OSError, port.write, b"x", ("192.0.2.2", 5060))
         open_port(self.a)
 
+    def test_stop_while_receiving(self) -> None:
+        """A protocol that closes its port hears nothing more, not even of the same instant."""
+
+        class Once(Sink):
+            def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+                super().datagramReceived(datagram, addr)
+                port.stopListening()
+
+        once = Once()
+        port = self.a.listenUDP(5060, once)
+        other, _ = open_port(self.b)
+        for data in (b"1", b"2"):
+            other.write(data, ("192.0.2.1", 5060))
+        self.net.run_for(1)
+        self.assertEqual([data for data, _ in once.received], [b"1"])
+
     def test_connected(self) -> None:
         """A connected port needs no address, hears only its peer, and hears that it is gone."""
         port, sink = open_port(self.a)
@@ -692,6 +708,13 @@ class LadderTests(SynchronousTestCase):
         self.assertTrue(lines[0].endswith("0.000 to 1.000"))
         self.assertIn("5 bytes", lines[1])
         self.assertTrue(lines[2].endswith("refused"))
+
+    def test_packets_after_a_message(self) -> None:
+        """A message ends a run of packets: those that follow it stand below it."""
+        lines = self.lines(
+            Step(0, ALICE, BOB, RTP), Step(1, ALICE, BOB, INVITE), Step(2, ALICE, BOB, RTP)
+        )
+        self.assertEqual([line.split()[0] for line in lines], ["RTP", "INVITE", "RTP"])
 
     def test_long_labels(self) -> None:
         """Long labels are cut so that the arrows stay in line."""

@@ -42,6 +42,13 @@ class PeerTests(SynchronousTestCase):
         self.alice.expect(200)
         self.net.assert_quiet()
 
+    def test_late_ack(self) -> None:
+        """The ACK has the INVITE's CSeq number, and the numbers of other requests go on."""
+        _, answer = self.call()
+        self.alice.send(self.alice.request_within(answer, "INFO"))
+        self.assertEqual(self.alice.ack(answer).cseq.number, 1)
+        self.assertEqual(self.alice.bye(answer).cseq.number, 3)
+
     def test_bye_of_the_callee(self) -> None:
         """The called side swaps From and To, with its own tag (RFC 3261 section 12.2.1.1)."""
         invite, answer = self.call()

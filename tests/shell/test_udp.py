@@ -311,6 +311,23 @@ class SocketTests(SynchronousTestCase):
         self.listener.send(b"y", flow)
         self.assertEqual(self.transport.socket.sent, [(b"y", ("::ffff:192.0.2.5", 5060))])
 
+    def test_names_are_never_looked_up(self) -> None:
+        """A name does not reach the socket, which would block to look it up."""
+        transport = FakeTransport(IPv4Address("UDP", "192.0.2.1", 5060))
+        listener = UDPListener(self.core, lambda: 0.0, lambda remote: "192.0.2.1")
+        listener.makeConnection(transport)
+        listener.send(b"x", Flow("UDP", ("192.0.2.1", 5060), ("example.org", 5060)))
+        self.assertEqual(transport.socket.sent, [])
+        self.assertIsInstance(self.core.failed[0][1].__cause__, ValueError)
+
+    def test_closed_socket(self) -> None:
+        """After the end of the protocol the socket, whose number may be reused, is left alone."""
+        flow = self.listener.flow_to(("2001:db8::2", 5061))
+        self.listener.stopProtocol()
+        self.listener.send(b"x", flow)
+        self.assertEqual(self.transport.socket.sent, [])
+        self.assertEqual(self.core.failed[0][1].errno, errno.EBADF)
+
     def test_stop_at_once(self) -> None:
         """A transport that closes at once gives a Deferred all the same."""
         self.successResultOf(self.listener.stop())
