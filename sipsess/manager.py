@@ -352,14 +352,14 @@ class DialogManager:
             return
         if session.is_over:
             return
-        session.start_timer(DIAL_LIMIT, session.give_up)
+        session.start_timer(DIAL_LIMIT, session.ending.give_up)
         session.invite_client.send_initial(request, flow)
 
     def _not_placed(self, session: Session, error: Exception) -> None:
         """Tell who dialled that the INVITE will not be sent."""
         if not session.is_over:
             session.invite_client.answered.errback(error)
-            session.fail(EndReason(LOCAL, "INVITE", text=f"not placed: {error}"))
+            session.ending.fail(EndReason(LOCAL, "INVITE", text=f"not placed: {error}"))
 
     async def _maybe_wait(self, session: Session, result: object) -> None:
         if result is not None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sipsess.errors import IllegalTransition
-from sipsess.machine import Cell, Table, row
+from sipsess.machine import Cell, Table, check_complete, row
 from sipsess.turn import Turn
 
 # States of the callee.
@@ -319,6 +319,8 @@ TABLE: Table = {
         refused=(SEND_SUCCESS, SEND_FAILURE, SEND_ACK, SEND_AGAIN),
     ),
 }
+
+check_complete(TABLE, STATES, EVENTS)
 
 
 class InviteUsage:

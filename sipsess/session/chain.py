@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipsess.interfaces import IPrepareRequest, ISessionCreate, ISessionSupplement
-from sipsess.supplement import MEDIA, SessionSupplement
+from sipsess.supplement import MEDIA, Retry, SessionSupplement, Verdict
 
 if TYPE_CHECKING:
-    from sipsess.message import Request
+    from sipsess.message import Request, Response
 
     from .session import Session
 
@@ -52,13 +52,11 @@ class Chain:
     """
 
     __slots__ = (
+        "_lifecycle",
         "_links",
         "accept",
         "allow",
-        "begin",
         "create",
-        "destroy",
-        "end",
         "option_tags",
         "prepare",
         "recv_info",
@@ -76,9 +74,10 @@ class Chain:
         )
         self.accept = CORE_BODIES.union(*(item.accept for item in ordered))
         self.recv_info: frozenset[str] = frozenset().union(*(item.recv_info for item in ordered))
-        self.begin = self._lifecycle("session_begin")
-        self.end = self._lifecycle("session_end")
-        self.destroy = self._lifecycle("session_destroy")
+        self._lifecycle = {
+            callback: self._find_all(callback)
+            for callback in ("session_begin", "session_end", "session_destroy")
+        }
         self.create = tuple(
             Link(item.name, item.session_create)
             for item in ordered
@@ -117,6 +116,51 @@ class Chain:
         links = self.links("incoming_request", method)
         return links.before_media + links.after_media
 
+    # -- running ---------------------------------------------------------------------------
+
+    def tell(self, session: Session, callback: str) -> None:
+        """Call each supplement's ``session_begin``, ``session_end`` or ``session_destroy``."""
+        for link in self._lifecycle[callback]:
+            try:
+                link.callback(session)
+            except Exception as error:
+                session.plugin_failed(link.name, callback, error)
+
+    def run_outgoing_request(self, session: Session, request: Request) -> None:
+        """Show a request of ours to the supplements, right before it is serialised."""
+        self._show(session, "outgoing_request", request.method, request)
+
+    def run_outgoing_response(self, session: Session, method: str, response: Response) -> None:
+        """Show a response of ours to the supplements, right before it is serialised."""
+        self._show(session, "outgoing_response", method, response)
+
+    def _show(
+        self, session: Session, callback: str, method: str, message: Request | Response
+    ) -> None:
+        links = self.links(callback, method)
+        for link in (*links.before_media, *links.after_media):
+            try:
+                link.callback(session, message)
+            except Exception as error:
+                session.plugin_failed(link.name, callback, error)
+
+    def run_incoming_response(
+        self, session: Session, links: tuple[Link, ...], response: Response
+    ) -> Retry | None:
+        """Show a response of the peer to some supplements; stop at the first Retry."""
+        for link in links:
+            try:
+                verdict = link.callback(session, response)
+            except Exception as error:
+                session.plugin_failed(link.name, "incoming_response", error)
+                continue
+            if isinstance(verdict, Retry):
+                return verdict
+            if verdict is not None and verdict is not Verdict.CONTINUE:
+                wrong = TypeError(f"{verdict!r} is neither CONTINUE nor a Retry")
+                session.plugin_failed(link.name, "incoming_response", wrong)
+        return None
+
     def _find(self, callback: str, method: str) -> Links:
         before: list[Link] = []
         after: list[Link] = []
@@ -127,7 +171,7 @@ class Chain:
                 (before if item.priority < MEDIA else after).append(link)
         return Links(tuple(before), tuple(after))
 
-    def _lifecycle(self, callback: str) -> tuple[Link, ...]:
+    def _find_all(self, callback: str) -> tuple[Link, ...]:
         return tuple(
             Link(item.name, getattr(item, callback))
             for item in self.supplements

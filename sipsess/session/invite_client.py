@@ -187,7 +187,7 @@ class InviteClient:
                 ack.headers.add(name, value)
         flow = session.flow_to(dialog)
         session.core.stamp_via(ack, flow)
-        session.run_outgoing_request(ack)
+        session.chain.run_outgoing_request(session, ack)
         wire = ack.to_bytes()
         self._acks[(dialog.remote_tag, number)] = (flow, wire)
         session.core.send(flow, wire)

@@ -67,26 +67,37 @@ class OutgoingRequest:
 
     def send(self) -> None:
         """Show the request to the supplements and start its client transaction."""
+        session = self.session
         request = self._original.copy()
         request.attempt = self.attempt
-        self.session.core.stamp_via(request, self.flow)
-        self.session.run_outgoing_request(request)
+        session.core.stamp_via(request, self.flow)
+        session.chain.run_outgoing_request(session, request)
         self.request = request
-        self.transaction = self.session.core.start_client(request, self.flow, self)
+        self.transaction = session.core.start_client(request, self.flow, self)
 
     def response_received(
         self, transaction: ClientTransaction, response: Response, now: float
     ) -> None:
-        """Show a response to the supplements, then to the session."""
+        """Show a response to the supplements and to the session; below MEDIA, media, above."""
         if transaction is not self.transaction:
             return
         if self._is_copy(response):
             return
-        if response.status > 100:
-            verdict = self.session.run_incoming_response(self.request, response)
-            if isinstance(verdict, Retry) and response.status >= 300 and self._retry(verdict):
-                return
+        session = self.session
+        if response.status == 100:
+            self._responded(self, response)
+            return
+        before, after = session.chain.links("incoming_response", self.request.method)
+        verdict = session.chain.run_incoming_response(session, before, response)
+        if response.status >= 300:
+            # There is no media in it; all supplements may ask for a retry before it counts.
+            if verdict is None:
+                verdict = session.chain.run_incoming_response(session, after, response)
+            if verdict is None or not self._retry(verdict):
+                self._responded(self, response)
+            return
         self._responded(self, response)
+        session.chain.run_incoming_response(session, after, response)
 
     def _is_copy(self, response: Response) -> bool:
         """Tell whether a response is the copy of a 2xx to INVITE, and acknowledge it again."""
@@ -123,6 +134,4 @@ class OutgoingRequest:
             self._failed(self, error)
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
-        """The transaction is over."""
-        if transaction is self.transaction:
-            self.session.outgoing_over(self)
+        """The transaction is over; nothing of it is kept."""

@@ -51,7 +51,7 @@ class Responder:
     def respond(self, incoming: IncomingRequest, response: Response) -> None:
         """Show a response to the supplements and send it."""
         session = self.session
-        session.run_outgoing("outgoing_response", incoming.request.method, response)
+        session.chain.run_outgoing_response(session, incoming.request.method, response)
         incoming.transaction.respond(response, session.core.turn.now)
         if response.status >= 200:
             incoming.release()
@@ -70,14 +70,14 @@ class Responder:
         status: int,
         reason: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Response | None:
+    ) -> Response:
         """
         Refuse a request; refusing the first INVITE ends the session.
 
-        :return: the response, or ``None`` when the request had its final response before.
+        :return: the response; it was not sent when the request had its final response before.
         """
         if incoming.is_answered:
-            return None
+            return self.build(incoming.request, status, reason, headers)
         session = self.session
         request = incoming.request
         text = reason or reason_phrase(status)

@@ -9,7 +9,7 @@ Theory of operation
     offers and answers, :class:`.ApplicationRunner` the application. :class:`.InviteUsage` is the
     table that says how the call stands and what its hang-up takes.
 
-    It ends exactly once, in :meth:`_finish`: timers, pending work, the application,
+    It ends exactly once, in :meth:`Session.finish`: timers, pending work, the application,
     ``session_end``, cookies, media, ``session_destroy``, in this order.
 """
 
@@ -24,28 +24,24 @@ from twisted.python.failure import Failure
 
 from sipsess.dialog import Dialog, InviteUsage
 from sipsess.dialog.usage import (
-    BYE_DONE,
     CALLING,
-    CANCEL_TIMEOUT,
-    FAIL,
-    HANG_UP,
     PROCEEDING,
     SEND_AGAIN,
 )
 from sipsess.endpoint import Endpoint
-from sipsess.errors import DialogStateError, SIPError
+from sipsess.errors import DialogStateError
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
-from sipsess.message import Request, Response, build_cancel
+from sipsess.message import Request, Response
 from sipsess.sdp import SessionDescription
 from sipsess.sdp import parse as parse_sdp
-from sipsess.supplement import Retry, Verdict
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
-from .chain import CORE_METHODS, Chain, Link
+from .chain import CORE_METHODS, Chain
 from .cookies import Cookies
 from .desk import RequestDesk
+from .ending import SessionEnding
 from .identity import Identity, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
@@ -78,8 +74,6 @@ class Session:
 
     __slots__ = (
         "_began",
-        "_extra_headers",
-        "_failure",
         "_timers",
         "_when_ended",
         "_work",
@@ -92,6 +86,7 @@ class Session:
         "dialog",
         "dialogs",
         "end_reason",
+        "ending",
         "endpoint",
         "final_response",
         "flow",
@@ -135,7 +130,8 @@ class Session:
         #: Every early and confirmed dialog, by remote tag; :attr:`dialog` is the chosen one.
         self.dialogs: dict[str, Dialog] = {}
         self.dialog: Dialog | None = None
-        self.usage = InviteUsage(self, core.turn, is_callee=is_callee)
+        self.ending = SessionEnding(self)
+        self.usage = InviteUsage(self.ending, core.turn, is_callee=is_callee)
         self.media = MediaNegotiation(
             self,
             handlers,
@@ -169,8 +165,6 @@ class Session:
         self._work: Deferred[Any] | None = None
         self._began = False
         self._when_ended: list[Deferred[EndReason]] = []
-        self._extra_headers: dict[str, str] = {}
-        self._failure: tuple[int, str | None] = (480, None)
 
     # -- what everybody asks ---------------------------------------------------------------
 
@@ -292,22 +286,11 @@ class Session:
         self._began = True
         self.core.counters.sessions_begun += 1
         self.note("began", f"endpoint {self.endpoint.name}, application {self.runner.name}")
-        self._tell(self.chain.begin, "session_begin")
+        self.chain.tell(self, "session_begin")
         if self.core.trace is not None:
             self.core.trace.session_begun(self, self.core.turn.now)
 
-    def _tell(self, links: tuple[Link, ...], callback: str) -> None:
-        for link in links:
-            try:
-                link.callback(self)
-            except Exception as error:
-                self.plugin_failed(link.name, callback, error)
-
-    def usage_ended(self) -> None:
-        """See :meth:`.UsageOwner.usage_ended`."""
-        self._finish()
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """End: release all that is of this session, exactly once and in this order."""
         reason = self.end_reason = self.reason_or_unknown()
         self.note("ended", str(reason))
@@ -321,11 +304,11 @@ class Session:
             self._work.cancel()
         self.invite_client.stop()
         if self._began:
-            self._tell(self.chain.end, "session_end")
+            self.chain.tell(self, "session_end")
         self.cookies.destroy_all()
         self.media.close()
         if self._began:
-            self._tell(self.chain.destroy, "session_destroy")
+            self.chain.tell(self, "session_destroy")
             self.core.counters.sessions_ended += 1
         for dialog in self.dialogs.values():
             dialog.terminate()
@@ -344,17 +327,6 @@ class Session:
         else:
             self._when_ended.append(deferred)
         return deferred
-
-    def fail(self, reason: EndReason) -> None:
-        """End a session whose INVITE was not sent."""
-        self.set_reason(reason)
-        self.usage.feed(FAIL)
-
-    def give_up(self) -> None:
-        """End a call of ours that nobody answers."""
-        if not self.is_answered:
-            self.set_reason(EndReason(LOCAL, "CANCEL", 408, "nobody answered"))
-            self.terminate()
 
     def work_on(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run what prepares a call; the session's end cancels it."""
@@ -408,10 +380,9 @@ class Session:
             if incoming.request.method == "INVITE" and 200 <= status < 300:
                 return self.invite_server.answer(incoming, headers)
             if status >= 300:
-                response = self.responder.reject(incoming, status, reason, headers)
-            else:
-                response = self.responder.build(incoming.request, status, reason, headers)
-                self.responder.respond(incoming, response)
+                return succeed(self.responder.reject(incoming, status, reason, headers))
+            response = self.responder.build(incoming.request, status, reason, headers)
+            self.responder.respond(incoming, response)
             return succeed(response)
 
     # -- requests of ours ------------------------------------------------------------------
@@ -507,79 +478,7 @@ class Session:
         :param reason: its reason phrase.
         :param headers: of the refusal, the CANCEL or the BYE, such as Reason (:rfc:`3326`).
         """
-        with self.core.turn:
-            if self.is_over:
-                return
-            self._failure = (status, reason)
-            self._extra_headers = dict(headers or {})
-            unanswered = self.is_callee and not self.is_answered
-            method = "INVITE" if unanswered else "BYE" if self.is_answered else "CANCEL"
-            self.set_reason(
-                EndReason(LOCAL, method, status if unanswered else None, reason or "hung up")
-            )
-            self.media.stop()
-            is_unsent = self.usage.state == CALLING and self.invite_client.outgoing is None
-            self.usage.feed(FAIL if is_unsent else HANG_UP)
-
-    # -- what the usage table says ---------------------------------------------------------
-
-    def send_rejection(self) -> None:
-        """See :meth:`.UsageOwner.send_rejection`."""
-        status, reason = self._failure
-        self._end_invite(status, reason, self._extra_headers)
-
-    def send_request_terminated(self) -> None:
-        """See :meth:`.UsageOwner.send_request_terminated`."""
-        self._end_invite(487, None, {})
-
-    def _end_invite(self, status: int, reason: str | None, headers: Mapping[str, str]) -> None:
-        incoming = self.invite_server.current
-        if incoming is not None:
-            self.responder.reject(incoming, status, reason, headers)
-
-    def send_cancel(self) -> None:
-        """See :meth:`.UsageOwner.send_cancel`."""
-        outgoing = self.invite_client.outgoing
-        if outgoing is None:
-            return
-        cancel = build_cancel(outgoing.request)
-        for name, value in self._extra_headers.items():
-            cancel.headers.set(name, value)
-        self.run_outgoing_request(cancel)
-        self.core.start_client(cancel, outgoing.flow, self.core.ignoring_user)
-        self.start_timer(64 * self.core.timing.t1, self.usage.feed, CANCEL_TIMEOUT)
-
-    def send_bye(self) -> None:
-        """See :meth:`.UsageOwner.send_bye`."""
-        dialog = self.dialog
-        if dialog is None:
-            self.usage.feed(BYE_DONE)
-            return
-        request = dialog.build_request("BYE")
-        for name, value in self._extra_headers.items():
-            request.headers.set(name, value)
-        OutgoingRequest(
-            self, request, self.flow_to(dialog), self._bye_answered, self._bye_failed
-        ).send()
-
-    def _bye_answered(self, outgoing: OutgoingRequest, response: Response) -> None:
-        if response.status >= 200 and not self.is_over:
-            self.usage.feed(BYE_DONE)
-
-    def _bye_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
-        self.note("BYE unanswered", str(error))
-        if not self.is_over:
-            self.usage.feed(BYE_DONE)
-
-    def usage_confirmed(self) -> None:
-        """See :meth:`.UsageOwner.usage_confirmed`."""
-        self.note("confirmed")
-        self.core.counters.sessions_answered += 1
-        if self.final_response is not None and not self.invite_client.answered.called:
-            self.invite_client.answered.callback(self.final_response)
-        if self.on_confirmed is not None:
-            self.on_confirmed()
-        self.invite_client.send_waiting()
+        self.ending.terminate(status, reason, headers)
 
     # -- for the parts ---------------------------------------------------------------------
 
@@ -602,9 +501,6 @@ class Session:
             return outgoing.request.cseq.number + 1
         self.dialog.local_seq = max(self.dialog.local_seq, outgoing.request.cseq.number) + 1
         return self.dialog.local_seq
-
-    def outgoing_over(self, outgoing: OutgoingRequest) -> None:
-        """A client transaction is over; nothing of it is kept."""
 
     @property
     def contact(self) -> str:
@@ -643,35 +539,6 @@ class Session:
         """A target refresh of the peer was accepted (12.2.2)."""
         if self.dialog is not None:
             self.dialog.refresh_target(request)
-
-    def run_outgoing_request(self, request: Request) -> None:
-        """Show a request of ours to the supplements."""
-        self.run_outgoing("outgoing_request", request.method, request)
-
-    def run_outgoing(self, callback: str, method: str, message: Request | Response) -> None:
-        """Show a message of ours to the supplements, right before it is serialised."""
-        links = self.chain.links(callback, method)
-        for link in (*links.before_media, *links.after_media):
-            try:
-                link.callback(self, message)
-            except Exception as error:
-                self.plugin_failed(link.name, callback, error)
-
-    def run_incoming_response(self, request: Request, response: Response) -> Retry | None:
-        """Show a response to the supplements; return the first Retry, or ``None``."""
-        links = self.chain.links("incoming_response", request.method)
-        for link in (*links.before_media, *links.after_media):
-            try:
-                verdict = link.callback(self, response)
-            except Exception as error:
-                self.plugin_failed(link.name, "incoming_response", error)
-                continue
-            if isinstance(verdict, Retry):
-                return verdict
-            if verdict is not None and verdict is not Verdict.CONTINUE:
-                wrong = TypeError(f"{verdict!r} is neither CONTINUE nor a Retry")
-                self.plugin_failed(link.name, "incoming_response", wrong)
-        return None
 
 
 def describe_media(sdp: SessionDescription | None) -> str:
