@@ -121,12 +121,12 @@ class Transaction:
 
     def resend(self, interval: float, firing: Firing, now: float) -> None:
         """Send the last message again, because a timer fired, and restart that timer."""
+        assert self._wire is not None
         layer = self._layer
         self._interval = interval
         self._resend_timer = layer.timers.start(now, interval, firing, self)
         layer.counters.retransmissions_sent += 1
-        if self._wire is not None:
-            layer.turn.send(self.flow, self._wire)
+        layer.turn.send(self.flow, self._wire)
 
     def start_end_timer(self, delay: float, firing: Firing, now: float) -> None:
         """Stop all timers and start the one that ends the state, at once if ``delay`` is zero."""
