@@ -23,7 +23,9 @@ class Playback:
 
     __slots__ = ("_done", "_pieces", "_rest", "is_done")
 
-    def __init__(self, pcm: Iterable[bytes] | bytes, done: Done | None) -> None:
+    def __init__(
+        self, pcm: Iterable[bytes] | bytes | bytearray | memoryview, done: Done | None
+    ) -> None:
         self._pieces: Iterator[bytes] = (
             _cut(bytes(pcm)) if isinstance(pcm, (bytes, bytearray, memoryview)) else iter(pcm)
         )

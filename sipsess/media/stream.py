@@ -271,7 +271,9 @@ class AudioStream:
 
     # -- what goes
 
-    def play(self, pcm: Iterable[bytes] | bytes, done: Done | None = None) -> Playback:
+    def play(
+        self, pcm: Iterable[bytes] | bytes | bytearray | memoryview, done: Done | None = None
+    ) -> Playback:
         """
         Say something, after all that was queued before.
 

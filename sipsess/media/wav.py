@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from struct import error as struct_error
 from struct import pack, unpack, unpack_from
-from typing import BinaryIO
+from typing import IO
 
 from sipsess.errors import LocalError
 from sipsess.media.codecs import PCMA, PCMU, SAMPLE_RATE
@@ -39,7 +39,7 @@ class WAVError(LocalError):
     """A file is no WAV file that can be used; the text names the file and says why."""
 
 
-def read_wav(source: str | Path | BinaryIO, name: str | None = None) -> bytes:
+def read_wav(source: str | Path | IO[bytes], name: str | None = None) -> bytes:
     """
     Read a WAV file as PCM.
 
@@ -67,7 +67,7 @@ def read_wav(source: str | Path | BinaryIO, name: str | None = None) -> bytes:
         raise WAVError(f"{name}: {error}") from error
 
 
-def _read_limited(file: BinaryIO, name: str) -> bytes:
+def _read_limited(file: IO[bytes], name: str) -> bytes:
     data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise WAVError(f"{name}: is larger than {MAX_FILE} bytes")
@@ -179,7 +179,7 @@ class WAVWriter:
 
     __slots__ = ("_codec", "_file", "_kind", "_owns", "_start", "is_closed", "samples")
 
-    def __init__(self, file: str | Path | BinaryIO, encoding: str = "PCM") -> None:
+    def __init__(self, file: str | Path | IO[bytes], encoding: str = "PCM") -> None:
         kinds = {"PCM": (_PCM, None), "PCMU": (_ULAW, PCMU), "PCMA": (_ALAW, PCMA)}
         if encoding not in kinds:
             raise LocalError(f"{encoding!r} cannot be written; PCM, PCMU and PCMA can")
@@ -238,7 +238,7 @@ class WAVWriter:
         return b"RIFF" + pack("<I", whole) + b"WAVE" + chunks + b"data" + pack("<I", size)
 
 
-def _open_new(file: str | Path | BinaryIO) -> BinaryIO:
+def _open_new(file: str | Path | IO[bytes]) -> IO[bytes]:
     """Open a path for writing; leave an open file as it is."""
     if not isinstance(file, (str, Path)):
         return file

@@ -67,10 +67,16 @@ class RTPPort(DatagramProtocol):
     :param port: its number.
     :param receive: gets what comes.
     :param seconds: the clock.
+    :param closed: called when the socket is closed.
     """
 
     def __init__(
-        self, host: str, port: int, receive: Receive, seconds: Callable[[], float]
+        self,
+        host: str,
+        port: int,
+        receive: Receive,
+        seconds: Callable[[], float],
+        closed: Callable[[RTPPort], None],
     ) -> None:
         self.host = host
         self.port = port
@@ -91,7 +97,7 @@ class RTPPort(DatagramProtocol):
         self._seconds = seconds
         self._checked: Address | None = None
         self._sendto: Callable[[bytes, Address], object] = _send_nowhere
-        self._closed: Callable[[RTPPort], None] | None = None
+        self._closed = closed
 
     def __repr__(self) -> str:
         return f"<RTPPort {self.host} {self.port}>"
@@ -145,12 +151,9 @@ class RTPPort(DatagramProtocol):
         self.is_closed = True
         self._sendto = _send_nowhere
         self._receive = _receive_nothing
-        closed, self._closed = self._closed, None
         transport: Any = self.transport
         closing: Deferred[Any] = transport.stopListening() or succeed(None)
-        if closed is not None:
-            released = closed
-            closing.addBoth(lambda _: released(self))
+        closing.addBoth(lambda _: self._closed(self))
 
     def _check(self, address: Address) -> None:
         """Refuse what would make the socket look up a name, which blocks."""
@@ -230,14 +233,13 @@ class RTPPorts:
             self._next = (self._next + 1) % count
             if number in self._in_use:
                 continue
-            port = RTPPort(host, number, receive, self._seconds)
+            port = RTPPort(host, number, receive, self._seconds, self._release)
             try:
                 self._reactor.listenUDP(number, port, interface=host, maxPacketSize=MAX_DATAGRAM)
             except CannotListenError as error:
                 self._judge(host, error)
                 continue
             self._in_use[number] = port
-            port._closed = self._release
             return port
         raise NoPortsError(
             f"no RTP port is free on {host}: {len(self)} of {count} are ours; widen the range"
@@ -276,6 +278,7 @@ class MediaClock:
         self._start = 0.0
         self._frame = 0
         self._call: IDelayedCall | None = None
+        self._is_passing = False
         #: How often the clock came so late that frames were given up.
         self.resyncs = 0
         #: Streams whose tick raised, which is a bug of this side; each is logged.
@@ -316,7 +319,7 @@ class MediaClock:
 
     def _wake(self, stream: AudioStream) -> None:
         self._awake[stream] = None
-        if self._call is None:
+        if self._call is None and not self._is_passing:
             self._start = self._reactor.seconds()
             self._frame = 0
             self._call = self._reactor.callLater(0, self._run)
@@ -329,8 +332,18 @@ class MediaClock:
 
     def _run(self) -> None:
         """Let all frames pass that are due, and plan the next."""
-        # While this is set no stream that wakes up plans another call.
-        running = self._call
+        self._call = None
+        # Callbacks may wake and remove streams meanwhile; the next call is planned here alone.
+        self._is_passing = True
+        try:
+            delay = self._catch_up()
+        finally:
+            self._is_passing = False
+        if self._awake:
+            self._call = self._reactor.callLater(delay, self._run)
+
+    def _catch_up(self) -> float:
+        """Let the frames pass that are due; return the seconds until the next one."""
         now = self._reactor.seconds()
         # A microsecond of grace, since a reactor may call that much too early.
         for _ in range(MAX_CATCH_UP):
@@ -344,10 +357,7 @@ class MediaClock:
             self.resyncs += 1
             self._start, self._frame = now, 1
             due = now + FRAME_TIME
-        if self._call is running:
-            self._call = None
-            if self._awake:
-                self._call = self._reactor.callLater(max(0.0, due - now), self._run)
+        return due - now
 
     def _pass_frame(self, due: float) -> None:
         """Give each stream its tick."""
