@@ -23,7 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import NamedTuple, TypeAlias
+
+#: Letters in one line of the note in a diagram.
+NOTE_WIDTH = 90
 
 
 class Cell(NamedTuple):
@@ -136,21 +140,22 @@ class _RecordedRow(dict[str, Cell]):
         return super().__getitem__(event)
 
 
-def to_dot(name: str, table: Table, *, initial: str) -> str:
+def to_dot(name: str, table: Table, *, initial: str | tuple[str, ...]) -> str:
     """
     Return the table as graphviz text; the same table always gives the same text.
 
     Each cell that does something is an edge; those that are ignored or illegal stand in a note.
 
     :param name: the title, such as ``"INVITE_CLIENT"``.
-    :param initial: the state that a new machine begins in.
+    :param initial: the state, or the states, that a new machine may begin in.
     """
     lines = [
         f"digraph {name} {{",
         f'    label="{name}"; labelloc=t; node [shape=box, style=rounded];',
         "    start [shape=point];",
-        f"    start -> {initial};",
     ]
+    beginnings = (initial,) if isinstance(initial, str) else initial
+    lines += [f"    start -> {state};" for state in beginnings]
     notes = []
     for state, cells in table.items():
         is_final = all(cell.next_state == state for cell in cells.values())
@@ -162,8 +167,7 @@ def to_dot(name: str, table: Table, *, initial: str) -> str:
         ]
         notes += _notes(state, cells)
     if notes:
-        text = "".join(notes)
-        lines.append(f'    note [shape=note, style="", label="{text}"];')
+        lines += ['    note [shape=note, style="", label="\\', *notes, '"];']
     return "\n".join([*lines, "}", ""])
 
 
@@ -178,10 +182,13 @@ def _edge(state: str, event: str, cell: Cell) -> str:
 
 
 def _notes(state: str, cells: Mapping[str, Cell]) -> list[str]:
+    """Return the lines of the note, each left-aligned and continued by the next."""
     quiet = {event: cell for event, cell in cells.items() if not _does_something(state, cell)}
     result = []
     for word, legal in (("ignores", True), ("never sees", False)):
         events = [event for event, cell in quiet.items() if cell.legal is legal]
         if events:
-            result.append(f"{state} {word}: {', '.join(events)}\\l")
+            text = f"{state} {word}: {', '.join(events)}"
+            lines = wrap(text, NOTE_WIDTH, subsequent_indent="    ")
+            result += [line + "\\l\\" for line in lines]
     return result

@@ -123,10 +123,26 @@ class DotTests(SynchronousTestCase):
     OFF -> ON [label="PRESS\\nlight lamp"];
     ON;
     ON -> OFF [label="RESET"];
-    note [shape=note, style="", label="OFF ignores: RESET, HEAT\\lON ignores: HEAT\\lON never sees: PRESS\\l"];
+    note [shape=note, style="", label="\\
+OFF ignores: RESET, HEAT\\l\\
+ON ignores: HEAT\\l\\
+ON never sees: PRESS\\l\\
+"];
 }
-""",  # noqa: E501
+""",
         )
+
+    def test_several_beginnings(self) -> None:
+        """A machine may begin in several states."""
+        text = to_dot("LAMP", lamp(), initial=("OFF", "ON"))
+        self.assertIn("    start -> OFF;\n    start -> ON;\n", text)
+
+    def test_long_notes(self) -> None:
+        """A long note is wrapped."""
+        events = [f"EVENT_{number}" for number in range(20)]
+        text = to_dot("LONG", {"END": row("END", {}, ignored=events)}, initial="END")
+        self.assertLessEqual(max(len(line) for line in text.splitlines()), 100)
+        self.assertIn("EVENT_7,\\l\\\n    EVENT_8, ", text)
 
     def test_final_state_without_notes(self) -> None:
         """A state that nothing leaves has a double border; no note when there is nothing to say."""
