@@ -3,7 +3,7 @@
 The audio codecs that need nothing but this module: G.711 mu-law and A-law.
 
 PCM is everywhere signed 16-bit little-endian mono at 8 kHz. The tables are made once at import
-(some tenths of a millisecond). Decoding is two :meth:`bytes.translate` calls, one for the low and
+(2 ms). Decoding is two ``bytes.translate`` calls, one for the low and
 one for the high bytes; encoding looks each sample up in a table of 65536 entries. When
 ``audioop`` can be imported without a warning (``audioop-lts`` on Python 3.13 and later) it does
 the same work faster, bit for bit.
@@ -80,8 +80,10 @@ def _make_encode(codes: bytes, shift: int, positive: int, negative: int) -> _Con
     wide = bytearray(len(codes) << shift)
     for offset in range(1 << shift):
         wide[offset :: 1 << shift] = codes
-    table = [code ^ positive for code in wide[: half << shift]]
-    table += [code ^ negative for code in wide[half << shift :]]
+    upper, lower = (bytes(code ^ bits for code in range(256)) for bits in (positive, negative))
+    split = half << shift
+    # A list: its look-up is faster than that of bytes.
+    table = list(wide[:split].translate(upper) + wide[split:].translate(lower))
     look_up = table.__getitem__
 
     def encode(pcm: bytes) -> bytes:

@@ -104,7 +104,7 @@ class AudioStream:
         self.on_digit: Callable[[str], None] | None = None
         #: Called with the PCM of each packet that came in order.
         self.on_audio: Callable[[bytes], None] | None = None
-        #: Called when ticks are wanted; :class:`~sipsess.transport.rtp.MediaClock` sets it.
+        #: Called when ticks are wanted; :class:`sipsess.transport.rtp.MediaClock` sets it.
         self.on_wake: Callable[[], None] | None = None
         #: Writes down what comes, or ``None``. The stream does not close it.
         self.recorder: Recorder | None = None
@@ -188,7 +188,7 @@ class AudioStream:
         """
         Our direction, as negotiated (:rfc:`3264#section-6.1`); it may be set at any time.
 
-        Setting it to what is no direction raises :class:`~sipsess.errors.LocalError`.
+        Setting it to what is no direction raises :class:`sipsess.errors.LocalError`.
         """
         return self._direction
 

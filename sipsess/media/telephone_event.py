@@ -28,8 +28,8 @@ from sipsess.media.rtp import MediaError
 
 #: The digits by event code.
 DIGITS = "0123456789*#ABCD"
-#: Seconds without a packet after which an event is over: packets come every 20 to 50 ms (2.5.2.2
-#: wants three intervals at least).
+#: Seconds without a packet after which an event is over: packets come every 20 to 50 ms, so that
+#: several in a row must be lost before a long press is taken for two.
 EVENT_TIMEOUT = 0.2
 #: 2.5.1.4: the packet with the E bit is sent three times in all.
 END_PACKETS = 3
@@ -115,7 +115,7 @@ class DigitReceiver:
             return ""
         self._is_open = False
         self._recent.append(self._timestamp)
-        # 16 and above are flash and modem tones (RFC 4733 3.2): real events, but no digits.
+        # 16 is a hook flash, those above are tones of modems and lines: events, but no digits.
         return DIGITS[self._code] if self._code < len(DIGITS) else ""
 
     def _begin(self, code: int, timestamp: int) -> None:

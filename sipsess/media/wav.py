@@ -75,7 +75,7 @@ def _read_limited(file: IO[bytes], name: str) -> bytes:
 
 
 def _decode(data: bytes) -> bytes:
-    """Turn the bytes of a file into PCM; :class:`ValueError` says what is wrong."""
+    """Turn the bytes of a file into PCM; ``ValueError`` says what is wrong."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("is no WAV file (it does not begin with RIFF and WAVE)")
     form, body = _find_chunks(data)

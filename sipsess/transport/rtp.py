@@ -89,7 +89,7 @@ class RTPPort(DatagramProtocol):
         self.full = 0
         #: ICMP errors: nobody listens at the peer's port.
         self.refused = 0
-        #: Datagrams that made :attr:`receive` raise, which is a bug of this side; the first is
+        #: Datagrams that made ``receive`` raise, which is a bug of this side; the first is
         #: logged.
         self.failures = 0
         self.is_closed = False

@@ -189,7 +189,7 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual(self.feed(("7", 200000 + 0xFFFF, 160, True)), "67")
 
     def test_flash_is_no_digit(self) -> None:
-        """Event 16 is a hook flash (3.2): an event, but nobody pressed a digit."""
+        """Event 16 is a hook flash: an event, but nobody pressed a digit."""
         self.assertEqual(self.feed((16, 50, 480, True)), "")
 
     def test_flush(self) -> None:
