@@ -25,9 +25,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from sipsess.errors import LocalError, NoPortsError
 from sipsess.flow import Address
+from sipsess.interfaces import IMediaClock, IMediaPort, IMediaPorts
 from sipsess.media.codecs import FRAME_TIME
 from sipsess.media.stream import AudioStream
 from sipsess.transport.address import ip_version, normal_host
@@ -59,6 +61,7 @@ class Timekeeper(Seconds, Protocol):
         """Call something later."""
 
 
+@implementer(IMediaPort)
 class RTPPort(DatagramProtocol):
     """
     One open port; :meth:`RTPPorts.open` makes it.
@@ -179,6 +182,7 @@ def _receive_nothing(data: bytes, source: Address, now: float) -> None:
     """Stand for a stream that is over."""
 
 
+@implementer(IMediaPorts)
 class RTPPorts:
     """
     The pool of RTP ports.
@@ -264,6 +268,7 @@ class RTPPorts:
         self._in_use.pop(port.port, None)
 
 
+@implementer(IMediaClock)
 class MediaClock:
     """
     Lets the streams speak every 20 ms.
@@ -273,7 +278,7 @@ class MediaClock:
 
     def __init__(self, reactor: Timekeeper) -> None:
         self._reactor = reactor
-        self._ports: dict[AudioStream, RTPPort] = {}
+        self._ports: dict[AudioStream, IMediaPort] = {}
         self._awake: dict[AudioStream, None] = {}
         self._start = 0.0
         self._frame = 0
@@ -293,7 +298,7 @@ class MediaClock:
         """Whether a wake-up is planned."""
         return self._call is not None
 
-    def add(self, stream: AudioStream, port: RTPPort) -> None:
+    def add(self, stream: AudioStream, port: IMediaPort) -> None:
         """
         Take care of a stream until :meth:`remove`.
 

@@ -1,0 +1,349 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The SDP handler for audio: G.711 and telephone-event over plain RTP.
+
+What it opens for a stream is one :class:`Audio`: an RTP port of the manager's pool and an
+:class:`~sipsess.media.AudioStream`. It lives as long as the stream, so a re-negotiation keeps port,
+SSRC and timestamps. Others find the :class:`~sipsess.media.AudioStream` with :func:`find_audio`,
+which looks for the cookie :data:`AUDIO_COOKIE`; an audio handler of somebody else that leaves its
+own there gives calls everything they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeAlias
+
+from sipsess.errors import NoPortsError
+from sipsess.flow import Address
+from sipsess.interfaces import IMediaClock, IMediaPort
+from sipsess.media import AudioStream, Codec, find_codec
+from sipsess.sdp import (
+    MediaDescription,
+    SessionDescription,
+    answer_direction,
+    negotiate_formats,
+)
+from sipsess.sdp.negotiation import SupportedFormat
+from sipsess.sdphandler import NegotiationFailed, SDPHandler, StreamVerdict
+
+if TYPE_CHECKING:
+    from sipsess.session import LocalDescription, Session, SessionStream
+
+#: The name of the stream's cookie that holds its :class:`~sipsess.media.AudioStream`.
+AUDIO_COOKIE = "audio"
+
+#: The one profile that this handler speaks, and those that want encryption.
+PROFILE = "RTP/AVP"
+SECURE_PROFILES = frozenset({"RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
+
+#: Digits as RTP events (:rfc:`4733`); the numbers are those of 0-9, ``*``, ``#``, A-D.
+EVENT = "TELEPHONE-EVENT"
+EVENT_CODES = "0-15"
+
+#: The cookie that holds our :class:`Audio`.
+_OWN_COOKIE = "sipsess.audio"
+
+#: A payload type as SDP writes it, and the encoding name in capitals.
+Format: TypeAlias = tuple[str, str]
+
+#: What is understood, for :func:`~sipsess.sdp.negotiate_formats`.
+_SUPPORTED: list[SupportedFormat] = [
+    (name, 8000, 1, None) for name in ("PCMU", "PCMA", "telephone-event")
+]
+#: What a first offer holds.
+_OFFERED: tuple[Format, ...] = (("0", "PCMU"), ("8", "PCMA"), ("101", EVENT))
+#: The direction that a peer means who says ``c=0.0.0.0`` besides (:rfc:`3264#section-8.4`).
+_NOT_LISTENING = {"sendrecv": "sendonly", "recvonly": "inactive"}
+
+#: What the Warning header of a refusal says (:rfc:`3261#section-20.43`).
+_WARN_ADDRESS_FORMAT = 301
+_WARN_TRANSPORT = 302
+_WARN_OTHER = 399
+
+
+class Audio:
+    """
+    What one stream needs: a port, and who speaks through it.
+
+    :param session: that it belongs to.
+    :param clock: lets the stream speak.
+    :param port: where its packets come and go.
+    :param stream: who speaks and listens.
+    """
+
+    __slots__ = ("_clock", "_counters", "port", "stream", "wanted")
+
+    def __init__(
+        self, session: Session, clock: IMediaClock, port: IMediaPort, stream: AudioStream
+    ) -> None:
+        self._clock = clock
+        self._counters = session.core.counters
+        self.port = port
+        self.stream = stream
+        #: The direction that this side would like; ``"sendonly"`` puts the peer on hold.
+        self.wanted = "sendrecv"
+
+    def start(self) -> None:
+        """Let the stream speak."""
+        self._clock.add(self.stream, self.port)
+
+    def stop(self) -> None:
+        """Speak and listen no more. Idempotent."""
+        self._clock.remove(self.stream)
+        self.stream.close()
+
+    def close(self) -> None:
+        """Close the port, after :meth:`stop`."""
+        self.stop()
+        self.port.close()
+        self._counters.rtp_received += self.stream.packets_received
+        self._counters.rtp_sent += self.stream.packets_sent
+
+
+class AudioHandler(SDPHandler):
+    """
+    Claims audio over RTP/AVP with PCMU or PCMA.
+
+    It is asked last, so that a handler of yours with the usual priority comes first. It declines
+    what it does not understand, and everything when the server has no RTP ports.
+    """
+
+    name = "audio"
+    media_type = "audio"
+    priority = 900
+
+    def handle_incoming_sdp_stream_offer(
+        self, session: Session, stream: SessionStream, sdp: SessionDescription
+    ) -> StreamVerdict:
+        """
+        Claim what we can speak.
+
+        :raises NegotiationFailed: when all audio of the offer is encrypted, or its address is of
+            the other IP version.
+        """
+        remote = stream.remote
+        if remote is None or session.manager.media_ports is None:
+            return StreamVerdict.NOT_HANDLED
+        proto = remote.proto.upper()
+        if proto in SECURE_PROFILES:
+            return self._decline_secure(remote, sdp)
+        if proto != PROFILE or not _codecs(common_formats(remote)):
+            return StreamVerdict.NOT_HANDLED
+        self._check_family(session, remote)
+        return StreamVerdict.HANDLED
+
+    def _decline_secure(self, remote: MediaDescription, sdp: SessionDescription) -> StreamVerdict:
+        """Decline SRTP: quietly when plain audio is offered beside it, else by saying why."""
+        for other in sdp.media:
+            if other.media == "audio" and other.proto.upper() == PROFILE and not other.is_declined:
+                return StreamVerdict.NOT_HANDLED
+        raise NegotiationFailed(
+            f"audio over {remote.proto} is not supported: offer {PROFILE}", _WARN_TRANSPORT
+        )
+
+    def _check_family(self, session: Session, remote: MediaDescription) -> None:
+        local, address = session.flow.local[0], remote.address or ""
+        if _is_address(address) and (":" in address) != (":" in local):
+            version = 6 if ":" in local else 4
+            raise NegotiationFailed(
+                f"audio at {address} cannot be reached from this side of the call: "
+                f"offer an IPv{version} address",
+                _WARN_ADDRESS_FORMAT,
+            )
+
+    def create_outgoing_sdp_stream(
+        self, session: Session, stream: SessionStream, sdp: LocalDescription
+    ) -> MediaDescription | StreamVerdict:
+        """
+        Describe our side; open the port the first time.
+
+        :raises NegotiationFailed: when no port is free.
+        """
+        remote = stream.remote
+        if remote is not None:
+            formats = common_formats(remote)
+        elif stream.active_local is not None:
+            # RFC 3264 8.3.2: a payload type keeps its meaning for the whole session.
+            formats = common_formats(stream.active_local)
+        else:
+            formats = list(_OFFERED)
+        audio = _find(stream) or self._open(session, stream, formats)
+        if audio is None:
+            return StreamVerdict.NOT_HANDLED
+        direction = audio.wanted
+        if remote is not None:
+            direction = answer_direction(_offered_direction(remote), audio.wanted)
+        return sdp.media(
+            "audio",
+            audio.port.port,
+            PROFILE,
+            [number for number, _ in formats],
+            attributes=_attributes(formats, direction),
+        )
+
+    def _open(self, session: Session, stream: SessionStream, formats: list[Format]) -> Audio | None:
+        """
+        Open a port and make the audio stream; ``None`` when the server has no RTP at all.
+
+        :raises NegotiationFailed: when no port is free.
+        """
+        manager = session.manager
+        if manager.media_ports is None or manager.media_clock is None:
+            return None
+        codec, number, event = _choose(formats, formats)
+        audio_stream = AudioStream(
+            codec,
+            number,
+            event,
+            session.core.ids,
+            # Nothing is sent before both sides have agreed; but who has seen our offer may speak
+            # before his answer is here (RFC 3264 5.1).
+            direction="recvonly",
+            accepts=_accepts(formats),
+        )
+        try:
+            port = manager.media_ports.open(session.flow.local[0], audio_stream.receive)
+        except NoPortsError as error:
+            raise NegotiationFailed(f"no audio: {error}", _WARN_OTHER) from error
+        audio_stream.on_digit = lambda digit: _pass_digit(session, digit)
+        audio = Audio(session, manager.media_clock, port, audio_stream)
+        stream.cookies.add(_OWN_COOKIE, audio)
+        stream.cookies.add(AUDIO_COOKIE, audio_stream)
+        return audio
+
+    def apply_negotiated_sdp_stream(self, session: Session, stream: SessionStream) -> None:
+        """Send where, what and as the peer wants."""
+        audio, local, remote = _find(stream), stream.local, stream.remote
+        if audio is None or local is None or remote is None:
+            return
+        own = common_formats(local)
+        codec, number, event = _choose(common_formats(remote), own)
+        audio_stream = audio.stream
+        audio_stream.set_format(codec, number, event, accepts=_accepts(own))
+        audio_stream.set_remote(_address(remote))
+        audio_stream.direction = answer_direction(_offered_direction(remote), local.direction)
+        audio.start()
+        session.note(
+            "audio",
+            f"{codec.encoding} from port {audio.port.port} to {remote.address} {remote.port}, "
+            f"{audio_stream.direction}",
+        )
+
+    def stop_stream(self, session: Session, stream: SessionStream) -> None:
+        """Speak and listen no more."""
+        audio = _find(stream)
+        if audio is not None:
+            audio.stop()
+
+    def destroy_stream(self, session: Session, stream: SessionStream) -> None:
+        """Close the port."""
+        audio = _find(stream)
+        if audio is not None:
+            audio.close()
+
+
+def find_audio(session: Session) -> AudioStream | None:
+    """Return the audio stream of a session that is in force, or ``None``."""
+    for stream in session.media.streams:
+        if stream is not None:
+            audio: AudioStream | None = stream.cookies.get(AUDIO_COOKIE)
+            if audio is not None:
+                return audio
+    return None
+
+
+def hold(session: Session, wanted: str) -> None:
+    """
+    Say which direction this side would like for all audio, from the next negotiation on.
+
+    :param wanted: ``"sendonly"`` puts the peer on hold, ``"sendrecv"`` takes him back.
+    """
+    for stream in session.media.streams:
+        audio = None if stream is None else _find(stream)
+        if audio is not None:
+            audio.wanted = wanted
+
+
+def common_formats(media: MediaDescription) -> list[Format]:
+    """
+    Return the payload types of an m-line that we understand, in its order.
+
+    :return: number and encoding name (in capitals), the first number of each encoding.
+    """
+    found: dict[str, str] = {}
+    for number, (name, *_) in negotiate_formats(media, _SUPPORTED):
+        # A payload type has seven bits; what else stands there is no RTP (RFC 3550 5.1).
+        if number.isascii() and number.isdecimal() and int(number) < 128:
+            found.setdefault(name.upper(), number)
+    return sorted(
+        ((number, name) for name, number in found.items()),
+        key=lambda item: media.formats.index(item[0]),
+    )
+
+
+def _codecs(formats: Iterable[Format]) -> list[Format]:
+    return [item for item in formats if item[1] != EVENT]
+
+
+def _choose(theirs: list[Format], ours: list[Format]) -> tuple[Codec, int, int | None]:
+    """
+    Return what to send: codec, its number, and the number of telephone-event or ``None``.
+
+    :param theirs: what the peer takes, in his order, with his numbers.
+    :param ours: what our own description says.
+    :raises NegotiationFailed: when there is no codec in both.
+    """
+    known = {name for _, name in ours}
+    numbers = {name: int(number) for number, name in theirs if name in known}
+    event = numbers.pop(EVENT, None)
+    for name, number in numbers.items():
+        codec = find_codec(name)
+        if codec is not None:
+            return codec, number, event
+    raise NegotiationFailed("the answer has no codec of the offer")
+
+
+def _accepts(formats: Iterable[Format]) -> dict[int, Codec | None]:
+    return {int(number): find_codec(name) for number, name in formats}
+
+
+def _attributes(formats: Iterable[Format], direction: str) -> list[tuple[str, str | None]]:
+    names = {"PCMU": "PCMU/8000", "PCMA": "PCMA/8000", EVENT: "telephone-event/8000"}
+    attributes: list[tuple[str, str | None]] = []
+    for number, name in formats:
+        attributes.append(("rtpmap", f"{number} {names[name]}"))
+        if name == EVENT:
+            attributes.append(("fmtp", f"{number} {EVENT_CODES}"))
+    return [*attributes, ("ptime", "20"), (direction, None)]
+
+
+def _offered_direction(remote: MediaDescription) -> str:
+    """Return the peer's direction; the old-style hold, c=0.0.0.0, means that he does not listen."""
+    direction = remote.direction
+    return _NOT_LISTENING.get(direction, direction) if remote.is_held else direction
+
+
+def _address(remote: MediaDescription) -> Address | None:
+    """Return where the peer listens; ``None`` for a name, until his first packet says it."""
+    host = remote.address or ""
+    return (host, remote.port) if _is_address(host) else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _find(stream: SessionStream) -> Audio | None:
+    audio: Audio | None = stream.cookies.get(_OWN_COOKIE)
+    return audio
+
+
+def _pass_digit(session: Session, digit: str) -> None:
+    if session.channel is not None:
+        session.channel.receive_digit(digit)
