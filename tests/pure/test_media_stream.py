@@ -759,6 +759,15 @@ class ReceiveTests(StreamCase):
         self.two.receive(rtp(1), HERE, 5.0)
         self.assertEqual((self.two.duplicates, len(self.heard)), (1, 1))
 
+    def test_late_audio_is_dropped(self) -> None:
+        """Audio that was overtaken is neither heard nor echoed: its moment has passed."""
+        self.two.echo = True
+        for sequence in (1, 3, 2):
+            self.two.receive(rtp(sequence, bytes([sequence]) * 160), HERE, 5.0)
+        self.assertEqual(self.heard, [PCMU.decode(b"\x01" * 160), PCMU.decode(b"\x03" * 160)])
+        self.assertEqual((self.two.late, self.two.lost), (1, 0))
+        self.assertEqual(sum(self.two.tick(5.0 + 0.02 * n) is not None for n in range(5)), 2)
+
     def test_recording(self) -> None:
         """What is heard is written down, with silence where a packet was lost."""
         file = io.BytesIO()
