@@ -16,6 +16,7 @@ from sipsess.message._message import Request, Response
 from sipsess.message.limits import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
 _VERSION = "SIP/2.0"
+_CONTROL_TO_SPACE = str.maketrans("\r\n\0", "   ")
 
 
 def parse(data: bytes) -> Request | Response:
@@ -60,16 +61,19 @@ def parse_head(head: bytes) -> Request | Response:
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     breaks = len(lines) - 1
-    is_bare = text.count("\n") != breaks or text.count("\r") != breaks
+    problem = None
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        problem = ("bare-line-break", "a CR or LF stands alone in the headers")
+    elif "\0" in text and any(map(has_control, lines)):
+        problem = ("bare-nul", "a NUL stands in the headers without an escape")
+    if problem is not None:
+        # What goes along with the error must be fit to be copied into an answer.
+        lines = [line.translate(_CONTROL_TO_SPACE) for line in lines]
     if "\r\n " in text or "\r\n\t" in text:
         lines = _join_folded(lines)
     headers = Headers()
-    problem = _index(lines, headers)
+    problem = _index(lines, headers) or problem
     message = _start(lines[0], headers)
-    if is_bare:
-        raise _refusal("bare-line-break", "a CR or LF stands alone in the headers", message)
-    if "\0" in text and has_control(text.replace("\r\n", "")):
-        raise _refusal("bare-nul", "a NUL stands in the headers without an escape", message)
     if problem is not None:
         raise _refusal(*problem, message)
     return message

@@ -93,7 +93,7 @@ def _find_via(data: bytes, position: int) -> bytes | None:
 
 
 def _read_via(value: bytes, method: str, status: int) -> Peek | None:
-    if b'"' in value:
+    if b'"' in value or value.lower().count(b"branch") != 1:
         return None
     text = value.partition(b",")[0].decode("utf-8", "surrogateescape")
     front, _, tail = text.partition(";")

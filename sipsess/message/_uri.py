@@ -150,7 +150,7 @@ class SIPURI:
         is_good = is_good and (self.user is None or _is_user(self.user))
         is_good = is_good and (self.password is None or _is_password(self.password))
         for name, value in self.headers:
-            is_good = is_good and _is_header_text(name) and _is_header_text(value)
+            is_good = is_good and name != "" and _is_header_text(name) and _is_header_text(value)
         if not is_good:
             raise HeaderValueError(f"{self!r} cannot be written")
 
@@ -313,7 +313,7 @@ def _parse_headers(query: str) -> tuple[tuple[str, str], ...]:
     headers = []
     for part in query.split("&"):
         name, equals, value = part.partition("=")
-        if not equals or not _is_header_text(name) or has_bad_escape(value):
+        if not name or not equals or not _is_header_text(name) or not _is_header_text(value):
             raise MessageError("bad-uri", f"{part!r} is no header of a URI")
         headers.append((name, value))
     return tuple(headers)

@@ -54,8 +54,12 @@ class StreamFramer:
     def _next_frame(self) -> bytes | None:
         buffer = self._buffer
         if not self._needed:
-            if buffer and buffer[0] in b"\r\n":
-                return self._next_keep_alive()
+            while buffer and buffer[0] in b"\r\n":
+                if buffer == b"\r" or buffer == b"\r\n\r":
+                    return None
+                if buffer.startswith(PONG):
+                    return self._take(4 if buffer.startswith(PING) else 2)
+                del buffer[0]  # A bare CR or LF between messages is nothing.
             end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
             if end < 0:
                 self._scanned = len(buffer)
@@ -79,20 +83,6 @@ class StreamFramer:
         if len(head) + 4 + length > MAX_MESSAGE:
             raise MessageError("message-too-large", f"{length} bytes of body", 513, message)
         return length
-
-    def _next_keep_alive(self) -> bytes | None:
-        """Take one PING or PONG, or a stray line break, off the front."""
-        buffer = self._buffer
-        if buffer.startswith(PING):
-            return self._take(4)
-        if buffer == b"\r" or buffer == b"\r\n\r":
-            return None
-        return self._take(2) if buffer.startswith(PONG) else self._skip_bare_break()
-
-    def _skip_bare_break(self) -> bytes | None:
-        # A bare CR or LF between messages is no keep-alive; drop it and look again.
-        self._take(1)
-        return self._next_frame()
 
     def _take(self, length: int) -> bytes:
         frame = bytes(self._buffer[:length])

@@ -162,8 +162,12 @@ class HeaderLineTests(RefusalTestCase):
 
     def test_bare_line_breaks_are_refused(self) -> None:
         """A lone CR or LF could end a line for one element and not for another."""
-        for bare in (b"\r", b"\n", b"\n\r", b"\r\r\n"):
-            self.refused(swap(b"Max-Forwards: 70", b"X: a" + bare + b"Y: b"), "bare-line-break")
+        for bare in (b"\r", b"\n", b"\n\r", b"\r\r"):
+            data = swap(b"a84b4c76e66710", b"a" + bare + b"X: y")
+            error = self.refused(data, "bare-line-break")
+            assert isinstance(error.message, Request)
+            answer = parse(build_response(error.message, 400).to_bytes())
+            self.assertEqual(answer.headers.get("Call-ID"), "a" + len(bare) * " " + "X: y")
 
     def test_bare_nul_is_refused(self) -> None:
         """A NUL stands only escaped in a quoted string; that one is kept."""
