@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Server transactions at a time. One lives 32 s after its answer, so this carries about 3000
-#: requests per second; at some 2 KB each a flood costs 200 MB at most.
-MAX_TRANSACTIONS = 100_000
+#: Server transactions at a time. On UDP one lives 32 s after its answer, so this carries about 1500
+#: requests per second; at some 5 KB each a flood costs 250 MB at most.
+MAX_TRANSACTIONS = 50_000
 
 #: Within this time an INVITE is answered, by a 100 if by nothing else (:rfc:`3261#section-17.2.1`).
 TRYING_DELAY = 0.2

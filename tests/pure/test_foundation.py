@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -124,6 +124,7 @@ class StatusTests(SynchronousTestCase):
         ):
             self.assertEqual(reason_phrase(status), phrase)
 
+    @settings(deadline=None)
     @given(st.integers(100, 699))
     def test_every_status(self, status: int) -> None:
         """Each status has a phrase that can be written on one line."""

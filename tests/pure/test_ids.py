@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +19,7 @@ class IdSourceTests(SynchronousTestCase):
         """Make a seeded source."""
         self.ids = IdSource(random.Random(1))
 
+    @settings(deadline=None)
     @given(st.integers(1, 40))
     def test_token(self, length: int) -> None:
         """A token has the length asked for and the letters of the alphabet only."""

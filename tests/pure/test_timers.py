@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -180,6 +180,7 @@ class TimerQueueTests(SynchronousTestCase):
 class TimerModelTests(SynchronousTestCase):
     """The queue against a plain list."""
 
+    @settings(deadline=None)
     @given(
         st.lists(
             st.one_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -123,6 +123,7 @@ class RequestMatchingTests(SynchronousTestCase):
         self.assertIsNone(peek(folded))
         self.assertTrue(self.is_copy(folded))
 
+    @settings(deadline=None)
     @given(
         st.sampled_from(("Via", "v", "VIA")),
         st.sampled_from(("a.example", "A.Example:5060", "[2001:db8::1]", "192.0.2.2:5070")),
