@@ -344,6 +344,10 @@ class InviteClient:
 
     def stop(self) -> None:
         """Fail what waits: the session is over."""
+        outgoing, self.outgoing = self.outgoing, None
+        if outgoing is not None and outgoing.transaction is not None:
+            # RFC 3261 9.1: no final response came in 64*T1 after the CANCEL; forget the INVITE.
+            outgoing.transaction.abandon(self.session.core.turn.now)
         ended = SessionEnded(self.session.reason_or_unknown())
         waiting = [] if self.session.is_callee or self.answered.called else [self.answered]
         wishes = [*self._waiting] + ([self._reinvite] if self._reinvite is not None else [])
