@@ -1,36 +1,592 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The call: what an application holds of a session."""
+"""
+The call: what an application holds of a session.
+
+Theory of operation
+    Each method that takes time returns a Deferred; behind it stands one :class:`_Wait`, which
+    fires it exactly once and lets go of what it used (a timer, a playback) whichever way it ends:
+    done, cancelled, or with the call. Whatever waits is resumed inside a turn of the core, so that
+    what an application does next leaves at once and in order.
+
+    Digits that the peer presses while nobody reads them are kept, :data:`MAX_DIGITS` at most, for
+    the next :meth:`Call.read_digits`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
+
+from sipsess.errors import DialogStateError
+from sipsess.media import (
+    AudioStream,
+    Recorder,
+    WAVError,
+    WAVWriter,
+    load_digit,
+    load_sound,
+    read_wav,
+    tone,
+)
+from sipsess.message import SIPURI, Request, Response, TelURI
+from sipsess.sdphandlers.audio import find_audio, want_direction
+from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 
 if TYPE_CHECKING:
-    from sipsess.message import Response
-    from sipsess.session import EndReason, Session
+    from sipsess.session import Session
+
+#: Digits that are kept until somebody reads them; nobody types further ahead.
+MAX_DIGITS = 64
+#: Files up to this size, in bytes, are read once and kept as long as they do not change.
+MAX_KEPT_FILE = 2 * 1024 * 1024
+
+#: Something to play: the name of a shipped sound (``"hello"``), the path of a WAV file
+#: (``"menu.wav"``), or PCM (16-bit little-endian mono at 8 kHz), whole or in pieces.
+Sound: TypeAlias = str | Path | bytes | Iterable[bytes]
+
+
+class Recording(NamedTuple):
+    """What came of :meth:`Call.record`."""
+
+    #: The WAV file.
+    path: Path
+    #: How long it is.
+    seconds: float
+    #: The key that ended it; ``""`` when the time was up.
+    digit: str
 
 
 class Call:
     """
-    A call as an application sees it.
+    A call, as an application sees it.
+
+    Every method raises :class:`.SessionEnded` when the call is over, and what waits then fails
+    with it.
 
     :param session: that it stands for.
     """
 
+    __slots__ = ("_digits", "_echo", "_reader", "_recording", "_waits", "session")
+
     def __init__(self, session: Session) -> None:
+        #: The session underneath: its dialog, media and decision record.
         self.session = session
+        self._waits: dict[_Wait, None] = {}
+        self._digits: deque[str] = deque()
+        self._reader: _Wait | None = None
+        self._echo: _Wait | None = None
+        #: The keys that end the recording, and what ends it.
+        self._recording: tuple[str, Callable[[str], None]] | None = None
+        session.channel = self
+        session.when_ended().addCallback(self._over)
+
+    def __repr__(self) -> str:
+        return f"<Call {self.session.call_id} from {self.caller} to {self.callee}>"
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The INVITE that began it, as received or as built."""
+        return self.session.invite
+
+    @property
+    def identity(self) -> Identity:
+        """Who the peer says he is."""
+        return self.session.get_identity()
+
+    @property
+    def cookies(self) -> Cookies:
+        """What plugins keep with it."""
+        return self.session.cookies
+
+    @property
+    def caller(self) -> str:
+        """The URI of the From header."""
+        return self.request.from_.uri
+
+    @property
+    def callee(self) -> str:
+        """The URI of the To header."""
+        return self.request.to.uri
+
+    @property
+    def dialled(self) -> str:
+        """The user part of the Request-URI, or the number of a tel URI; may be empty."""
+        uri = self.request.request_uri
+        if isinstance(uri, SIPURI):
+            return uri.user or ""
+        return uri.number if isinstance(uri, TelURI) else ""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it was answered and has not ended."""
+        return self.session.is_answered and not self.is_ended
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is over, or somebody has decided that it ends."""
+        return self.session.end_reason is not None
+
+    @property
+    def audio(self) -> AudioStream | None:
+        """Its audio stream, or ``None`` when none was negotiated (yet)."""
+        return find_audio(self.session)
 
     @property
     def ended(self) -> Deferred[EndReason]:
-        """Fires when the call is over, with the reason."""
+        """A Deferred that fires when it is over, with the reason; await it."""
         return self.session.when_ended()
 
-    def answer(self, headers: Mapping[str, str] | None = None) -> Deferred[Response]:
-        """Answer the call."""
-        return self.session.send_response(200, headers=headers)
+    # -- from ringing to hanging up --------------------------------------------------------
+
+    def ring(
+        self, status: int = 180, *, headers: Mapping[str, str] | None = None
+    ) -> Deferred[Response]:
+        """
+        Tell the caller that somebody is being alerted.
+
+        :param status: 101 to 199.
+        :return: fires when it was sent.
+        :raises DialogStateError: when the call was answered, or is one of ours.
+        """
+        self._check()
+        if not 101 <= status <= 199:
+            raise DialogStateError(f"{status} is no provisional status that an application sends")
+        return self.session.send_response(status, headers=headers)
+
+    def answer(self, headers: Mapping[str, str] | None = None) -> Deferred[None]:
+        """
+        Answer the call.
+
+        :return: fires when the 200 was sent and both sides know each other's media: at once, or
+            with the ACK when the INVITE brought no offer.
+        :raises DialogStateError: when the call was answered, or is one of ours.
+        """
+        self._check()
+        return Deferred.fromCoroutine(self._answer(headers))
+
+    async def _answer(self, headers: Mapping[str, str] | None) -> None:
+        session = self.session
+        await session.wait(session.send_response(200, headers=headers))
+        if session.media.is_open:
+            wait = _Wait(self, self._forget_confirmed)
+            session.on_confirmed = wait.finish
+            await wait.deferred
+
+    def _forget_confirmed(self) -> None:
+        self.session.on_confirmed = None
+
+    def reject(
+        self,
+        status: int = 603,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Deferred[None]:
+        """
+        Refuse the call.
+
+        :param status: 300 to 699.
+        :return: fires at once.
+        :raises DialogStateError: when it was answered, or is one of ours.
+        """
+        self._check()
+        if not self.session.is_callee or self.session.is_answered:
+            raise DialogStateError("only an unanswered call to us can be refused")
+        if not 300 <= status <= 699:
+            raise DialogStateError(f"a call is refused with a status of 300 to 699, not {status}")
+        self.session.terminate(status, reason=reason, headers=headers)
+        return succeed(None)
+
+    def hangup(
+        self,
+        reason: str | None = None,
+        *,
+        cause: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> Deferred[None]:
+        """
+        Hang up: send a BYE, or refuse or cancel what was not answered.
+
+        :param reason: why, for people; it makes a Reason header (:rfc:`3326`).
+        :param cause: the status that goes with it.
+        :param headers: more headers.
+        :return: fires at once; await :attr:`ended` to know that the peer has answered.
+        """
+        self._check()
+        all_headers = dict(headers or {})
+        if reason is not None:
+            all_headers.setdefault("Reason", f"SIP;cause={cause};text={_quote(reason)}")
+        self.session.terminate(headers=all_headers)
+        return succeed(None)
+
+    def hold(self) -> Deferred[Response]:
+        """
+        Put the peer on hold with a re-INVITE.
+
+        :return: fires with its final response.
+        """
+        return self._renegotiate("sendonly")
+
+    def resume(self) -> Deferred[Response]:
+        """Take the peer back from hold; see :meth:`hold`."""
+        return self._renegotiate("sendrecv")
+
+    def _renegotiate(self, direction: str) -> Deferred[Response]:
+        self._check()
+        want_direction(self.session, direction)
+        return self.session.wait(self.session.send_reinvite())
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """
+        Let time pass.
+
+        :return: fires after so many seconds.
+        """
+        self._check()
+        wait = _Wait(self)
+        wait.start_timer(seconds, None)
+        return wait.deferred
+
+    # -- audio to the peer -----------------------------------------------------------------
+
+    def play(self, sound: Sound) -> Deferred[None]:
+        """
+        Play something, after what is being played.
+
+        :param sound: the name of a shipped sound such as ``"hello"``; the path of a WAV file, with
+            its suffix; or PCM, whole or in pieces.
+        :return: fires when all of it has been sent; cancelling it stops it.
+        :raises WAVError: when there is no such sound, or the file cannot be used.
+        :raises DialogStateError: when the call has no audio (yet): answer it first.
+        """
+        stream = self._stream()
+        pcm = load(sound)
+        wait = _Wait(self, lambda: playback.stop())
+        playback = stream.play(pcm, wait.done)
+        return wait.deferred
+
+    def play_tone(
+        self, frequencies: Sequence[float] = (1000.0,), seconds: float = 0.25, level: float = -13.0
+    ) -> Deferred[None]:
+        """
+        Play a tone.
+
+        :param frequencies: in Hz, mixed.
+        :param level: of each, in dBm0.
+        :return: as for :meth:`play`.
+        """
+        return self.play(tone.generate(frequencies, seconds, level))
+
+    def say_digits(self, digits: str) -> Deferred[None]:
+        """
+        Speak the names of telephone keys.
+
+        :param digits: 0-9, ``*``, ``#``, A-D.
+        :return: as for :meth:`play`.
+        """
+        return self.play([load_digit(digit) for digit in digits])
+
+    def send_digits(self, text: str) -> Deferred[None]:
+        """
+        Press keys: as RTP events (:rfc:`4733`), or as tones when the peer does not speak them.
+
+        :param text: 0-9, ``*``, ``#``, A-D.
+        :return: fires when they have been sent.
+        :raises LocalError: when something else is among them.
+        """
+        stream = self._stream()
+        wait = _Wait(self)
+        try:
+            stream.send_digits(text, wait.done)
+        except BaseException:
+            wait.let_go()
+            raise
+        return wait.deferred
+
+    def echo(self) -> Deferred[None]:
+        """
+        Send back what is heard, digits too, until the Deferred is cancelled or the call ends.
+
+        :return: never fires by itself.
+        """
+        stream = self._stream()
+        if self._echo is not None:
+            raise DialogStateError("the call is echoed already")
+        wait = self._echo = _Wait(self, lambda: self._stop_echo(stream))
+        stream.echo = True
+        return wait.deferred
+
+    def _stop_echo(self, stream: AudioStream) -> None:
+        self._echo = None
+        stream.echo = False
+
+    # -- audio and digits from the peer ----------------------------------------------------
+
+    def record(
+        self, path: str | Path, *, max_seconds: float = 60.0, stop_on: str = "#"
+    ) -> Deferred[Recording]:
+        """
+        Record what is heard to a WAV file.
+
+        :param path: the file; an old one is overwritten.
+        :param max_seconds: after which it ends.
+        :param stop_on: keys that end it; other keys are kept for :meth:`read_digits`.
+        :return: fires when it has ended; cancelling it ends it too, and so does the call.
+        :raises WAVError: when the file cannot be written.
+        """
+        stream = self._stream()
+        if stream.recorder is not None:
+            raise DialogStateError("the call is being recorded already")
+
+        def stop(digit: str) -> None:
+            wait.finish(Recording(Path(path), recorder.seconds, digit))
+
+        def release() -> None:
+            self._recording = None
+            stream.recorder = None
+            recorder.close()
+
+        recorder = Recorder(WAVWriter(path), max_time=max_seconds, done=lambda _: stop(""))
+        wait = _Wait(self, release)
+        stream.recorder = recorder
+        self._recording = (stop_on, stop)
+        # A peer that sends nothing fills no recording.
+        wait.start_timer(max_seconds, lambda: stop(""))
+        return wait.deferred
+
+    def read_digits(
+        self,
+        count: int | None = None,
+        *,
+        timeout: float = 5.0,
+        first_timeout: float | None = None,
+        terminators: str = "#",
+        prompt: Sound | None = None,
+        interruptible: bool = True,
+    ) -> Deferred[str]:
+        """
+        Read keys that the peer presses.
+
+        :param count: how many at most; ``None`` for as many as come before a terminator.
+        :param timeout: seconds of patience for each key.
+        :param first_timeout: the same for the first one; left out, ``timeout``.
+        :param terminators: keys that end the input; they are not part of it.
+        :param prompt: is played first; see :meth:`play`.
+        :param interruptible: whether a key stops the prompt; keys that were pressed before skip it.
+        :return: fires with the keys; ``""`` when none came, or only a terminator.
+        :raises DialogStateError: when somebody reads already.
+        """
+        self._stream()
+        if self._reader is not None:
+            raise DialogStateError("somebody reads the digits of this call already")
+        patience = timeout if first_timeout is None else first_timeout
+        pcm = None if prompt is None else load(prompt)
+        return Deferred.fromCoroutine(
+            self._read(count, timeout, patience, terminators, pcm, interruptible)
+        )
+
+    async def _read(
+        self,
+        count: int | None,
+        timeout: float,
+        patience: float,
+        terminators: str,
+        prompt: bytes | Iterable[bytes] | None,
+        interruptible: bool,
+    ) -> str:
+        text = ""
+        digit = ""
+        if prompt is not None and not interruptible:
+            await self.play(prompt)
+        elif prompt is not None and not self._digits:
+            digit = await self._play_until_digit(prompt)
+        while count is None or len(text) < count:
+            digit = digit or await self._next_digit(timeout if text else patience)
+            if not digit or digit in terminators:
+                break
+            text += digit
+            digit = ""
+        return text
+
+    async def _play_until_digit(self, prompt: bytes | Iterable[bytes]) -> str:
+        """Play something; return the digit that stopped it, or nothing when it was through."""
+        playing = self.play(prompt)
+        wait = self._reader = _Wait(self, self._forget_reader)
+        playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
+        try:
+            digit: str = await wait.deferred
+        finally:
+            playing.addErrback(_trap_cancelled)
+            playing.cancel()
+        return digit
+
+    def _next_digit(self, patience: float) -> Deferred[str]:
+        """Return the next digit; nothing when none comes in time."""
+        if self._digits:
+            return succeed(self._digits.popleft())
+        wait = self._reader = _Wait(self, self._forget_reader)
+        wait.start_timer(patience, "")
+        return wait.deferred
+
+    def _forget_reader(self) -> None:
+        self._reader = None
 
     def receive_digit(self, digit: str) -> None:
-        """Take a digit that the peer pressed."""
+        """
+        Take a digit that the peer pressed; the audio handler calls it, and whoever else hears one.
+
+        :param digit: one of 0-9, ``*``, ``#``, A-D.
+        """
+        with self.session.core.turn:
+            if self._recording is not None and digit in self._recording[0]:
+                self._recording[1](digit)
+            elif self._echo is not None:
+                self._stream().send_digits(digit)
+            elif self._reader is not None:
+                self._reader.finish(digit)
+            elif len(self._digits) < MAX_DIGITS:
+                self._digits.append(digit)
+
+    def forget_digits(self) -> None:
+        """Forget the digits that nobody has read."""
+        self._digits.clear()
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.is_ended:
+            raise self._ended_error()
+
+    def _ended_error(self) -> SessionEnded:
+        return SessionEnded(self.session.reason_or_unknown())
+
+    def _stream(self) -> AudioStream:
+        self._check()
+        stream = self.audio
+        if stream is None or stream.is_closed:
+            raise DialogStateError(
+                "the call has no audio"
+                if self.session.is_answered
+                else "the call has no audio yet: answer it first"
+            )
+        return stream
+
+    def _over(self, reason: EndReason) -> EndReason:
+        for wait in list(self._waits):
+            wait.fail(Failure(self._ended_error()))
+        return reason
+
+
+class _Wait:
+    """
+    Something that a call waits for.
+
+    :param call: whose end is its end.
+    :param release: lets go of what it uses; called exactly once, before the Deferred fires.
+    """
+
+    __slots__ = ("_call", "_release", "_timer", "deferred")
+
+    def __init__(self, call: Call, release: Callable[[], object] | None = None) -> None:
+        self._call = call
+        self._release = release
+        self._timer: Any = None
+        self.deferred: Deferred[Any] = Deferred(self._cancelled)
+        call._waits[self] = None
+
+    def start_timer(self, seconds: float, result: object) -> None:
+        """
+        Finish with ``result`` after so many seconds.
+
+        :param result: or a function, which is called instead.
+        """
+        session = self._call.session
+        with session.core.turn:
+            if callable(result):
+                self._timer = session.start_timer(seconds, result)
+            else:
+                self._timer = session.start_timer(seconds, self.finish, result)
+
+    def finish(self, result: Any = None) -> None:
+        """Fire the Deferred, unless it is over."""
+        if self.let_go():
+            with self._call.session.core.turn:
+                self.deferred.callback(result)
+
+    def fail(self, failure: Failure) -> None:
+        """Let the Deferred fail, unless it is over."""
+        if not self.let_go():
+            return
+        is_watched = bool(self.deferred.callbacks)
+        with self._call.session.core.turn:
+            self.deferred.errback(failure)
+        if not is_watched:
+            # Nobody waits for it, so nobody needs to hear that the call has ended.
+            self.deferred.addErrback(lambda _: None)
+
+    def done(self, is_complete: bool) -> None:
+        """Hear from the audio stream that it has sent everything, or not."""
+        if is_complete:
+            self.finish()
+        elif self._call.is_ended:
+            self.fail(Failure(self._call._ended_error()))
+        else:
+            self.fail(Failure(DialogStateError("the audio of the call was changed meanwhile")))
+
+    def _cancelled(self, deferred: Deferred[Any]) -> None:
+        self.let_go()
+
+    def let_go(self) -> bool:
+        """Let go of all it uses; ``False`` when that was done before."""
+        if self not in self._call._waits:
+            return False
+        del self._call._waits[self]
+        self._call.session.cancel_timer(self._timer)
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+        return True
+
+
+def load(sound: Sound) -> bytes | Iterable[bytes]:
+    """
+    Return what :meth:`Call.play` takes as PCM, or as pieces of it.
+
+    :raises WAVError: when there is no such sound, or the file cannot be used.
+    """
+    if isinstance(sound, str):
+        if "/" not in sound and "." not in sound:
+            return load_sound(sound)
+        sound = Path(sound)
+    if not isinstance(sound, Path):
+        return sound
+    try:
+        status = sound.stat()
+    except OSError as error:
+        raise WAVError(f"{sound}: cannot be read: {error.strerror or error}") from error
+    if status.st_size > MAX_KEPT_FILE:
+        return read_wav(sound)
+    return _read_once(sound, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=32)
+def _read_once(path: Path, modified: int, size: int) -> bytes:
+    """Read a file, anew when it has changed."""
+    return read_wav(path)
+
+
+def _quote(text: str) -> str:
+    """Return a quoted string for a header (:rfc:`3261#section-25.1`)."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _trap_cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)

@@ -254,7 +254,7 @@ def find_audio(session: Session) -> AudioStream | None:
     return None
 
 
-def hold(session: Session, wanted: str) -> None:
+def want_direction(session: Session, wanted: str) -> None:
     """
     Say which direction this side would like for all audio, from the next negotiation on.
 

@@ -1,0 +1,16 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""The plugins that are shipped: SDP handlers and applications, one instance of each."""
+
+from sipsess.applications.echo import EchoApplication
+from sipsess.applications.hello import HelloApplication
+from sipsess.applications.reject import RejectApplication
+from sipsess.applications.ring import RingApplication
+from sipsess.sdphandlers.audio import AudioHandler
+
+audio = AudioHandler()
+
+echo = EchoApplication()
+hello = HelloApplication()
+reject = RejectApplication()
+busy = RejectApplication("busy", 486)
+ring = RingApplication()
