@@ -11,20 +11,22 @@ Theory of operation
 
     Nothing a peer sends may raise out of :meth:`SIPCore.receive_datagram`. Every request gets
     exactly one final answer, every refusal a counted reason.
+
+The module is long because it is the one place where all ways meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2s
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipsess.admission import Admission, reason_of
 from sipsess.counters import Counters
-from sipsess.endpoint import Endpoint
 from sipsess.errors import RemoteError, SIPError
+from sipsess.failures import FailureLog
 from sipsess.flow import Address, Flow
 from sipsess.ids import IdSource
 from sipsess.interfaces import IMessageHook, IRequestGate, ISIPService, ITrace
@@ -36,9 +38,9 @@ from sipsess.message import (
     build_response,
     parse_uri,
 )
-from sipsess.status import reason_phrase
-from sipsess.supplement import Reject, Verdict
+from sipsess.supplement import Reject
 from sipsess.timers import TimerQueue
+from sipsess.trace import GuardedTrace
 from sipsess.transaction import (
     ClientTransaction,
     ClientUser,
@@ -58,7 +60,7 @@ from sipsess.turn import Turn
 if TYPE_CHECKING:
     from sipsess.session import Chain
 
-_log = Logger()
+__all__ = ["KNOWN_METHODS", "REASONS", "RETRY_AFTER", "Admission", "IgnoringUser", "SIPCore"]
 
 #: The methods that IANA knows: not supporting one is 405, any other is 501 (8.2.1, 21.5.2).
 KNOWN_METHODS = frozenset(
@@ -67,11 +69,9 @@ KNOWN_METHODS = frozenset(
 )
 #: Seconds after which a peer may come back when the server is full (:rfc:`3261#section-21.5.4`).
 RETRY_AFTER = 10
-#: How long a gate may take: below the 64*T1 after which the peer gives up.
-GATE_LIMIT = 28.0
-#: Tracebacks logged per plugin callback; after these, failures are only counted for a minute.
-LOGGED_FAILURES = 5
-LOG_PERIOD = 60.0
+#: The methods that mean something only within a dialog (:rfc:`3261#section-15`, :rfc:`3262`,
+#: :rfc:`3311`, :rfc:`6086`): outside one they are answered 481, supported or not.
+_DIALOG_ONLY = frozenset({"BYE", "INFO", "PRACK", "UPDATE"})
 
 #: Why the core refuses or drops.
 REASONS: dict[str, str] = {
@@ -80,7 +80,9 @@ REASONS: dict[str, str] = {
     "bad-extension": "the request requires an extension that is not there (420)",
     "method-not-allowed": "the method is not supported here (405, 501, 489)",
     "gate-refused": "a gate refused the request",
+    "hook-refused": "a message hook refused the request",
     "gate-overdue": "a gate did not decide in time (500)",
+    "dialog-unknown": "a request belongs to no dialog here (481)",
     "transactions-full": "there are too many transactions (503)",
     "cancel-unmatched": "a CANCEL matches no INVITE (481)",
     "ack-unmatched": "an ACK matches no session",
@@ -89,147 +91,6 @@ REASONS: dict[str, str] = {
     "response-unmatched": "a response matches no transaction and no session",
     "internal-error": "a bug of this side (500)",
 }
-
-
-class Admission:
-    """
-    One request on its way in; the user of its server transaction until a service takes it.
-
-    :param core: that received it.
-    :param request: valid, its top Via stamped.
-    :param transaction: that the answer goes to.
-    :param flow: where it came from.
-    """
-
-    __slots__ = (
-        "_deadline",
-        "_deferred",
-        "_gate",
-        "core",
-        "endpoint",
-        "flow",
-        "request",
-        "transaction",
-    )
-
-    def __init__(
-        self, core: SIPCore, request: Request, transaction: ServerTransaction, flow: Flow
-    ) -> None:
-        self.core = core
-        self.request = request
-        self.transaction = transaction
-        self.flow = flow
-        #: Who the peer is; a gate sets it.
-        self.endpoint: Endpoint | None = None
-        self._gate = 0
-        self._deferred: Deferred[Any] | None = None
-        self._deadline: Any = None
-        transaction.user = self
-
-    # -- the gates -------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Pass the gates in order, then the request is the core's again."""
-        gates = self.core.gates
-        while self._gate < len(gates):
-            gate = gates[self._gate]
-            self._gate += 1
-            try:
-                verdict = gate.admit(self)
-            except Exception as error:
-                self._refuse(gate, error)
-                return
-            if isinstance(verdict, Awaitable):
-                self._await(gate, verdict)
-                return
-            if not self._goes_on(gate, verdict):
-                return
-        self.core.admitted(self)
-
-    def _goes_on(self, gate: IRequestGate, verdict: object) -> bool:
-        if verdict is None or verdict is Verdict.CONTINUE:
-            return True
-        if verdict is Verdict.HANDLED:
-            if not self.transaction.has_final:
-                self._start_deadline()
-        else:
-            self._refuse(gate, TypeError(f"{verdict!r} is not a Verdict"))
-        return False
-
-    def _await(self, gate: IRequestGate, verdict: Awaitable[object]) -> None:
-        deferred: Deferred[object] = ensureDeferred(verdict)  # type: ignore[arg-type]
-        self._deferred = deferred
-        deferred.addBoth(self._resume, gate)
-        if self._deferred is not None:
-            self._start_deadline()
-
-    def _resume(self, result: object, gate: IRequestGate) -> None:
-        self._deferred = None
-        self.core.timers.cancel(self._deadline)
-        with self.core.turn:
-            if self.transaction.has_final:
-                self.core.counters.late_verdicts += 1
-            elif isinstance(result, Failure):
-                value = result.value
-                error = value if isinstance(value, Exception) else RuntimeError(repr(value))
-                self._refuse(gate, error)
-            elif self._goes_on(gate, result):
-                self.core.turn.later(self.begin)
-
-    def _refuse(self, gate: IRequestGate, error: Exception) -> None:
-        if isinstance(error, Reject):
-            self.core.counters.refuse("gate-refused")
-            self.respond(error.status, error.reason, error.headers)
-        elif not isinstance(error, CancelledError):
-            call_id = self.request.call_id
-            self.core.plugin_failed(f"gate {gate.name}", "admit", error, call_id)
-            self.respond(500)
-
-    def _start_deadline(self) -> None:
-        core = self.core
-        self._deadline = core.timers.start(core.turn.now, GATE_LIMIT, self._expired, None)
-
-    def _expired(self, payload: None, now: float) -> None:
-        self._deadline = None
-        if not self.transaction.has_final:
-            self.core.counters.refuse("gate-overdue")
-            self.respond(500)
-
-    # -- the answer ------------------------------------------------------------------------
-
-    def respond(
-        self, status: int, reason: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Answer the request, outside any session; a second final answer is ignored."""
-        if self.transaction.has_final:
-            return
-        core = self.core
-        response = build_response(self.request, status, reason, to_tag=core.ids.tag())
-        for name, value in (headers or {}).items():
-            response.headers.set(name, value)
-        core.respond(self.transaction, response)
-        self._release()
-
-    def _release(self) -> None:
-        self.core.timers.cancel(self._deadline)
-        self._deadline = None
-        deferred, self._deferred = self._deferred, None
-        if deferred is not None:
-            deferred.cancel()
-
-    def cancelled(self, admission: Admission) -> None:
-        """A CANCEL came while a gate was thinking: 200 for it, 487 for the INVITE (9.2)."""
-        admission.respond(200)
-        self.respond(487)
-
-    def server_failed(self, transaction: ServerTransaction, error: SIPError, now: float) -> None:
-        """The answer could not be delivered; there is nobody to tell."""
-        if not transaction.has_final:
-            self.respond(503)
-
-    def server_terminated(self, transaction: ServerTransaction, now: float) -> None:
-        """The transaction is over."""
-        self._release()
 
 
 class IgnoringUser:
@@ -245,6 +106,31 @@ class IgnoringUser:
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
         """Ignore the end."""
+
+
+class _ShownUser:
+    """Shows the responses to a request outside sessions to the message hooks first."""
+
+    __slots__ = ("_core", "_user")
+
+    def __init__(self, core: SIPCore, user: ClientUser) -> None:
+        self._core = core
+        self._user = user
+
+    def response_received(
+        self, transaction: ClientTransaction, response: Response, now: float
+    ) -> None:
+        """Show a response, then pass it on."""
+        self._core.show_hooks("incoming_response", response)
+        self._user.response_received(transaction, response, now)
+
+    def client_failed(self, transaction: ClientTransaction, error: SIPError, now: float) -> None:
+        """Pass a failure on."""
+        self._user.client_failed(transaction, error, now)
+
+    def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
+        """Pass the end on."""
+        self._user.client_terminated(transaction, now)
 
 
 class SIPCore:
@@ -278,7 +164,8 @@ class SIPCore:
         self.ids = ids or IdSource()
         self.timing = timing or Timing()
         self.timers = TimerQueue()
-        self.trace = trace
+        #: Watches the core; ``None`` costs one test at each point.
+        self.trace: ITrace | None = None
         self._transmit = transmit
         self.turn = Turn(self._send_out, self._upcall_failed, seconds)
         self.layer = TransactionLayer(
@@ -289,7 +176,13 @@ class SIPCore:
         self.services: tuple[ISIPService, ...] = ()
         self._flow_for = flow_for
         self._allow: dict[frozenset[str], str] = {}
-        self._failures: dict[tuple[str, str], tuple[float, int]] = {}
+        self._failures = FailureLog(self.counters, lambda: self.turn.now)
+        self._secret = self.ids.token(24).encode()
+        self.watch(trace)
+
+    def watch(self, trace: ITrace | None) -> None:
+        """Let ``trace`` watch from now on, or nobody; what it raises is logged and ignored."""
+        self.trace = None if trace is None else GuardedTrace(trace, self.plugin_failed)
 
     def register_service(self, service: ISIPService) -> None:
         """Let a service take requests; services are asked in the order of registration."""
@@ -316,15 +209,15 @@ class SIPCore:
             try:
                 message = self.layer.receive(data, flow, now)
                 if message is None:
-                    return
-                if isinstance(message, Request):
+                    if data.startswith(b"SIP/"):
+                        self.counters.responses_received += 1
+                elif isinstance(message, Request):
                     self._receive_request(message, flow, now)
                 else:
                     self._receive_stray(message, flow)
             except RemoteError as error:
-                self._refuse_message(error, flow, now)
+                self._refuse_message(error, flow)
             except Exception:
-                self.counters.refuse("internal-error")
                 self.internal_error(Failure(), "")
 
     #: A whole message of a stream is fed in the same way.
@@ -354,17 +247,19 @@ class SIPCore:
         self.counters.requests_received += 1
         if request.method == "ACK":
             if not any(service.handle_ack(request, flow) for service in self.services):
-                self._drop("ack-unmatched", flow, now)
+                self.count_refusal("ack-unmatched", flow)
             return
         stamp_received(request, flow)
         reply = reply_flow(request, flow)
         if self.layer.is_full:
-            self._drop("transactions-full", flow, now)
+            self.count_refusal("transactions-full", flow)
             self._answer_statelessly(request, reply, 503, {"Retry-After": str(RETRY_AFTER)})
             return
         transaction = self.layer.create_server(request, flow, now, reply_flow=reply)
-        admission = Admission(self, request, transaction, flow)
-        if request.method == "CANCEL":
+        Admission(self, request, transaction, flow).attempt(self._dispatch)
+
+    def _dispatch(self, admission: Admission) -> None:
+        if admission.request.method == "CANCEL":
             self._receive_cancel(admission)
         else:
             self._check(admission)
@@ -373,69 +268,72 @@ class SIPCore:
         """Find the INVITE that a CANCEL means (9.2); no gate may stop it."""
         invite = self.layer.find_cancelled(admission.request, admission.flow)
         if invite is None:
-            self.counters.refuse("cancel-unmatched")
-            admission.respond(481)
+            admission.refuse("cancel-unmatched", 481)
             return
-        user = invite.user
-        if user is None:
+        cancelled = getattr(invite.user, "cancelled", None)
+        if cancelled is None:
+            # Whoever took that INVITE cannot be told; the CANCEL is answered all the same.
             admission.respond(200)
         else:
-            self.turn.later(user.cancelled, admission)  # type: ignore[attr-defined]
+            self.turn.later(admission.attempt, cancelled)
 
     def _check(self, admission: Admission) -> None:
         """Check what needs no service, then let the gates decide."""
         request = admission.request
         if request.to_tag is None and self.layer.find_merged(request):
-            self.counters.refuse("merged-request")
-            admission.respond(482)
+            admission.refuse("merged-request", 482)
         elif not isinstance(request.request_uri, SIPURI | TelURI):
-            self.counters.refuse("unsupported-scheme")
-            admission.respond(416)
+            admission.refuse("unsupported-scheme", 416)
         else:
             admission.begin()
 
     def admitted(self, admission: Admission) -> None:
-        """Find the service of a request that all gates let in."""
+        """Find the service of a request that all gates let in; the order is that of 8.2."""
         request = admission.request
+        method = request.method
+        is_outside = request.to_tag is None
+        if is_outside and method not in _DIALOG_ONLY and method not in self.allow:
+            headers = {"Allow": self._format_allow(self.allow)}
+            admission.refuse("method-not-allowed", self.refusal_of_method(method), headers=headers)
+            return
         missing = request.require - self.option_tags
         if missing:
-            self.counters.refuse("bad-extension")
-            admission.respond(420, headers={"Unsupported": ", ".join(sorted(missing))})
+            unsupported = ", ".join(sorted(missing))
+            admission.refuse("bad-extension", 420, headers={"Unsupported": unsupported})
             return
-        for service in self.services:
-            try:
-                if service.handle_request(admission):
-                    return
-            except RemoteError as error:
-                self.counters.refuse(error.reason_code)
-                admission.respond(error.status_hint or 400)
-                return
-            except Exception:
-                self.counters.refuse("internal-error")
-                self.internal_error(Failure(), request.call_id)
-                admission.respond(500)
-                return
-        self._answer_itself(admission)
+        if is_outside and method != "INVITE" and not self._pass_hooks(admission):
+            return
+        if any(service.handle_request(admission) for service in self.services):
+            return
+        if is_outside and method == "OPTIONS":
+            self.respond(admission.transaction, self.build_capabilities(request))
+        elif is_outside and method not in _DIALOG_ONLY:
+            # A service allows the method, but none wants this request of it.
+            admission.refuse("request-unclaimed", 501)
+        else:
+            admission.refuse("dialog-unknown", 481)
 
-    def _answer_itself(self, admission: Admission) -> None:
-        """Answer what no service wants: OPTIONS with our capabilities, the rest with a refusal."""
+    def _pass_hooks(self, admission: Admission) -> bool:
+        """Show a request outside sessions to the message hooks; ``False`` when one refused it."""
         request = admission.request
         for hook in self.hooks:
             try:
                 hook.incoming_request(request)
             except Reject as reject:
-                admission.respond(reject.status, reject.reason, reject.headers)
-                return
+                admission.refuse("hook-refused", reject.status, reject.reason, reject.headers)
+                return False
             except Exception as error:
                 self.plugin_failed(f"hook {hook.name}", "incoming_request", error, request.call_id)
-        if request.method == "OPTIONS" and request.to_tag is None:
-            self.respond(admission.transaction, self.build_capabilities(request))
-        elif request.to_tag is not None:
-            admission.respond(481)
-        else:
-            self.counters.refuse("method-not-allowed")
-            status = self.refusal_of_method(request.method)
-            admission.respond(status, headers={"Allow": self._format_allow(self.allow)})
+        return True
+
+    def show_hooks(self, callback: str, message: Request | Response) -> None:
+        """Show a message outside sessions to the hooks; what one raises is logged and ignored."""
+        for hook in self.hooks:
+            try:
+                getattr(hook, callback)(message)
+            except Exception as error:
+                call_id = message.headers.get("Call-ID") or ""
+                self.plugin_failed(f"hook {hook.name}", callback, error, call_id)
 
     # -- what is supported -----------------------------------------------------------------
 
@@ -471,6 +369,7 @@ class SIPCore:
         bodies = frozenset[str]().union(*(service.accept for service in self.services))
         response.headers.set("Allow", self._format_allow(allow))
         response.headers.set("Accept", ", ".join(sorted(bodies or {"application/sdp"})))
+        response.headers.set("Accept-Encoding", "identity")
         response.headers.set("Supported", ", ".join(sorted(tags)))
         return response
 
@@ -479,21 +378,23 @@ class SIPCore:
     def _receive_stray(self, response: Response, flow: Flow) -> None:
         self.counters.responses_received += 1
         if not any(service.handle_stray_response(response, flow) for service in self.services):
-            self._drop("response-unmatched", flow, self.turn.now)
+            self.count_refusal("response-unmatched", flow)
 
-    def _drop(self, reason_code: str, flow: Flow, now: float) -> None:
+    def count_refusal(self, reason_code: str, flow: Flow) -> None:
+        """Count a message that was refused or dropped, and tell the trace."""
         self.counters.refuse(reason_code)
         if self.trace is not None:
-            self.trace.message_refused(reason_code, flow, now)
+            self.trace.message_refused(reason_code, flow, self.turn.now)
 
-    def _refuse_message(self, error: RemoteError, flow: Flow, now: float) -> None:
+    def _refuse_message(self, error: RemoteError, flow: Flow) -> None:
         """Answer a request that cannot be understood when it can be answered; drop the rest."""
-        self._drop(error.reason_code, flow, now)
+        self.count_refusal(error.reason_code, flow)
         message = getattr(error, "message", None)
         if not isinstance(message, Request) or message.method == "ACK":
             return
         status = getattr(error, "status", 400)
         try:
+            stamp_received(message, flow)
             reply = reply_flow(message, flow)
             self._answer_statelessly(message, reply, status, {}, error.text)
         except SIPError:
@@ -509,21 +410,38 @@ class SIPCore:
         text: str = "",
     ) -> None:
         """Send one answer without a transaction (8.2.7); each copy of the request gets it again."""
-        reason = f"{reason_phrase(status)} ({_printable(text)})" if text else None
-        response = build_response(request, status, reason, to_tag=self.ids.tag())
+        response = build_response(
+            request, status, reason_of(status, text), to_tag=self._stateless_tag(request)
+        )
         for name, value in headers.items():
             response.headers.set(name, value)
         self.send(flow, response.to_bytes())
 
+    def _stateless_tag(self, request: Request) -> str:
+        """Return a To tag that is the same for each copy of a request, as 8.2.7 demands."""
+        names = ("Via", "From", "Call-ID", "CSeq")
+        text = "\n".join(request.headers.get(name) or "" for name in names)
+        data = text.encode("utf-8", "surrogateescape")
+        return blake2s(data, key=self._secret, digest_size=8).hexdigest()
+
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """Send a response outside sessions; the message hooks see it before it is serialised."""
-        for hook in self.hooks:
-            try:
-                hook.outgoing_response(response)
-            except Exception as error:
-                self.plugin_failed(f"hook {hook.name}", "outgoing_response", error, "")
+        self.show_hooks("outgoing_response", response)
         with self.turn:
             transaction.respond(response, self.turn.now)
+
+    def send_request(self, request: Request, flow: Flow, user: ClientUser) -> ClientTransaction:
+        """
+        Send a request outside sessions, such as a REGISTER; the message hooks see it.
+
+        :param request: complete but for Via.
+        :param user: told what becomes of it.
+        :raises HeaderValueError: when something of it cannot be written.
+        """
+        with self.turn:
+            self.stamp_via(request, flow)
+            self.show_hooks("outgoing_request", request)
+            return self.start_client(request, flow, _ShownUser(self, user) if self.hooks else user)
 
     # -- what sessions need ----------------------------------------------------------------
 
@@ -566,57 +484,30 @@ class SIPCore:
         self.counters.messages_sent += 1
         if self.trace is not None:
             self.trace.bytes_sent(flow, wire, self.turn.now)
-        self._transmit(flow, wire)
+        try:
+            self._transmit(flow, wire)
+        except Exception as error:
+            # One message that cannot leave must not keep the others of its turn.
+            self.send_failed(flow, error)
 
     # -- errors of this side ---------------------------------------------------------------
 
     def _upcall_failed(self, error: BaseException) -> None:
-        self.counters.refuse("internal-error")
         self.internal_error(Failure(error), "")
 
     def internal_error(self, failure: Failure, call_id: str) -> None:
-        """Log a bug of this side, not more often than :data:`LOGGED_FAILURES` a minute."""
-        if self._may_log("sipsess", str(failure.type)):
-            _log.failure("bug in sipsess, call {call_id}", failure=failure, call_id=call_id)
+        """Log and count a bug of this side; see :mod:`sipsess.failures`."""
+        self._failures.internal_error(failure, call_id)
 
     def plugin_failed(self, name: str, callback: str, error: BaseException, call_id: str) -> None:
         """Log and count what a plugin raised; the log names the plugin and the call."""
-        self.counters.plugin_errors += 1
-        if self._may_log(name, callback):
-            _log.failure(
-                "plugin {plugin} failed in {callback}, call {call_id}",
-                failure=Failure(error),
-                plugin=name,
-                callback=callback,
-                call_id=call_id,
-            )
+        self._failures.plugin_failed(name, callback, error, call_id)
 
     def plugin_overdue(self, name: str, method: str, call_id: str) -> None:
         """Log and count a plugin that took a request and never answered it."""
-        self.counters.plugin_errors += 1
-        if self._may_log(name, method):
-            _log.warn(
-                "plugin {plugin} took {method} of call {call_id} and did not answer; 500 was sent",
-                plugin=name,
-                method=method,
-                call_id=call_id,
-            )
-
-    def _may_log(self, name: str, what: str) -> bool:
-        now = self.turn.now
-        since, count = self._failures.get((name, what), (now, 0))
-        if now - since > LOG_PERIOD:
-            since, count = now, 0
-        if len(self._failures) < 1000 or (name, what) in self._failures:
-            self._failures[(name, what)] = (since, count + 1)
-        return count < LOGGED_FAILURES
+        self._failures.plugin_overdue(name, method, call_id)
 
 
 def _is_address(host: str) -> bool:
     """Tell whether a URI's host is an IP address: cheaply, as the parser has checked its form."""
-    return ":" in host or host.replace(".", "").isdigit()
-
-
-def _printable(text: str) -> str:
-    """Return what may stand in a reason phrase."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:160]
+    return ":" in host or host.replace(".", "").isdecimal()

@@ -5,10 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-#: Why something was dropped or refused, and what that means to the person who reads it. Every
-#: reason code in the source stands here; a test compares.
-REASONS: dict[str, str] = {}
-
 
 @dataclass(slots=True)
 class Counters:
@@ -35,7 +31,7 @@ class Counters:
     send_errors: int = 0
     rtp_received: int = 0
     rtp_sent: int = 0
-    #: Dropped or refused, by reason code (see :data:`REASONS`).
+    #: Dropped or refused, by reason code; :mod:`sipsess.reasons` says what each means.
     refused: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, reason_code: str) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from zope.interface import implementer
 
 from sipsess.core import Admission, SIPCore
-from sipsess.dialog import Dialog, DialogId, contact_uri
+from sipsess.dialog import Dialog, DialogId, check_dialog
 from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.errors import LocalError
 from sipsess.flow import Flow, format_host
@@ -28,7 +28,7 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ISIPService,
 )
-from sipsess.message import SIPURI, Request, Response, build_request
+from sipsess.message import SIPURI, Request, Response, TelURI, build_request
 from sipsess.session import Chain, EndReason, Session, order_handlers
 from sipsess.session.reason import LOCAL
 from sipsess.supplement import Reject
@@ -46,7 +46,6 @@ DIAL_LIMIT = 180.0
 
 REASONS: dict[str, str] = {
     "sessions-full": "there are too many sessions (503)",
-    "dialog-unknown": "a request belongs to no dialog here (481)",
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",
     "unsupported-body": "the body's type is not understood here (415)",
@@ -55,9 +54,6 @@ REASONS: dict[str, str] = {
     "request-unclaimed": "no plugin wanted a request that one of them allows (501, 415)",
     "answer-overdue": "nobody answered a request in time (500, 480)",
 }
-
-#: What is dispatched on each request outside a dialog that can only live inside one.
-_DIALOG_ONLY = frozenset({"BYE", "PRACK", "UPDATE", "INFO"})
 
 
 @implementer(ISIPService)
@@ -181,19 +177,30 @@ class DialogManager:
         if request.to_tag is not None:
             session = self._dialogs.get((request.call_id, request.to_tag, request.from_tag or ""))
             if session is None or session.is_over:
-                self.core.counters.refuse("dialog-unknown")
-                admission.respond(481)
-            else:
-                session.desk.receive_request(admission)
+                return False
+            session.desk.receive_request(admission)
             return True
         if request.method == "INVITE":
             self._receive_invite(admission)
             return True
-        if request.method in _DIALOG_ONLY:
-            self.core.counters.refuse("dialog-unknown")
-            admission.respond(481)
-            return True
-        return False
+        return request.method == "OPTIONS" and self._refuse_options(admission)
+
+    def _refuse_options(self, admission: Admission) -> bool:
+        """
+        Refuse an OPTIONS as an INVITE would be (:rfc:`3261#section-11.2`).
+
+        :return: ``False`` when a call would be taken; then the core says what is supported. That
+            goes for a Request-URI without a user, too: it asks about the server.
+        """
+        request = admission.request
+        refusal = self._refusal_of_call()
+        if refusal is not None:
+            admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
+        elif self.route(request) is None and _user_of(request):
+            admission.refuse("no-application", 404)
+        else:
+            return False
+        return True
 
     def handle_ack(self, request: Request, flow: Flow) -> bool:
         """See :meth:`.ISIPService.handle_ack`."""
@@ -217,18 +224,12 @@ class DialogManager:
     # -- incoming calls --------------------------------------------------------------------
 
     def _receive_invite(self, admission: Admission) -> None:
-        request = admission.request
-        refusal = self._refusal(request)
-        if refusal is not None:
-            code, status, headers = refusal
-            self.core.counters.refuse(code)
-            admission.respond(status, headers=headers)
+        if self._is_refused(admission):
             return
-        contact_uri(request)
+        request = admission.request
         application = self.route(request)
         if application is None:
-            self.core.counters.refuse("no-application")
-            admission.respond(404)
+            admission.refuse("no-application", 404)
             return
         session = Session(
             self,
@@ -241,28 +242,56 @@ class DialogManager:
             is_callee=True,
         )
         self._add_session(session)
-        session.begin()
-        session.desk.receive_initial(admission)
+        try:
+            session.begin()
+            session.desk.receive_initial(admission)
+        except Exception:
+            # A bug of ours: the core answers 500, and nothing of the session may stay.
+            session.ending.fail(EndReason(LOCAL, "INVITE", 500, "internal error"))
+            raise
 
-    def _refusal(self, request: Request) -> tuple[str, int, dict[str, str]] | None:
-        """Return why an INVITE is refused before a session is made, or ``None``."""
+    def _is_refused(self, admission: Admission) -> bool:
+        """
+        Refuse an INVITE of which no session can be made.
+
+        :raises RemoteError: when no dialog can be made of it.
+        """
+        request = admission.request
+        refusal = self._refusal_of_call()
+        if refusal is not None:
+            admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
+            return True
+        headers = self._refusal_of_body(request)
+        if headers is not None:
+            admission.refuse("unsupported-body", 415, headers=headers)
+            return True
+        check_dialog(request)
+        return False
+
+    def _refusal_of_call(self) -> str | None:
+        """Return why no call is taken at all now, or ``None``."""
         if self.is_stopping:
-            return "stopping", 503, {"Retry-After": str(RETRY_AFTER)}
-        if len(self.sessions) >= self.max_sessions:
-            return "sessions-full", 503, {"Retry-After": str(RETRY_AFTER)}
-        if request.body and request.content_type not in self._chain.accept:
-            accept = ", ".join(sorted(self._chain.accept))
-            return "unsupported-body", 415, {"Accept": accept}
-        encoding = request.headers.get("Content-Encoding")
-        if request.body and encoding is not None and encoding.strip().lower() != "identity":
-            return "unsupported-body", 415, {"Accept-Encoding": "identity"}
+            return "stopping"
+        return "sessions-full" if len(self.sessions) >= self.max_sessions else None
+
+    def _refusal_of_body(self, request: Request) -> dict[str, str] | None:
+        """Return the headers of a 415 (:rfc:`3261#section-8.2.3`), or ``None``."""
+        if not request.body or _is_optional(request):
+            return None
+        if request.content_type not in self._chain.accept:
+            return {"Accept": ", ".join(sorted(self._chain.accept))}
+        encodings = {value.lower() for value in request.headers.values("Content-Encoding")}
+        if encodings - {"identity"}:
+            return {"Accept-Encoding": "identity"}
         return None
 
     def route(self, request: Request) -> IApplication | None:
-        """Return the application of a Request-URI: the one its user names, else the default."""
-        uri = request.request_uri
-        user = uri.user if isinstance(uri, SIPURI) else None
-        application = self.applications.get(user or "")
+        """
+        Return the application of a Request-URI: the one its user names, else the default.
+
+        The user of a ``tel:`` URI is its number, without visual separators.
+        """
+        application = self.applications.get(_user_of(request))
         if application is None and self.default_application is not None:
             application = self.applications[self.default_application]
         return application
@@ -409,7 +438,10 @@ class DialogManager:
             self.is_stopping = True
             sessions = list(self.sessions)
             for session in sessions:
-                session.terminate(503, headers={"Retry-After": str(RETRY_AFTER)})
+                is_refused = session.is_callee and not session.is_answered
+                # Retry-After is for the refusal; a BYE or CANCEL has no such header (20.33).
+                headers = {"Retry-After": str(RETRY_AFTER)} if is_refused else None
+                session.terminate(503, headers=headers)
         return ensureDeferred(self._all_over(sessions))
 
     async def _all_over(self, sessions: Sequence[Session]) -> None:
@@ -424,3 +456,18 @@ class DialogManager:
             *self.core.layer.leftovers(),
             *([f"{len(self.core.timers)} timers"] if len(self.core.timers) else []),
         ]
+
+
+def _user_of(request: Request) -> str:
+    """Return whom a request is for: the user part, escapes resolved; empty when there is none."""
+    uri = request.request_uri
+    if isinstance(uri, TelURI):
+        return uri.digits
+    return (uri.user_text or "") if isinstance(uri, SIPURI) else ""
+
+
+def _is_optional(request: Request) -> bool:
+    """Tell whether a body need not be understood (``handling=optional``, 20.11)."""
+    disposition = request.headers.get("Content-Disposition") or ""
+    parameters = disposition.lower().replace(" ", "").split(";")[1:]
+    return "handling=optional" in parameters

@@ -122,6 +122,10 @@ class Dialog:
     def as_uac(cls, request: Request, response: Response) -> Dialog:
         """
         Return the early dialog that ``response`` to our ``request`` made (12.1.2).
+
+        A 2xx ends the INVITE whatever else it holds, so this never fails: a Contact that is missing
+        (12.1.1 demands one) or cannot be used is the Request-URI, a Record-Route that cannot be
+        read is none.
         """
         return cls(
             call_id=request.call_id,
@@ -131,9 +135,8 @@ class Dialog:
             remote_tag=response.to_tag or "",
             local_seq=request.cseq.number,
             remote_seq=None,
-            # A 2xx must have a Contact (12.1.1); who forgets it may still be called.
-            remote_target=_contact_or(response, request.uri),
-            route_set=tuple(str(route) for route in reversed(response.record_routes)),
+            remote_target=_usable_contact(response) or request.uri,
+            route_set=_recorded_route(response),
             is_call_id_owner=True,
         )
 
@@ -204,10 +207,8 @@ class Dialog:
         self.remote_seq = number
 
     def refresh_target(self, message: Request | Response) -> None:
-        """Follow the Contact of a target refresh, when it has one (12.2.1.2, 12.2.2)."""
-        contact = message.contact
-        if contact is not None:
-            self.remote_target = contact.uri
+        """Follow the Contact of a target refresh, when it has a usable one (12.2.1.2, 12.2.2)."""
+        self.remote_target = _usable_contact(message) or self.remote_target
 
     def confirm(self, response: Response | None = None) -> None:
         """
@@ -217,13 +218,23 @@ class Dialog:
             provisional response (13.2.2.4); ``None`` as UAS.
         """
         if response is not None:
-            self.route_set = tuple(str(route) for route in reversed(response.record_routes))
+            self.route_set = _recorded_route(response)
             self.refresh_target(response)
         self.state = CONFIRMED
 
     def terminate(self) -> None:
         """End the dialog; no request can be built any more."""
         self.state = TERMINATED
+
+
+def check_dialog(request: Request) -> None:
+    """
+    Check that a dialog can be made of a request: :meth:`Dialog.as_uas` will not fail.
+
+    :raises RemoteError: ``contact-missing``, or what is wrong with Contact or Record-Route.
+    """
+    contact_uri(request)
+    request.record_routes  # noqa: B018 - parses, and that is the check
 
 
 def contact_uri(message: Request | Response) -> str:
@@ -238,6 +249,15 @@ def contact_uri(message: Request | Response) -> str:
     return contact.uri
 
 
-def _contact_or(response: Response, uri: str) -> str:
-    contact = response.contact
-    return uri if contact is None else contact.uri
+def _usable_contact(message: Request | Response) -> str | None:
+    try:
+        return contact_uri(message)
+    except RemoteError:
+        return None
+
+
+def _recorded_route(response: Response) -> tuple[str, ...]:
+    try:
+        return tuple(str(route) for route in reversed(response.record_routes))
+    except RemoteError:
+        return ()

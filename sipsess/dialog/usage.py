@@ -203,7 +203,9 @@ TABLE: Table = {
             HANG_UP: Cell(CANCEL_WAITING),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        refused=(SEND_ACK, CANCEL_TIMEOUT, RECEIVE_BYE, BYE_DONE, *_CALLEE),
+        # An early dialog of an attempt before this one may still be told BYE.
+        ignored=(RECEIVE_BYE,),
+        refused=(SEND_ACK, CANCEL_TIMEOUT, BYE_DONE, *_CALLEE),
     ),
     PROCEEDING: row(
         PROCEEDING,
@@ -226,8 +228,8 @@ TABLE: Table = {
             RECEIVE_FAILURE: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(HANG_UP,),
-        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, RECEIVE_BYE, BYE_DONE, *_CALLEE),
+        ignored=(HANG_UP, RECEIVE_BYE),
+        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, BYE_DONE, *_CALLEE),
     ),
     CANCELLING: row(
         CANCELLING,

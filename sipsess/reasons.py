@@ -1,0 +1,26 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+What each reason code means: the ``REASONS`` of all rooms in one table, for whoever prints counters.
+"""
+
+from __future__ import annotations
+
+from sipsess import core, manager, sdp
+from sipsess.dialog import dialog
+from sipsess.media import rtp
+from sipsess.message import REASONS as MESSAGE_REASONS
+from sipsess.transaction import REASONS as TRANSACTION_REASONS
+
+
+def all_reasons() -> dict[str, str]:
+    """Return reason code to one sentence for people, sorted by code."""
+    tables = (
+        MESSAGE_REASONS,
+        TRANSACTION_REASONS,
+        sdp.REASONS,
+        dialog.REASONS,
+        rtp.REASONS,
+        core.REASONS,
+        manager.REASONS,
+    )
+    return dict(sorted((code, text) for table in tables for code, text in table.items()))
