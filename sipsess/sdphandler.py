@@ -40,16 +40,19 @@ class StreamVerdict(Enum):
 
 class NegotiationFailed(Exception):
     """
-    Raised by an SDP handler: the whole offer is refused with 488. Not an error, an answer.
+    Raised by an SDP handler: the whole offer is refused. Not an error, an answer.
 
     :param text: for people; it goes into the Warning header (:rfc:`3261#section-20.43`).
     :param warn_code: 300 to 399; 304 is "media type not available".
+    :param status: 488 when another offer might do; 503 when nothing is wrong with the offer but
+        this side has run out of something.
     """
 
-    def __init__(self, text: str, warn_code: int = 304) -> None:
+    def __init__(self, text: str, warn_code: int = 304, status: int = 488) -> None:
         super().__init__(text)
         self.text = text
         self.warn_code = warn_code
+        self.status = status
 
 
 #: What ``create_outgoing_sdp_stream`` may return; ``NOT_HANDLED`` declines the m-line after all.

@@ -124,7 +124,8 @@ class AudioHandler(SDPHandler):
             the other IP version.
         """
         remote = stream.remote
-        if remote is None or session.manager.media_ports is None:
+        manager = session.manager
+        if remote is None or manager.media_ports is None or manager.media_clock is None:
             return StreamVerdict.NOT_HANDLED
         proto = remote.proto.upper()
         if proto in SECURE_PROFILES:
@@ -206,7 +207,8 @@ class AudioHandler(SDPHandler):
         try:
             port = manager.media_ports.open(session.flow.local[0], audio_stream.receive)
         except NoPortsError as error:
-            raise NegotiationFailed(f"no audio: {error}", _WARN_OTHER) from error
+            # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
+            raise NegotiationFailed(f"no audio: {error}", _WARN_OTHER, 503) from error
         audio_stream.on_digit = lambda digit: _pass_digit(session, digit)
         audio = Audio(session, manager.media_clock, port, audio_stream)
         stream.cookies.add(_OWN_COOKIE, audio)

@@ -150,7 +150,7 @@ class IncomingRequest:
             session.note("rejected", f"{error} by {link.name}")
             session.responder.reject(self, error.status, error.reason, error.headers)
         elif isinstance(error, NegotiationFailed):
-            session.responder.reject_media(self, error.text, error.warn_code)
+            session.responder.reject_media(self, error.text, error.warn_code, error.status)
         elif isinstance(error, RemoteError):
             session.responder.reject_remote(self, error)
         elif isinstance(error, CancelledError):

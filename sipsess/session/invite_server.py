@@ -85,7 +85,9 @@ class InviteServer:
             self._answering = None
             if not incoming.is_over:
                 if isinstance(error, NegotiationFailed):
-                    session.responder.reject_media(incoming, error.text, error.warn_code)
+                    session.responder.reject_media(
+                        incoming, error.text, error.warn_code, error.status
+                    )
                 else:
                     session.responder.reject(incoming, 500)
             raise

@@ -92,13 +92,15 @@ class Responder:
             session.usage.feed(SEND_FAILURE)
         return response
 
-    def reject_media(self, incoming: IncomingRequest, text: str, warn_code: int) -> None:
-        """Refuse an offer: 488 with a Warning that says why (13.3.1.3)."""
+    def reject_media(
+        self, incoming: IncomingRequest, text: str, warn_code: int, status: int = 488
+    ) -> None:
+        """Refuse an offer: mostly 488, with a Warning that says why (13.3.1.3)."""
         session = self.session
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         session.core.counters.refuse("media-refused")
         warning = f'{warn_code} {session.flow.sent_by} "{quoted}"'
-        self.reject(incoming, 488, headers={"Warning": warning})
+        self.reject(incoming, status, headers={"Warning": warning})
 
     def reject_remote(self, incoming: IncomingRequest, error: RemoteError) -> None:
         """Refuse a request that breaks the protocol."""
