@@ -132,7 +132,8 @@ def load_audioop() -> ModuleType | None:
         installed) or deprecated (before).
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        # No other category: CPython may still use these filters for what it warns of at its exit.
+        warnings.simplefilter("error", DeprecationWarning)
         try:
             return importlib.import_module("audioop")
         except (ImportError, DeprecationWarning):
