@@ -1,0 +1,147 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""What a plugin must be before it may run: its interface, its name, its place, its declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction
+from typing import Any, NamedTuple
+
+from zope.interface import Interface, exceptions
+from zope.interface.verify import verifyObject
+
+from sipsess.core import KNOWN_METHODS
+from sipsess.interfaces import (
+    IApplication,
+    IMessageHook,
+    IPrepareRequest,
+    IRequestGate,
+    ISDPHandler,
+    ISessionCreate,
+    ISessionSupplement,
+)
+from sipsess.supplement import FIRST, LAST, MEDIA, REDIRECT
+
+_MARKS = {REDIRECT: "REDIRECT", MEDIA: "MEDIA"}
+
+_DECLARATIONS = ("allow", "option_tags", "accept", "recv_info")
+
+#: Callbacks whose result cannot be awaited: somebody needs it at once.
+_SYNCHRONOUS = {
+    ISessionSupplement: (
+        *("session_begin", "session_end", "session_destroy"),
+        *("outgoing_request", "incoming_response", "outgoing_response"),
+    ),
+    ISDPHandler: (
+        "handle_incoming_sdp_stream_offer",
+        *("apply_negotiated_sdp_stream", "stop_stream", "destroy_stream"),
+    ),
+    IMessageHook: (
+        *("incoming_request", "outgoing_request", "incoming_response", "outgoing_response"),
+    ),
+}
+
+
+class Kind(NamedTuple):
+    """One kind of plugin."""
+
+    #: What people call it.
+    word: str
+    interface: type[Interface]
+    #: Optional interfaces that such a plugin may provide as well.
+    optional: tuple[type[Interface], ...]
+    #: What is wrong with a plugin of this kind, beyond its interface and its name.
+    check: Callable[[Any], Iterator[str]]
+
+
+def check_plugin(plugin: Any, kind: Kind) -> Iterator[str]:
+    """
+    Yield what is wrong with a plugin, one sentence each.
+
+    A plugin whose interface is broken is not looked at further: the rest would be guesswork.
+    """
+    broken = list(_broken_interface(plugin, kind))
+    if broken:
+        yield from broken
+        return
+    if not isinstance(plugin.name, str) or not plugin.name.isprintable() or not plugin.name:
+        yield f"its name is {plugin.name!r}; a {kind.word} needs a name of printable letters"
+    for callback in _SYNCHRONOUS.get(kind.interface, ()):
+        if iscoroutinefunction(getattr(plugin, callback)):
+            yield f"{callback} is 'async def', but nothing waits for it; make it a plain 'def'"
+    yield from kind.check(plugin)
+
+
+def _broken_interface(plugin: Any, kind: Kind) -> Iterator[str]:
+    optional = [item for item in kind.optional if item.providedBy(plugin)]
+    for interface in (kind.interface, *optional):
+        try:
+            verifyObject(interface, plugin)
+        except exceptions.Invalid as error:
+            for one in getattr(error, "exceptions", (error,)):
+                yield _sentence(one)
+
+
+def _sentence(error: exceptions.Invalid) -> str:
+    """Return what ``verifyObject`` found, without the object and the path of the interface."""
+    text = " ".join(str(error).split())
+    _, separator, rest = text.partition(": ")
+    text = rest if separator else text
+    return text.replace("sipsess.interfaces.", "").removesuffix(".")
+
+
+def _check_supplement(plugin: Any) -> Iterator[str]:
+    yield from _check_priority(plugin.priority)
+    if plugin.priority in _MARKS and not isinstance(plugin.priority, bool):
+        mark = _MARKS[plugin.priority]
+        yield (
+            f"priority {plugin.priority} is the mark {mark}, and nobody's; "
+            f"take a number below it to run before, or above it to run after"
+        )
+    if plugin.methods is not None:
+        yield from _check_words("methods", plugin.methods)
+    if isinstance(plugin.methods, frozenset):
+        for method in sorted(map(str, plugin.methods)):
+            if method not in KNOWN_METHODS and method.upper() in KNOWN_METHODS:
+                yield f"methods are matched exactly: write {method.upper()!r}, not {method!r}"
+    for attribute in _DECLARATIONS:
+        yield from _check_words(attribute, getattr(plugin, attribute))
+
+
+def _check_priority(priority: object) -> Iterator[str]:
+    is_number = isinstance(priority, int) and not isinstance(priority, bool)
+    if not is_number or not FIRST <= priority <= LAST:  # type: ignore[operator]
+        yield f"priority is {priority!r}; it is a whole number from {FIRST} to {LAST}"
+
+
+def _check_words(attribute: str, words: object) -> Iterator[str]:
+    is_set = isinstance(words, frozenset)
+    if not is_set or not all(isinstance(word, str) and word for word in words):  # type: ignore[attr-defined]
+        yield f"{attribute} is {words!r}; write a frozenset of words: frozenset({{'INVITE'}})"
+
+
+def _check_handler(plugin: Any) -> Iterator[str]:
+    yield from _check_priority(plugin.priority)
+    if not isinstance(plugin.media_type, str) or not plugin.media_type:
+        yield f"media_type is {plugin.media_type!r}; it is 'audio', 'video', 'application'..."
+
+
+def _check_application(plugin: Any) -> Iterator[str]:
+    if not iscoroutinefunction(plugin.handle):
+        yield "handle is a plain 'def'; it must be 'async def'"
+
+
+def _check_nothing(plugin: Any) -> Iterator[str]:
+    return iter(())
+
+
+SUPPLEMENT = Kind(
+    "supplement", ISessionSupplement, (ISessionCreate, IPrepareRequest), _check_supplement
+)
+HANDLER = Kind("SDP handler", ISDPHandler, (), _check_handler)
+APPLICATION = Kind("application", IApplication, (), _check_application)
+GATE = Kind("gate", IRequestGate, (), _check_nothing)
+HOOK = Kind("message hook", IMessageHook, (), _check_nothing)
+
+#: Every kind, in the order in which people are told about them.
+KINDS = (SUPPLEMENT, HANDLER, APPLICATION, GATE, HOOK)

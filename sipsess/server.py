@@ -1,0 +1,411 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The server: a Twisted service around the core.
+
+Theory of operation
+    Starting opens the listeners; what they receive goes to the core, what the core sends goes to
+    the listener that its flow names. The core has one deadline, and the server one delayed call
+    for it, looked at when a turn ends: it is only ever moved to an earlier time; when it fires too
+    early for anything, the next deadline is armed. Stopping refuses new calls, ends the live ones,
+    waits for that no longer than a limit, and closes everything.
+
+    It is a service for ``twistd``, and a context for scripts::
+
+        async with SIPServer(reactor, listen=["udp:0:interface=127.0.0.1"]) as sip:
+            call = await sip.dial("sip:echo@127.0.0.1")
+            await call.hangup()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from sipsess.core import SIPCore
+from sipsess.dialog.usage import FAIL
+from sipsess.endpoint import AnonymousGate
+from sipsess.errors import LocalError
+from sipsess.flow import Address, Flow, format_host
+from sipsess.ids import IdSource
+from sipsess.interfaces import (
+    IApplication,
+    IMessageHook,
+    IRequestGate,
+    ISDPHandler,
+    ISessionSupplement,
+    ITrace,
+)
+from sipsess.manager import DialogManager
+from sipsess.session import Session
+from sipsess.transaction import Timing
+from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
+from sipsess.transport.listen import ListenError, ListenSpec, open_udp, parse_listen
+from sipsess.transport.resolver import UnreachableError, parse_target, resolve
+from sipsess.transport.rtp import MediaClock, RTPPorts
+from sipsess.transport.udp import SendError, UDPListener
+
+if TYPE_CHECKING:
+    from sipsess.call import Call
+
+#: Where the server listens when nothing else is said.
+DEFAULT_LISTEN = ("udp:5060",)
+#: The RTP ports: even ones, below those that Linux gives out by itself (32768 and above).
+DEFAULT_RTP_PORTS = (10000, 29999)
+#: Seconds that stopping waits for the ends of calls.
+DRAIN_LIMIT = 4.0
+#: The port that a URI need not name.
+_SIP_PORT = 5060
+
+_log = Logger()
+
+
+class SIPServer(Service):
+    """
+    A SIP server, or a client that places calls.
+
+    :param reactor: provides ``IReactorUDP`` and ``IReactorTime``; a ``VirtualHost`` does.
+    :param listen: where, as :func:`.parse_listen` reads it, or as :class:`.ListenSpec`.
+    :param supplements: for every session.
+    :param handlers: the SDP handlers.
+    :param applications: a Request-URI user that equals a name chooses that application.
+    :param application: the name of the application for every other user; ``None`` refuses (404).
+    :param gates: ask in this order whether a request comes in; ``None`` admits everybody.
+    :param hooks: see the messages outside sessions.
+    :param rtp_ports: the first and the last RTP port.
+    :param advertise: the host that peers shall see instead of our own address; or a mapping of
+        listen strings to such hosts.
+    :param ids: where identifiers and ports come from.
+    :param seconds: the monotonic clock; the reactor's when ``None``.
+    :param source_address: says what our address is towards a peer, for wildcard listeners.
+    :param drain_limit: seconds that stopping waits for the ends of calls.
+    :raises ListenError: when a listen string cannot be read.
+    :raises LocalError: when there is no such application, or no RTP port.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        listen: Iterable[str | ListenSpec] = DEFAULT_LISTEN,
+        *,
+        supplements: Iterable[ISessionSupplement] = (),
+        handlers: Iterable[ISDPHandler] = (),
+        applications: Iterable[IApplication] = (),
+        application: str | None = None,
+        gates: Iterable[IRequestGate] | None = None,
+        hooks: Iterable[IMessageHook] = (),
+        rtp_ports: tuple[int, int] = DEFAULT_RTP_PORTS,
+        advertise: str | Mapping[str, str] | None = None,
+        ids: IdSource | None = None,
+        timing: Timing | None = None,
+        trace: ITrace | None = None,
+        seconds: Callable[[], float] | None = None,
+        source_address: SourceAddress | None = None,
+        drain_limit: float = DRAIN_LIMIT,
+    ) -> None:
+        self.reactor = reactor
+        self.specs = tuple(_read_specs(listen, advertise))
+        #: The open ports.
+        self.listeners: list[UDPListener] = []
+        self._by_name: dict[str, UDPListener] = {}
+        self._seconds = seconds or reactor.seconds
+        self._source_address = (
+            source_address
+            or getattr(reactor, "source_address", None)
+            or SourceAddresses(self._seconds)
+        )
+        self._drain_limit = drain_limit
+        self._wake_up: IDelayedCall | None = None
+        self._wake_time = 0.0
+        ids = ids or IdSource()
+        self.core = SIPCore(
+            transmit=self._transmit,
+            seconds=self._seconds,
+            ids=ids,
+            gates=(AnonymousGate(),) if gates is None else gates,
+            hooks=hooks,
+            flow_for=self.flow_for,
+            timing=timing,
+            trace=trace,
+        )
+        self.core.turn.closing = self._arm
+        self.media_ports = RTPPorts(reactor, *rtp_ports, random=ids.random)
+        self.media_clock = MediaClock(reactor)
+        self.manager = DialogManager(
+            self.core,
+            supplements=supplements,
+            handlers=handlers,
+            applications=applications,
+            application=application,
+            media_ports=self.media_ports,
+            media_clock=self.media_clock,
+        )
+
+    # -- starting --------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the listeners, before ``twistd`` gives up its privileges.
+
+        :raises ListenError: with what to do; nothing stays open then.
+        """
+        if not self.listeners:
+            self._listen()
+
+    def startService(self) -> None:
+        """
+        Start; calls are answered from now on.
+
+        :raises ListenError: with what to do; nothing stays open then.
+        """
+        self.privilegedStartService()
+        self.manager.is_stopping = False
+        Service.startService(self)
+
+    def _listen(self) -> None:
+        for spec in self.specs:
+            try:
+                listening = open_udp(
+                    self.reactor,
+                    spec,
+                    self.core,
+                    seconds=self._seconds,
+                    source_address=self._source_address,
+                )
+            except ListenError:
+                self._close_listeners()
+                raise
+            for note in listening.notes:
+                _log.warn("{note}", note=note)
+            for listener in listening.listeners:
+                self._add_listener(listener)
+            self._announce(spec, listening.listeners)
+
+    def _add_listener(self, listener: UDPListener) -> None:
+        host = listener.advertised
+        if host is not None and _is_of_other_family(host, listener.address[0]):
+            listener.advertised = None
+        self.listeners.append(listener)
+        self._by_name[listener.name] = listener
+
+    def _announce(self, spec: ListenSpec, listeners: Sequence[UDPListener]) -> None:
+        """Say where to call."""
+        hosts = " and ".join(listener.address[0] for listener in listeners)
+        name = f"{spec.transport.lower()}:{listeners[0].address[1]}"
+        application = self.manager.default_application
+        if application is None:
+            _log.info("listening on {name} ({hosts})", name=name, hosts=hosts)
+            return
+        uri = f"sip:{application}@{self._reachable(listeners[0])}"
+        _log.info("listening on {name} ({hosts}) -- call {uri}", name=name, hosts=hosts, uri=uri)
+
+    def _reachable(self, listener: UDPListener) -> str:
+        """Return the host, and the port unless it is the usual one, at which we can be called."""
+        host, port = listener.address
+        if listener.advertised is not None:
+            host = listener.advertised
+        elif host in _ANYWHERE:
+            host = self._source_address(_ANYWHERE[host])
+        return format_host(host) if port == _SIP_PORT else f"{format_host(host)}:{port}"
+
+    # -- stopping --------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Refuse new calls, end the live ones, then close everything.
+
+        :return: fires when all is closed; at the latest some moments after the limit.
+        """
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ending = self.manager.stop()
+        ending.addTimeout(self._drain_limit, self.reactor, lambda result, limit: None)
+        await ending
+        with self.core.turn:
+            for session in list(self.manager.sessions):
+                # Its last request was not answered in time: tell its plugins all the same.
+                session.usage.feed(FAIL)
+        await self._close_listeners()
+        self.media_ports.close()
+        self._disarm()
+
+    def _close_listeners(self) -> Deferred[Any]:
+        listeners, self.listeners = self.listeners, []
+        self._by_name.clear()
+        return gatherResults([listener.stop() for listener in listeners])
+
+    async def __aenter__(self) -> SIPServer:
+        """Start."""
+        self.startService()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop: live calls are hung up."""
+        await self.stopService()
+
+    def leftovers(self) -> list[str]:
+        """Describe what is still alive, for ``net.watch(server)``."""
+        return [
+            *self.manager.leftovers(),
+            *self.media_ports.leftovers(),
+            *self.media_clock.leftovers(),
+        ]
+
+    # -- what the core needs ---------------------------------------------------------------
+
+    def _transmit(self, flow: Flow, wire: bytes) -> None:
+        listener = self._by_name.get(flow.listener)
+        if listener is None:
+            self.core.send_failed(flow, SendError(OSError(f"{flow.listener!r} is closed")))
+        else:
+            listener.send(wire, flow)
+
+    def flow_for(self, transport: str, address: Address) -> Flow | None:
+        """
+        Return a flow of ours to an address.
+
+        :param address: an IP address and a port.
+        :return: ``None`` when no listener reaches it.
+        """
+        if transport != "UDP":
+            return None
+        source = self._source_address(address[0])
+        best: UDPListener | None = None
+        for listener in self.listeners:
+            host = listener.address[0]
+            if ip_version(host) != ip_version(address[0]):
+                continue
+            if host == source:
+                return listener.flow_to(address)
+            if host in _ANYWHERE or (best is None and not _is_loopback(host)):
+                best = listener
+        return None if best is None else best.flow_to(address)
+
+    def _arm(self) -> None:
+        """Let the reactor wake us at the core's deadline; called when a turn ends."""
+        deadline = self.core.next_deadline()
+        if deadline is None:
+            self._disarm()
+            return
+        call = self._wake_up
+        if call is not None and self._wake_time <= deadline:
+            return
+        delay = max(0.0, deadline - self._seconds())
+        self._wake_time = deadline
+        if call is None:
+            self._wake_up = self.reactor.callLater(delay, self._wake)
+        else:
+            call.reset(delay)
+
+    def _wake(self) -> None:
+        self._wake_up = None
+        self.core.handle_timeout(self._seconds())
+
+    def _disarm(self) -> None:
+        call, self._wake_up = self._wake_up, None
+        if call is not None:
+            call.cancel()
+
+    # -- calling ---------------------------------------------------------------------------
+
+    def dial(
+        self,
+        uri: str,
+        *,
+        from_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        application: IApplication | None = None,
+    ) -> Deferred[Call]:
+        """
+        Place a call.
+
+        :param uri: whom to call.
+        :param from_: a From value without tag.
+        :param headers: more headers of the INVITE.
+        :param timeout: seconds until the call is given up when nobody has answered.
+        :param application: what the call is for; without one the caller drives it.
+        :return: fires with the call when it is answered. Fails with :class:`.UnreachableError` when
+            the URI leads nowhere, with :class:`.SessionEnded` when it was refused or not answered
+            (its ``reason`` says so), or with what a plugin raised. Cancelling it hangs up.
+        """
+        return Deferred.fromCoroutine(
+            self._dial(uri, timeout, from_=from_, headers=headers, application=application)
+        )
+
+    async def _dial(self, uri: str, timeout: float | None, **how: Any) -> Call:
+        flow = await self._find_flow(uri)
+        session = self.manager.dial(uri, flow, **how)
+        if session.channel is None:
+            session.channel = self.manager.make_call(session)
+        limit: IDelayedCall | None = None
+        if timeout is not None:
+            limit = self.reactor.callLater(timeout, _give_up, session)
+        try:
+            await session.invite_client.answered
+        except CancelledError:
+            session.terminate()
+            raise
+        finally:
+            if limit is not None and limit.active():
+                limit.cancel()
+        return session.channel
+
+    async def _find_flow(self, uri: str) -> Flow:
+        host, port = parse_target(uri)
+        addresses = await resolve(self.reactor, host)
+        for address in addresses:
+            flow = self.flow_for("UDP", (address, port))
+            if flow is not None:
+                return flow
+        versions = " and ".join(sorted({f"IPv{ip_version(address)}" for address in addresses}))
+        raise UnreachableError(
+            f"{host} has {versions} addresses only, and no listener reaches them"
+        )
+
+
+#: Where the default route is asked for, by wildcard.
+_ANYWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
+
+
+def _read_specs(
+    listen: Iterable[str | ListenSpec], advertise: str | Mapping[str, str] | None
+) -> Iterable[ListenSpec]:
+    specs = [parse_listen(item) if isinstance(item, str) else item for item in listen]
+    if advertise is None:
+        return specs
+    if isinstance(advertise, str):
+        return [replace(spec, advertised=spec.advertised or advertise) for spec in specs]
+    hosts = {parse_listen(name).name: host for name, host in advertise.items()}
+    known = {spec.name for spec in specs}
+    for name in hosts:
+        if name not in known:
+            raise LocalError(f"nothing listens on {name}; there is: {', '.join(sorted(known))}")
+    return [replace(spec, advertised=hosts.get(spec.name, spec.advertised)) for spec in specs]
+
+
+def _is_of_other_family(host: str, address: str) -> bool:
+    """Tell whether ``host`` is an IP address of the other version; a name is of both."""
+    is_ip = ":" in host or host.replace(".", "").isdigit()
+    return is_ip and ip_version(host) != ip_version(address)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"
+
+
+def _give_up(session: Session) -> None:
+    session.ending.give_up()
