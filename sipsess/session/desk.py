@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from sipsess.dialog import CSeqError, Dialog
-from sipsess.dialog.usage import FAIL, RECEIVE_BYE, RECEIVE_CANCEL
+from sipsess.dialog.usage import FAIL, RECEIVE_BYE, RECEIVE_CANCEL, TERMINATING
 from sipsess.errors import DialogStateError, SIPError
 from sipsess.message import Request
 
@@ -76,7 +76,10 @@ class RequestDesk:
         except CSeqError as error:
             session.responder.reject_remote(incoming, error)
             return
-        if request.method not in session.chain.allow:
+        if session.usage.state == TERMINATING and request.method != "BYE":
+            # RFC 5407 3.2.2: our BYE is on its way; the call is over for whatever crosses it.
+            session.responder.reject(incoming, 481)
+        elif request.method not in session.chain.allow:
             self._refuse_method(incoming)
         elif request.method in _URGENT or not self._is_busy:
             self._admit(incoming)
