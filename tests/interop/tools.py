@@ -1,0 +1,131 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""What the interop tests and the benchmarks need of the machine: ports, /proc, SIPp's figures."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pathlib
+import socket
+import sys
+from dataclasses import dataclass
+
+#: The top of the checkout; server processes start here, so that they run this source.
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+#: Where Debian's sip-tester keeps its recordings.
+SIPP_MEDIA = pathlib.Path("/usr/share/sip-tester")
+
+#: How the system says that a process has gone away.
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """
+    Return an even port P that is free now for UDP and TCP, as is P + 1.
+
+    Some peers take the next port too, for RTCP or TLS.
+    """
+    for _ in range(200):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+            port: int = probe.getsockname()[1] & ~1
+        if all(_is_free(host, number) for number in (port, port + 1)):
+            return port
+    raise AssertionError("no two free ports in a row")
+
+
+def _is_free(host: str, port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+    return True
+
+
+def udp_ports(pid: int) -> set[int]:
+    """Return the UDP ports that a process has bound now; empty when it has gone."""
+    inodes = set()
+    try:
+        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+            try:
+                target = os.readlink(descriptor.path)
+            except _GONE:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+        found = set()
+        for table in ("udp", "udp6"):
+            path = pathlib.Path(f"/proc/{pid}/net/{table}")
+            for line in path.read_text().splitlines()[1:] if path.exists() else ():
+                fields = line.split()
+                if fields[9] in inodes:
+                    found.add(int(fields[1].rpartition(":")[2], 16))
+    except _GONE:
+        return set()
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a live process so far, its own and the kernel's for it."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def server_command(*options: str, port: int = 0, application: str = "echo") -> list[str]:
+    """
+    Return the command that starts ``twistd -n sipsess`` of this source, to be run in :data:`ROOT`.
+
+    :param options: more of them, such as ``--control``.
+    :param port: 0 takes a free one; the log says which.
+    """
+    return [
+        *(sys.executable, "-u", "-c", "from twisted.scripts.twistd import run; run()"),
+        *("-n", "--pidfile=", "sipsess", "--listen", f"udp:{port}:interface=127.0.0.1"),
+        *("--application", application),
+        *options,
+    ]
+
+
+#: What the server's log says when it can be called; the group is the port.
+LISTENING = r"listening on udp:(\d+)"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What SIPp counted."""
+
+    successful: int
+    failed: int
+    retransmissions: int
+
+
+def read_statistics(path: pathlib.Path) -> Statistics:
+    """
+    Read the last line of SIPp's ``-trace_stat`` file.
+
+    :raises AssertionError: when SIPp wrote none.
+    """
+    if not path.exists():
+        raise AssertionError(f"SIPp wrote no statistics to {path}")
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";"))
+    if not rows:
+        raise AssertionError(f"SIPp wrote no statistics to {path}")
+    last = rows[-1]
+    return Statistics(
+        int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), int(last["Retransmissions(C)"])
+    )
+
+
+def uac_command(port: int, calls: int, rate: int, statistics: pathlib.Path) -> list[str]:
+    """Return the command that lets SIPp place basic calls to 127.0.0.1, without a pause."""
+    return [
+        *("sipp", "-sn", "uac", f"127.0.0.1:{port}", "-s", "service", "-i", "127.0.0.1"),
+        *("-p", str(free_port()), "-mp", str(free_port()), "-r", str(rate), "-m", str(calls)),
+        *("-d", "0", "-l", "20000", "-nostdin", "-trace_stat", "-stf", str(statistics)),
+        *("-fd", "1", "-timeout", "60s"),
+    ]
