@@ -6,6 +6,8 @@ Theory of operation
     :class:`RTPPorts` goes round its range, so that a port that was just given back is used again as
     late as possible: packets of the last call may still be on their way. A port is free again when
     its socket is closed, not when that was asked for. RTCP's odd ports are left free beside them.
+    A reactor that reads sockets gets them as they are (:mod:`sipsess.transport.datagram`); another
+    one, such as a virtual host, is asked by ``listenUDP``.
 
     :class:`MediaClock` wakes up every 20 ms while a stream has something to say. Each wake-up is
     computed from the first one, so that no drift adds up. After a wake-up that comes late the
@@ -22,7 +24,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -33,9 +35,8 @@ from sipsess.interfaces import IMediaClock, IMediaPort, IMediaPorts
 from sipsess.media.codecs import FRAME_TIME
 from sipsess.media.stream import AudioStream
 from sipsess.transport.address import ip_version, normal_host
+from sipsess.transport.datagram import MAX_DATAGRAM, DatagramReader, MakeSocket, make_udp_socket
 
-#: What a datagram can hold at most; Twisted's default of 8192 would cut longer ones silently.
-MAX_DATAGRAM = 65535
 #: Missed frames that one late wake-up makes up for.
 MAX_CATCH_UP = 5
 
@@ -101,11 +102,17 @@ class RTPPort(DatagramProtocol):
         self._checked: Address | None = None
         self._sendto: Callable[[bytes, Address], object] = _send_nowhere
         self._closed = closed
+        self._reader: DatagramReader | None = None
 
     def __repr__(self) -> str:
         return f"<RTPPort {self.host} {self.port}>"
 
     # -- what the reactor calls
+
+    def attach(self, reader: DatagramReader) -> None:
+        """Use a socket of our own instead of a Twisted transport."""
+        self._reader = reader
+        self._sendto = reader.send
 
     def startProtocol(self) -> None:
         """Learn how to send: straight to the socket where there is one."""
@@ -154,6 +161,10 @@ class RTPPort(DatagramProtocol):
         self.is_closed = True
         self._sendto = _send_nowhere
         self._receive = _receive_nothing
+        if self._reader is not None:
+            self._reader.close()
+            self._closed(self)
+            return
         transport: Any = self.transport
         closing: Deferred[Any] = transport.stopListening() or succeed(None)
         closing.addBoth(lambda _: self._closed(self))
@@ -187,12 +198,13 @@ class RTPPorts:
     """
     The pool of RTP ports.
 
-    :param reactor: provides ``IReactorUDP``.
+    :param reactor: provides ``IReactorFDSet`` or, if not, ``IReactorUDP``.
     :param low: the first port of the range.
     :param high: the last one; only even numbers are used (:rfc:`3550#section-11`).
     :param clock: tells the time that goes with each datagram; the reactor by default.
     :param random: where to begin; a predictable port is easier to guess for who wants to speak
         into a call. Without it the first port is the lowest.
+    :param make_socket: makes a bound socket, where the reactor reads sockets.
     :raises LocalError: if there is no even port in the range.
     """
 
@@ -204,6 +216,7 @@ class RTPPorts:
         clock: Seconds | None = None,
         *,
         random: Random | None = None,
+        make_socket: MakeSocket = make_udp_socket,
     ) -> None:
         if not 0 < low <= high < 65536 or low + (low & 1) > high:
             raise LocalError(f"{low}-{high} is no range with an even port between 1 and 65535")
@@ -212,6 +225,7 @@ class RTPPorts:
         self._ports = range(low + (low & 1), high + 1, 2)
         self._next = random.randrange(len(self._ports)) if random is not None else 0
         self._in_use: dict[int, RTPPort] = {}
+        self._make_socket = make_socket
 
     def __len__(self) -> int:
         """How many ports are in use, those included whose socket is just being closed."""
@@ -239,8 +253,8 @@ class RTPPorts:
                 continue
             port = RTPPort(host, number, receive, self._seconds, self._release)
             try:
-                self._reactor.listenUDP(number, port, interface=host, maxPacketSize=MAX_DATAGRAM)
-            except CannotListenError as error:
+                self._bind(port)
+            except (CannotListenError, OSError) as error:
                 self._judge(host, error)
                 continue
             self._in_use[number] = port
@@ -248,6 +262,15 @@ class RTPPorts:
         raise NoPortsError(
             f"no RTP port is free on {host}: {len(self)} of {count} are ours; widen the range"
         )
+
+    def _bind(self, port: RTPPort) -> None:
+        if IReactorFDSet.providedBy(self._reactor):
+            skt = self._make_socket(port.host, port.port)
+            port.attach(DatagramReader(self._reactor, skt, port))
+        else:
+            self._reactor.listenUDP(
+                port.port, port, interface=port.host, maxPacketSize=MAX_DATAGRAM
+            )
 
     def close(self) -> None:
         """Close all ports."""
@@ -258,9 +281,10 @@ class RTPPorts:
         """Name what is still open, for tests."""
         return [repr(port) for port in self._in_use.values()]
 
-    def _judge(self, host: str, error: CannotListenError) -> None:
+    def _judge(self, host: str, error: CannotListenError | OSError) -> None:
         """Let another program's port be skipped; whatever else is wrong is wrong with each port."""
-        number = getattr(error.socketError, "errno", errno.EADDRINUSE)
+        cause = error.socketError if isinstance(error, CannotListenError) else error
+        number = getattr(cause, "errno", errno.EADDRINUSE)
         if number not in (errno.EADDRINUSE, errno.EACCES):
             raise NoPortsError(f"no RTP port can be opened on {host}: {error}") from error
 
