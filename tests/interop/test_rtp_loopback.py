@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet import reactor as the_reactor  # noqa: TID251  trial's own, real sockets
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from sipsess.flow import Address
@@ -24,8 +26,9 @@ class LoopbackTests(TestCase):
         self.addCleanup(ports.close)
         arrived: Deferred[tuple[bytes, Address]] = Deferred()
         events: list[object] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observer = cast("ILogObserver", events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         one = ports.open(host, lambda data, source, now: arrived.callback((data, source)))
         other = ports.open(host, lambda data, source, now: None)
         other.send(b"packet", (host, one.port))
