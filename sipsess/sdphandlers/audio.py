@@ -54,6 +54,9 @@ _SUPPORTED: list[SupportedFormat] = [
 ]
 #: What a first offer holds.
 _OFFERED: tuple[Format, ...] = (("0", "PCMU"), ("8", "PCMA"), ("101", EVENT))
+#: Seven bits (:rfc:`3550#section-5.1`), less what could be taken for RTCP
+#: (:rfc:`5761#section-4`).
+_PAYLOAD_TYPES = frozenset({*range(64), *range(96, 128)})
 #: The direction that a peer means who says ``c=0.0.0.0`` besides (:rfc:`3264#section-8.4`).
 _NOT_LISTENING = {"sendrecv": "sendonly", "recvonly": "inactive"}
 
@@ -276,8 +279,7 @@ def common_formats(media: MediaDescription) -> list[Format]:
     """
     found: dict[str, str] = {}
     for number, (name, *_) in negotiate_formats(media, _SUPPORTED):
-        # A payload type has seven bits; what else stands there is no RTP (RFC 3550 5.1).
-        if number.isascii() and number.isdecimal() and int(number) < 128:
+        if number.isascii() and number.isdecimal() and int(number) in _PAYLOAD_TYPES:
             found.setdefault(name.upper(), number)
     return sorted(
         ((number, name) for name, number in found.items()),

@@ -1,0 +1,492 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Tests of the SDP handler for audio: a telephone that offers this and that."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import Mock
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sipsess.application import Application
+from sipsess.call import Call
+from sipsess.interfaces import ISDPHandler
+from sipsess.media import PCMA, PCMU
+from sipsess.sdphandler import NegotiationFailed, StreamVerdict
+from sipsess.sdphandlers.audio import AudioHandler, common_formats, find_audio, want_direction
+from sipsess.session import LocalDescription, Session, SessionStream
+from sipsess.testing import Agent, VirtualNetwork
+from tests.policy.phone import Phone, audio_at, sdp_of, sip_ports
+
+
+class Waiting(Application):
+    """Rings, answers after a second, plays a second of silence and waits."""
+
+    name = "waiting"
+
+    async def handle(self, call: Call) -> None:
+        """See IApplication."""
+        await call.ring()
+        await call.wait(1)
+        await call.answer()
+        call.play(bytes(16000))
+        await call.ended
+
+
+class AudioTestCase(SynchronousTestCase):
+    """A phone and an agent."""
+
+    def setUp(self) -> None:
+        """Build both."""
+        self.net = VirtualNetwork()
+        self.phone = Phone(self.net)
+        self.agent = self.make_agent()
+
+    def make_agent(self, **options: Any) -> Agent:
+        """Return the agent."""
+        return Agent(
+            self.net.host("192.0.2.1", name="server"),
+            applications=[Waiting()],
+            application="waiting",
+            **options,
+        )
+
+    @property
+    def session(self) -> Session:
+        """The one session."""
+        (session,) = self.agent.sessions
+        return session
+
+    def finish(self) -> None:
+        """End all calls and check that nothing is left."""
+        sessions = self.agent.sessions
+        for session in sessions:
+            session.terminate()
+        for _ in sessions:
+            self.phone.reply(self.phone.expect("BYE"), 200)
+        self.net.run_for(40)
+        self.net.assert_quiet()
+        self.assertEqual(sip_ports(self.agent), [])
+
+    def refusal(self, body: str) -> tuple[int, str | None]:
+        """Offer something that is refused; return status and Warning."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", body=body))
+        response = self.phone.expect(lambda message: getattr(message, "status", 0) >= 300)
+        assert not response.is_request
+        self.phone.ack(response)  # type: ignore[arg-type]
+        return response.status, response.headers.get("Warning")  # type: ignore[union-attr]
+
+
+class AnswerTests(AudioTestCase):
+    """What is answered to which offer (RFC 3264 section 6)."""
+
+    def test_interface(self) -> None:
+        """The handler provides ISDPHandler."""
+        verifyObject(ISDPHandler, AudioHandler())
+
+    def test_formats_and_attributes(self) -> None:
+        """The answer has the offerer's order and numbers (RFC 3264 section 6.1), and ptime 20."""
+        offer = self.phone.sdp(
+            formats="96 18 8 0", extra=["a=rtpmap:96 telephone-event/8000", "a=rtpmap:18 G729/8000"]
+        )
+        media = sdp_of(self.phone.call(body=offer)).media[0]
+        self.assertEqual(media.formats, ["96", "8", "0"])
+        self.assertEqual(media.proto, "RTP/AVP")
+        self.assertEqual(
+            media.attributes.get_all("rtpmap"),
+            ["96 telephone-event/8000", "8 PCMA/8000", "0 PCMU/8000"],
+        )
+        self.assertEqual(media.fmtp("96"), "0-15")
+        self.assertEqual((media.ptime, media.direction), (20, "sendrecv"))
+        self.finish()
+
+    def test_first_codec_is_sent(self) -> None:
+        """What is sent is the first codec of the offer that we know."""
+        self.phone.call(body=self.phone.sdp(formats="101 8 0"))
+        self.net.run_for(0.1)
+        self.assertEqual({packet.payload_type for packet in self.phone.ear.packets}, {8})
+        audio = find_audio(self.session)
+        assert audio is not None
+        self.assertIs(audio.codec, PCMA)
+        self.finish()
+
+    def test_one_number_for_each_encoding(self) -> None:
+        """An encoding that is offered under two numbers is answered with the first."""
+        offer = self.phone.sdp(formats="97 0 98", extra=["a=rtpmap:97 pcmu/8000"])
+        self.assertEqual(sdp_of(self.phone.call(body=offer)).media[0].formats, ["97"])
+        self.finish()
+
+    def test_numbers_that_are_no_payload_types(self) -> None:
+        """What does not fit in seven bits, or looks like RTCP (RFC 5761 section 4), is left out."""
+        offer = self.phone.sdp(
+            formats="128 72 8",
+            extra=["a=rtpmap:128 PCMU/8000", "a=rtpmap:72 PCMU/8000"],
+        )
+        self.assertEqual(sdp_of(self.phone.call(body=offer)).media[0].formats, ["8"])
+        self.finish()
+
+    def test_without_telephone_event(self) -> None:
+        """A peer that offers no telephone-event is answered none."""
+        media = sdp_of(self.phone.call(body=self.phone.sdp(formats="0"))).media[0]
+        self.assertEqual(media.formats, ["0"])
+        self.assertIsNone(media.attributes.get("fmtp"))
+        self.finish()
+
+    def test_no_codec(self) -> None:
+        """An offer without a codec of ours is refused with 488, events alone are no audio."""
+        for formats in ("18", "101"):
+            status, warning = self.refusal(self.phone.sdp(formats=formats))
+            self.assertEqual(status, 488)
+            self.assertIn("no handler for the offered media: audio", warning or "")
+        self.finish()
+
+    def test_other_profile(self) -> None:
+        """A profile that is unknown is not claimed."""
+        offer = self.phone.sdp().replace("RTP/AVP", "RTP/AVPF")
+        self.assertEqual(self.refusal(offer)[0], 488)
+        self.finish()
+
+    def test_encrypted_only(self) -> None:
+        """An offer of SRTP alone is refused with a text that says what to do."""
+        status, warning = self.refusal(self.phone.sdp().replace("RTP/AVP", "RTP/SAVP"))
+        self.assertEqual(status, 488)
+        self.assertEqual(
+            warning,
+            '302 192.0.2.1:5060 "audio over RTP/SAVP is not supported: offer RTP/AVP"',
+        )
+        self.finish()
+
+    def test_encrypted_or_plain(self) -> None:
+        """SRTP with plain RTP beside it: the plain one is taken, the other declined."""
+        plain = "m=audio 40000 RTP/AVP 0"
+        offer = self.phone.sdp(extra=[plain]).replace("RTP/AVP", "RTP/SAVP", 1)
+        first, second = sdp_of(self.phone.call(body=offer)).media
+        self.assertTrue(first.is_declined)
+        self.assertFalse(second.is_declined)
+        self.finish()
+
+    def test_encrypted_beside_what_does_not_count(self) -> None:
+        """A declined plain stream or a video stream is no alternative to SRTP."""
+        extra = ["m=audio 0 RTP/AVP 0", "m=video 5000 RTP/AVP 31"]
+        offer = self.phone.sdp(extra=extra).replace("RTP/AVP", "RTP/SAVP", 1)
+        self.assertIn("offer RTP/AVP", self.refusal(offer)[1] or "")
+        self.finish()
+
+    def test_other_ip_version(self) -> None:
+        """An IPv6 address in a call over IPv4 is refused, and the text says why."""
+        offer = self.phone.sdp().replace("c=IN IP4 192.0.2.9", "c=IN IP6 2001:db8::9")
+        status, warning = self.refusal(offer)
+        self.assertEqual(status, 488)
+        self.assertTrue((warning or "").startswith("301 "), warning)
+        self.assertIn("offer an IPv4 address", warning or "")
+        self.finish()
+
+    def test_ipv6(self) -> None:
+        """In a call over IPv6 it is the IPv4 address that is refused."""
+        stream = SessionStream(0, AudioHandler())
+        session = Mock()
+        session.flow.local = ("2001:db8::1", 5060)
+        offer = self.offer(self.phone.sdp())
+        stream.remote = offer.media[0]
+        error = self.assertRaises(
+            NegotiationFailed,
+            AudioHandler().handle_incoming_sdp_stream_offer,
+            session,
+            stream,
+            offer,
+        )
+        self.assertIn("offer an IPv6 address", str(error))
+
+    def offer(self, text: str) -> Any:
+        """Return a description."""
+        return sdp_of(Mock(body=text.encode()))
+
+    def test_no_media_ports(self) -> None:
+        """A server without RTP handles no audio."""
+        self.agent.manager.media_ports = None
+        self.assertEqual(self.refusal(self.phone.sdp())[0], 488)
+        self.finish()
+
+    def test_no_media_clock(self) -> None:
+        """Nor does one whose streams nobody would let speak."""
+        self.agent.manager.media_clock = None
+        self.assertEqual(self.refusal(self.phone.sdp())[0], 488)
+        self.finish()
+
+    def test_nothing_to_offer(self) -> None:
+        """Without RTP a call without an offer is refused, as there is nothing to offer."""
+        self.agent.manager.media_ports = None
+        self.assertEqual(self.refusal("")[0], 488)
+        self.finish()
+
+    def test_no_free_port(self) -> None:
+        """
+        When all ports are taken the answer is 503: nothing is wrong with the offer.
+
+        (RFC 3261 section 21.5.4.)
+        """
+        while len(self.agent.ports) < self.agent.ports.capacity:
+            self.agent.ports.open("192.0.2.1", lambda *args: None)
+        status, warning = self.refusal(self.phone.sdp())
+        self.assertEqual(status, 503)
+        self.assertIn("no RTP port is free on 192.0.2.1", warning or "")
+        self.agent.ports.close()
+        self.finish()
+
+    def test_no_claim_without_a_description(self) -> None:
+        """A stream that the peer has not described is not claimed."""
+        stream = SessionStream(0, AudioHandler())
+        verdict = AudioHandler().handle_incoming_sdp_stream_offer(Mock(), stream, Mock())
+        self.assertIs(verdict, StreamVerdict.NOT_HANDLED)
+
+
+class PortTests(AudioTestCase):
+    """When ports are open, and where."""
+
+    def test_opened_by_the_answer(self) -> None:
+        """A claim opens nothing; the answer opens one port; the end closes it."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1"))
+        self.phone.expect(180)
+        self.assertEqual(sip_ports(self.agent), [])
+        answer = self.phone.expect(200)
+        self.phone.ack(answer)
+        self.assertEqual(sip_ports(self.agent), [sdp_of(answer).media[0].port])
+        self.phone.bye(answer)
+        self.net.run_for(0.1)
+        self.assertEqual(sip_ports(self.agent), [])
+        self.finish()
+
+    def test_not_opened_by_a_call_that_is_cancelled(self) -> None:
+        """A call that is cancelled while it rings never has a port."""
+        invite = self.phone.invite("sip:anybody@192.0.2.1")
+        self.phone.send(invite)
+        self.phone.expect(180)
+        self.phone.cancel(invite)
+        self.phone.ack(self.phone.expect(487))
+        self.assertEqual(self.agent.ports._next, 0)
+        self.finish()
+
+    def test_advertised_host(self) -> None:
+        """The port is bound to our own address, the description has the advertised one."""
+        self.net = VirtualNetwork()
+        self.phone = Phone(self.net)
+        self.agent = self.make_agent(listen="udp:5060:advertise=203.0.113.5")
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1"))
+        answer = self.phone.expect(200)
+        self.phone.send(
+            self.phone.request_within(answer, "ACK", cseq=answer.cseq.number),
+            to=("192.0.2.1", 5060),
+        )
+        self.assertEqual(sdp_of(answer).media[0].address, "203.0.113.5")
+        hosts = {host for host, port in self.agent.host.ports if port != 5060}
+        self.assertEqual(hosts, {"192.0.2.1"})
+        self.finish()
+
+    def test_counters(self) -> None:
+        """What came and went is counted when the call ends."""
+        answer = self.phone.call()
+        self.phone.speak(audio_at(answer), 3)
+        self.net.run_for(2)
+        self.finish()
+        counters = self.agent.core.counters
+        self.assertEqual((counters.rtp_received, counters.rtp_sent), (3, 50))
+
+    def test_no_packet_after_the_end(self) -> None:
+        """Nothing is sent once the call is being hung up, though its BYE is unanswered."""
+        self.phone.call()
+        self.net.run_for(0.1)
+        self.session.terminate()
+        self.net.run_for(0.02)
+        count = len(self.phone.ear.packets)
+        self.net.run_for(0.4)
+        self.assertEqual(len(self.phone.ear.packets), count)
+        self.finish()
+
+    def test_two_streams(self) -> None:
+        """Two audio streams are two ports; the first is the call's."""
+        offer = self.phone.sdp(extra=["m=audio 40002 RTP/AVP 8"])
+        first, second = sdp_of(self.phone.call(body=offer)).media
+        self.assertEqual(sip_ports(self.agent), [first.port, second.port])
+        audio = find_audio(self.session)
+        assert audio is not None
+        self.assertIs(audio.codec, PCMU)
+        self.finish()
+
+
+class DirectionTests(AudioTestCase):
+    """Directions and hold (RFC 3264 sections 6.1 and 8.4)."""
+
+    def test_directions(self) -> None:
+        """Each direction is answered with its counterpart."""
+        expected = {
+            "sendrecv": "sendrecv",
+            "sendonly": "recvonly",
+            "recvonly": "sendonly",
+            "inactive": "inactive",
+        }
+        for offered, answered in expected.items():
+            answer = self.phone.call(body=self.phone.sdp(direction=offered))
+            self.assertEqual(sdp_of(answer).media[0].direction, answered)
+        self.finish()
+
+    def test_old_style_hold(self) -> None:
+        """c=0.0.0.0 means that the peer does not listen, whatever direction it says."""
+        for offered, answered in (("sendrecv", "recvonly"), ("recvonly", "inactive")):
+            offer = self.phone.sdp(direction=offered)
+            offer = offer.replace("c=IN IP4 192.0.2.9", "c=IN IP4 0.0.0.0")
+            answer = self.phone.call(body=offer)
+            self.assertEqual(sdp_of(answer).media[0].direction, answered)
+        self.net.run_for(0.5)
+        self.assertEqual(self.phone.ear.packets, [])
+        self.finish()
+
+    def test_hold_and_resume_by_the_peer(self) -> None:
+        """A re-INVITE keeps the port and the SSRC; nothing is sent while the peer holds."""
+        answer = self.phone.call()
+        again = self.reinvite(answer, self.phone.sdp(direction="sendonly"))
+        self.assertEqual(audio_at(again), audio_at(answer))
+        self.assertEqual(sdp_of(again).media[0].direction, "recvonly")
+        self.net.run_for(0.02)
+        count = len(self.phone.ear.packets)
+        self.net.run_for(0.3)
+        self.assertEqual(len(self.phone.ear.packets), count)
+        self.reinvite(answer, self.phone.sdp())
+        self.net.run_for(0.3)
+        self.assertGreater(len(self.phone.ear.packets), count)
+        self.assertEqual(len({packet.ssrc for packet in self.phone.ear.packets}), 1)
+        self.finish()
+
+    def reinvite(self, answer: Any, body: str) -> Any:
+        """Send a re-INVITE; return its 200."""
+        self.phone.send(self.phone.request_within(answer, "INVITE", body=body))
+        again = self.phone.expect(200)
+        self.phone.ack(again)
+        return again
+
+    def test_new_address(self) -> None:
+        """Audio goes to the address of the newest description, in its format."""
+        answer = self.phone.call()
+        other = self.net.host("192.0.2.10")
+        ear = type(self.phone.ear)()
+        other.listenUDP(50000, ear)
+        body = self.phone.sdp(50000, formats="8 101").replace(
+            "c=IN IP4 192.0.2.9", "c=IN IP4 192.0.2.10"
+        )
+        self.reinvite(answer, body)
+        self.net.run_for(0.1)
+        self.assertEqual({packet.payload_type for packet in ear.packets}, {8})
+        self.finish()
+
+    def test_address_that_is_a_name(self) -> None:
+        """A name is never resolved; the peer's first packet says where he is."""
+        offer = self.phone.sdp().replace("c=IN IP4 192.0.2.9", "c=IN IP4 phone.example")
+        answer = self.phone.call(body=offer)
+        self.net.run_for(0.2)
+        self.assertEqual(self.phone.ear.packets, [])
+        self.phone.speak(audio_at(answer))
+        self.net.run_for(0.2)
+        self.assertNotEqual(self.phone.ear.packets, [])
+        self.finish()
+
+    def test_stream_that_ends(self) -> None:
+        """A stream that a re-INVITE takes away gives its port back at once."""
+        offer = self.phone.sdp(extra=["m=audio 40002 RTP/AVP 8"])
+        answer = self.phone.call(body=offer)
+        again = self.phone.sdp(extra=["m=audio 0 RTP/AVP 8"])
+        self.reinvite(answer, again)
+        self.net.run_for(0.1)
+        self.assertEqual(sip_ports(self.agent), [sdp_of(answer).media[0].port])
+        self.finish()
+
+
+class OfferTests(AudioTestCase):
+    """Our own offers."""
+
+    def test_late_offer(self) -> None:
+        """An INVITE without an offer gets ours in the 200; its ACK brings the answer (13.2.1)."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", body=""))
+        offer = self.phone.expect(200)
+        media = sdp_of(offer).media[0]
+        self.assertEqual(media.formats, ["0", "8", "101"])
+        self.assertEqual(media.direction, "sendrecv")
+        self.assertEqual(self.phone.ear.packets, [])
+        body = self.phone.sdp(formats="97 8", extra=["a=rtpmap:97 PCMA/8000"])
+        self.phone.ack(offer, body=body)
+        self.net.run_for(0.3)
+        self.assertEqual({packet.payload_type for packet in self.phone.ear.packets}, {97})
+        self.finish()
+
+    def test_answer_without_a_codec(self) -> None:
+        """An answer that has no codec of the offer leaves the stream silent, not the server."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", body=""))
+        offer = self.phone.expect(200)
+        self.phone.ack(offer, body=self.phone.sdp(formats="18"))
+        self.net.run_for(0.3)
+        self.assertEqual(self.phone.ear.packets, [])
+        self.finish()
+
+    def test_hold_by_us(self) -> None:
+        """Our re-INVITE offers the formats that are in force with their numbers (8.3.2)."""
+        offer = self.phone.sdp(formats="96 0", extra=["a=rtpmap:96 telephone-event/8000"])
+        answer = self.phone.call(body=offer)
+        want_direction(self.session, "sendonly")
+        self.session.send_reinvite()
+        invite = self.phone.expect("INVITE")
+        media = sdp_of(invite).media[0]  # type: ignore[arg-type]
+        self.assertEqual(media.formats, ["96", "0"])
+        self.assertEqual(media.direction, "sendonly")
+        self.assertEqual(media.port, sdp_of(answer).media[0].port)
+        body = self.phone.sdp(direction="recvonly", formats="0")
+        self.phone.reply(invite, 200, body=body)
+        self.phone.expect("ACK")
+        audio = find_audio(self.session)
+        assert audio is not None
+        self.assertEqual(audio.direction, "sendonly")
+        self.finish()
+
+    def test_declined_offer(self) -> None:
+        """A stream of ours that the peer declines gives its port back."""
+        session = self.agent.dial("sip:phone@192.0.2.9")
+        invite = self.phone.expect("INVITE")
+        self.phone.reply(invite, 200, body=self.phone.sdp(0))
+        self.phone.expect("ACK")
+        self.net.run_for(0.1)
+        self.assertEqual(sip_ports(self.agent), [])
+        self.assertIsNone(find_audio(session))
+        want_direction(session, "sendonly")
+        self.finish()
+
+
+class SmallTests(SynchronousTestCase):
+    """Callbacks that come when there is nothing to do."""
+
+    def test_stream_without_audio(self) -> None:
+        """Apply, stop and destroy of a stream that was never opened do nothing."""
+        handler = AudioHandler()
+        stream = SessionStream(0, handler)
+        handler.apply_negotiated_sdp_stream(Mock(), stream)
+        handler.stop_stream(Mock(), stream)
+        handler.destroy_stream(Mock(), stream)
+
+    def test_create_without_ports(self) -> None:
+        """A handler that lost its ports meanwhile declines."""
+        session = Mock()
+        session.manager.media_ports = None
+        sdp = LocalDescription("192.0.2.1", None)
+        handler = AudioHandler()
+        result = handler.create_outgoing_sdp_stream(session, SessionStream(0, handler), sdp)
+        self.assertIs(result, StreamVerdict.NOT_HANDLED)
+
+    def test_streams_without_audio(self) -> None:
+        """Streams of other handlers, and declined ones, are no audio."""
+        session = Mock()
+        session.media.streams = [None, SessionStream(0, AudioHandler())]
+        self.assertIsNone(find_audio(session))
+        want_direction(session, "sendonly")
+
+    def test_common_formats_of_ours(self) -> None:
+        """What we describe is understood by ourselves."""
+        sdp = LocalDescription("192.0.2.1", None)
+        media = sdp.media("audio", 4000, "RTP/AVP", ["8", "0"])
+        self.assertEqual(common_formats(media), [("8", "PCMA"), ("0", "PCMU")])
