@@ -199,7 +199,9 @@ _VALUE_BREAKERS = frozenset(' "<>,;\\\x7f' + "".join(map(chr, range(32))))
 
 
 def _is_host_like(value: str) -> bool:
-    return value[:1] == "[" and value[-1:] == "]" and not value.strip("[]:.0123456789abcdefABCDEF")
+    """Tell whether a value is an IPv6 address, in brackets or bare as in ``received`` (20.42)."""
+    is_whole = (value[:1] == "[" and value[-1:] == "]") or value.count(":") > 1
+    return is_whole and not value.strip("[]:.0123456789abcdefABCDEF")
 
 
 def _check_value(raw: str) -> None:
