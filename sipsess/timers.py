@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 #: The delays of :rfc:`3261` with the default T1, T2 and T4: 100 Trying, T1 and its doubles up to
 #: 64*T1, T4, and Timer D.
-PROTOCOL_DELAYS = (0.2, 0.5, 1.0, 2.0, 4.0, 5.0, 8.0, 16.0, 32.0, 32.5)
+PROTOCOL_DELAYS = (0.2, 0.5, 1.0, 2.0, 3.5, 4.0, 5.0, 8.0, 16.0, 32.0, 32.5)
 
 #: Fewer shells of cancelled timers than this are not worth a clean-up.
 MIN_SHELLS = 64

@@ -121,10 +121,11 @@ class NonInviteServerTransaction(ServerTransaction):
     TABLE = NON_INVITE_SERVER
 
     def begin(self, now: float) -> None:
-        """Start the timer of the late 100 Trying, if there is to be one."""
-        delay = self._layer.timing.non_invite_trying
-        if delay is not None:
-            self._resend_timer = self._layer.timers.start(now, delay, FIRE_TRYING, self)
+        """Start the timer of the late 100 Trying (:rfc:`4320#section-4.1`)."""
+        layer = self._layer
+        self._resend_timer = layer.timers.start(
+            now, layer.timing.non_invite_trying, FIRE_TRYING, self
+        )
 
     def classify(self, status: int) -> str:
         """Return the event that a response of the TU is."""

@@ -23,9 +23,15 @@ class Timing:
     t2: float = 4.0
     #: How long a message may stay in the network.
     t4: float = 5.0
-    #: When a non-INVITE request that nobody answered gets a 100, or ``None`` for never.
-    #: :rfc:`4320#section-4.1` wants ``7 * t1``, the time after which Timer E stands at T2.
-    non_invite_trying: float | None = None
+
+    @property
+    def non_invite_trying(self) -> float:
+        """
+        When a non-INVITE request that nobody answered gets a 100 (:rfc:`4320#section-4.1`).
+
+        Not before the client's Timer E stands at T2: after T1, 2*T1 and 4*T1.
+        """
+        return 7 * self.t1
 
     @property
     def timeout(self) -> float:

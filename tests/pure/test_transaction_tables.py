@@ -310,7 +310,7 @@ class Stage:
     """One machine in one situation."""
 
     def __init__(self, name: str, situation: str, flow: Flow) -> None:
-        self.world = World(Timing(non_invite_trying=3.5))
+        self.world = World()
         method = "INVITE" if name.startswith("INVITE") else "OPTIONS"
         self.transaction: Transaction
         if name.endswith("CLIENT"):
