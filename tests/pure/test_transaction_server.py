@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import IllegalTransition
 from sipsess.message import Request, parse
-from sipsess.transaction import Timing
 from sipsess.transaction.server import ServerTransaction
 from tests.pure.transactions import TCP, UDP, User, World, answer, request_bytes
 

@@ -23,7 +23,6 @@ from sipsess.transaction import (
     NON_INVITE_SERVER,
     ClientTransaction,
     ServerTransaction,
-    Timing,
     Transaction,
 )
 from tests.pure.transactions import TCP, UDP, World, answer, label
