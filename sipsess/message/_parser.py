@@ -134,7 +134,9 @@ def _index(lines: list[str], headers: Headers) -> tuple[str, str] | None:
 
 
 def _start(line: str, headers: Headers) -> Request | Response:
-    """Read the start line."""
+    """Read the start line; it has no continuation lines."""
+    if "\r\n" in line:
+        raise _bad_start("bad-start-line", "the first line is folded", line, headers)
     if line[:4].upper() == "SIP/":
         return _start_response(line, headers)
     words = line.split(" ")

@@ -159,6 +159,9 @@ class HeaderLineTests(RefusalTestCase):
     def test_folded_start_line_is_refused(self) -> None:
         """A start line has no continuation."""
         self.refused(swap(b"SIP/2.0\r\nVia", b"SIP/2.0\r\n Via"), "bad-start-line")
+        self.refused(swap(b"sip:bob@", b"sip:\r\n\tbob@"), "bad-start-line")
+        error = self.refused(swap(b"180 Ringing", b"180 \r\n Ringing", RINGING), "bad-start-line")
+        self.assertIsNone(error.message)
 
     def test_bare_line_breaks_are_refused(self) -> None:
         """A lone CR or LF could end a line for one element and not for another."""
