@@ -216,7 +216,7 @@ class Headers:
         self._change()
         place = self._keys.index(KEYS.get(name) or header_key(name))
         written, raw = self._fields[place]
-        self._fields[place] = (written, raw.rstrip(" \t") + suffix)
+        self._fields[place] = (written, raw.rstrip(" \t\r\n") + suffix)
 
     def add_raw(self, key: str, name: str, raw: str) -> None:
         """Add what the parser read, without a check; for the parser only."""

@@ -122,6 +122,12 @@ class ResponseTests(SynchronousTestCase):
         request = parse_request(swap(b"Bob <sip:bob@biloxi.example.com>", b"sip:bob@b \r\n "))
         self.assertEqual(build_response(request, 200, "Fine", to_tag="n").to_tag, "n")
 
+    def test_tag_behind_an_empty_continuation_line(self) -> None:
+        """The tag does not begin a line of its own."""
+        request = parse_request(swap(b"To: Bob <sip:bob@biloxi.example.com>", b"To: sip:b\r\n "))
+        response = parse(build_response(request, 200, to_tag="n").to_bytes())
+        self.assertEqual(response.headers.get("To"), "sip:b;tag=n")
+
     def test_broken_requests_are_answered(self) -> None:
         """A To that cannot be read is copied as it is; what is missing is left out."""
         request = parse_request(swap(b"To: Bob <sip", b"To: Bob sip"))
