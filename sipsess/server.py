@@ -43,7 +43,7 @@ from sipsess.interfaces import (
     ITrace,
 )
 from sipsess.manager import DialogManager
-from sipsess.session import Session
+from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
 from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
 from sipsess.transport.listen import ListenError, ListenSpec, open_udp, parse_listen
@@ -84,6 +84,8 @@ class SIPServer(Service):
     :param ids: where identifiers and ports come from.
     :param seconds: the monotonic clock; the reactor's when ``None``.
     :param source_address: says what our address is towards a peer, for wildcard listeners.
+    :param make_call: makes what applications and :meth:`dial` hold of a session, if not
+        :class:`.Call`.
     :param drain_limit: seconds that stopping waits for the ends of calls.
     :raises ListenError: when a listen string cannot be read.
     :raises LocalError: when there is no such application, or no RTP port.
@@ -107,6 +109,7 @@ class SIPServer(Service):
         trace: ITrace | None = None,
         seconds: Callable[[], float] | None = None,
         source_address: SourceAddress | None = None,
+        make_call: Callable[[Session], Call] | None = None,
         drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         self.reactor = reactor
@@ -145,6 +148,7 @@ class SIPServer(Service):
             application=application,
             media_ports=self.media_ports,
             media_clock=self.media_clock,
+            make_call=make_call,
         )
 
     # -- starting --------------------------------------------------------------------------
@@ -349,20 +353,24 @@ class SIPServer(Service):
     async def _dial(self, uri: str, timeout: float | None, **how: Any) -> Call:
         flow = await self._find_flow(uri)
         session = self.manager.dial(uri, flow, **how)
-        if session.channel is None:
-            session.channel = self.manager.make_call(session)
+        answered = session.invite_client.answered
+        call = session.channel
+        if call is None and session.application is None:
+            call = self.manager.make_call(session)
         limit: IDelayedCall | None = None
         if timeout is not None:
             limit = self.reactor.callLater(timeout, _give_up, session)
         try:
-            await session.invite_client.answered
+            await answered
         except CancelledError:
+            if session.end_reason is not None:
+                raise SessionEnded(session.end_reason) from None
             session.terminate()
             raise
         finally:
             if limit is not None and limit.active():
                 limit.cancel()
-        return session.channel
+        return session.channel or call or self.manager.make_call(session)
 
     async def _find_flow(self, uri: str) -> Flow:
         host, port = parse_target(uri)
@@ -408,4 +416,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _give_up(session: Session) -> None:
+    """End a call that nobody has answered; who dialled need not wait for the CANCEL's end."""
     session.ending.give_up()
+    session.invite_client.answered.cancel()

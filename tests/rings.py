@@ -70,10 +70,10 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 #: Everything that touches the world.
-SHELL = frozenset({"transport", "server", "config", "tap", "cli", "control", "testing"})
+SHELL = frozenset({"transport", "server", "config", "tap", "cli", "commands", "control", "testing"})
 
 #: The modules of the shell that find plugins; all others are given theirs as arguments.
-REGISTRY_USERS = frozenset({"server", "tap", "cli"})
+REGISTRY_USERS = frozenset({"server", "tap", "cli", "commands"})
 
 #: Branch coverage that the tests must reach, in percent.
 COVERAGE = {"pure": 100.0, "policy": 95.0, "shell": 95.0}

@@ -1,0 +1,36 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""What the subcommands of ``sipsess`` do; :mod:`sipsess.cli` reads the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from getopt import GetoptError, getopt
+
+from twisted.python import usage
+
+__all__ = ["CommandOptions"]
+
+
+class CommandOptions(usage.Options):
+    """Options that may stand before and after the words of a command."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises UsageError: with what is wrong.
+        """
+        rest, first, words = list(options or ()), list[str](), list[str]()
+        while rest and rest[0] != "--":
+            if not rest[0].startswith("-"):
+                words.append(rest.pop(0))
+                continue
+            try:
+                _, left = getopt(rest, self.shortOpt, self.longOpt)
+            except GetoptError:
+                usage.Options.parseOptions(self, rest)
+                raise AssertionError("it finds the same mistake") from None
+            taken = len(rest) - len(left)
+            first += rest[:taken]
+            rest = left
+        usage.Options.parseOptions(self, [*first, "--", *words, *rest[1:]])

@@ -1,0 +1,95 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""``sipsess calls``, ``explain`` and ``counters``: what a running server says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from twisted.python import usage
+
+from sipsess.commands import CommandOptions
+from sipsess.control import ask
+from sipsess.reasons import all_reasons
+
+
+class Options(CommandOptions):
+    """The options of a command that asks a running server."""
+
+    optParameters = [
+        ["control", "c", None, "The server's control socket. [default: that of your own server]"],
+    ]
+
+
+class CallsOptions(Options):
+    """The options of ``sipsess calls``."""
+
+    synopsis = "Usage: sipsess calls [options]"
+
+
+class CountersOptions(Options):
+    """The options of ``sipsess counters``."""
+
+    synopsis = "Usage: sipsess counters [options]"
+
+
+class ExplainOptions(Options):
+    """The options of ``sipsess explain``."""
+
+    synopsis = "Usage: sipsess explain [options] CALL-ID"
+    longdesc = "Prints what was decided about a call, by whom and when: why 488?"
+
+    def parseArgs(self, call_id: str = "", *more: str) -> None:
+        """
+        Take the Call-ID.
+
+        :raises UsageError: when there is none, or more than one.
+        """
+        if not call_id or more:
+            raise usage.UsageError("say which of sipsess calls: sipsess explain CALL-ID")
+        self["call-id"] = call_id
+
+
+def calls(options: Options) -> Iterator[str]:
+    """
+    Return the live calls as a table.
+
+    :raises ControlError: when no server answers.
+    """
+    found = ask("calls", options["control"])
+    if not found:
+        yield "no calls"
+        return
+    yield f"{'for':>7}  {'state':<12} {'application':<14} {'with':<24} call"
+    for call in found:
+        yield (
+            f"{call['seconds']:6.1f}s  {call['state']:<12} {call['application'] or '-':<14} "
+            f"{call['remote']:<24} {call['title']} (Call-ID {call['call_id']})"
+        )
+
+
+def explain(options: Options) -> Iterator[str]:
+    """
+    Return the decision record of a call.
+
+    :raises ControlError: when no server answers, or it knows no such call.
+    """
+    yield from ask("explain", options["control"], call_id=options["call-id"])
+
+
+def counters(options: Options) -> Iterator[str]:
+    """
+    Return the counters, the reasons of refusals with their meaning.
+
+    :raises ControlError: when no server answers.
+    """
+    found: Mapping[str, Any] = ask("counters", options["control"])
+    for name, value in found.items():
+        if isinstance(value, int):
+            yield f"{value:10}  {name.replace('_', ' ')}"
+    refused: Mapping[str, int] = found["refused"]
+    if refused:
+        yield "refused or dropped:"
+    meanings = all_reasons()
+    for code, count in sorted(refused.items(), key=lambda item: (-item[1], item[0])):
+        yield f"{count:10}  {code}: {meanings.get(code, '')}".rstrip(": ")
