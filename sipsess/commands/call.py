@@ -125,10 +125,13 @@ class LadderTrace:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._steps: list[Step] = []
+        #: The far end takes keys as RTP events.
+        self._has_events = False
         self._began = 0.0
 
     def bytes_received(self, flow: Flow, data: bytes, now: float) -> None:
         """See :meth:`.ITrace.bytes_received`."""
+        self._has_events |= b"telephone-event" in data
         self._add(now, flow.remote, flow.local, data)
 
     def bytes_sent(self, flow: Flow, wire: bytes, now: float) -> None:
@@ -146,8 +149,9 @@ class LadderTrace:
         for line in lines[-1:] if first else lines:
             self._write(line)
 
-    def digits_sent(self, digits: str, began: float, how: str) -> None:
+    def digits_sent(self, digits: str, began: float) -> None:
         """Add a line for keys that were pressed."""
+        how = "RFC 4733" if self._has_events else "as tones"
         keys = " ".join(f'"{digit}"' for digit in digits)
         self._write(f"  {keys:<27} {'~' * 26}> {began - self._began:7.3f}   {how}")
 
@@ -298,10 +302,9 @@ class Phone:
         digits = self._options["dtmf"]
         if digits:
             began = self._seconds()
-            is_event = call.audio is not None and call.audio.event_payload_type is not None
             await call.send_digits(digits)
             if self._ladder is not None:
-                self._ladder.digits_sent(digits, began, "RFC 4733" if is_event else "as tones")
+                self._ladder.digits_sent(digits, began)
 
     async def _record(self, call: Call) -> None:
         path = Path(self._options["save"])
