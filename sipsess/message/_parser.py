@@ -16,7 +16,7 @@ from sipsess.message._message import Request, Response
 from sipsess.message.limits import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
 _VERSION = "SIP/2.0"
-_CONTROL_TO_SPACE = str.maketrans("\r\n\0", "   ")
+_CONTROL_TO_MARK = str.maketrans("\r\n\0", "???")
 
 
 def parse(data: bytes) -> Request | Response:
@@ -68,7 +68,7 @@ def parse_head(head: bytes) -> Request | Response:
         problem = ("bare-nul", "a NUL stands in the headers without an escape")
     if problem is not None:
         # What goes along with the error must be fit to be copied into an answer.
-        lines = [line.translate(_CONTROL_TO_SPACE) for line in lines]
+        lines = [line.translate(_CONTROL_TO_MARK) for line in lines]
     if "\r\n " in text or "\r\n\t" in text:
         lines = _join_folded(lines)
     headers = Headers()

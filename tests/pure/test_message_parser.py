@@ -170,7 +170,7 @@ class HeaderLineTests(RefusalTestCase):
             error = self.refused(data, "bare-line-break")
             assert isinstance(error.message, Request)
             answer = parse(build_response(error.message, 400).to_bytes())
-            self.assertEqual(answer.headers.get("Call-ID"), "a" + len(bare) * " " + "X: y")
+            self.assertEqual(answer.headers.get("Call-ID"), "a" + len(bare) * "?" + "X: y")
 
     def test_bare_nul_is_refused(self) -> None:
         """A NUL stands only escaped in a quoted string; that one is kept."""
