@@ -43,6 +43,7 @@ class Phone(ScriptedPeer):
         self.ear = Ear()
         self.rtp = self.host.listenUDP(40000, self.ear)
         self._sequence = 0
+        self._timestamp = 0
 
     def call(self, uri: str = "sip:anybody@192.0.2.1", body: str | None = None) -> Response:
         """Call, wait for the 200 and acknowledge it; return the 200."""
@@ -58,7 +59,8 @@ class Phone(ScriptedPeer):
         """Send so many packets, one each 20 ms."""
         for _ in range(frames):
             self._sequence += 1
-            packet = RTPPacket(payload_type, self._sequence, 160 * self._sequence, 0x1234, payload)
+            self._timestamp += max(160, len(payload))
+            packet = RTPPacket(payload_type, self._sequence, self._timestamp, 0x1234, payload)
             self.rtp.write(packet.pack(), to)
             self.network.run_for(0.02)
 

@@ -3,7 +3,7 @@
 The call: what an application holds of a session.
 
 Theory of operation
-    Each method that takes time returns a Deferred; behind it stands one :class:`_Wait`, which
+    Each method that takes time returns a Deferred; behind it stands one :class:`Wait`, which
     fires it exactly once and lets go of what it used (a timer, a playback) whichever way it ends:
     done, cancelled, or with the call. Whatever waits is resumed inside a turn of the core, so that
     what an application does next leaves at once and in order.
@@ -15,40 +15,27 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
-from sipsess.media import (
-    AudioStream,
-    Recorder,
-    WAVError,
-    WAVWriter,
-    load_digit,
-    load_sound,
-    read_wav,
-    tone,
-)
+from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.sdphandlers.audio import find_audio, want_direction
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
+
+from .sound import Sound, load
+from .wait import Wait
 
 if TYPE_CHECKING:
     from sipsess.session import Session
 
 #: Digits that are kept until somebody reads them; nobody types further ahead.
 MAX_DIGITS = 64
-#: Files up to this size, in bytes, are read once and kept as long as they do not change.
-MAX_KEPT_FILE = 2 * 1024 * 1024
-
-#: Something to play: the name of a shipped sound (``"hello"``), the path of a WAV file
-#: (``"menu.wav"``), or PCM (16-bit little-endian mono at 8 kHz), whole or in pieces.
-Sound: TypeAlias = str | Path | bytes | Iterable[bytes]
 
 
 class Recording(NamedTuple):
@@ -72,15 +59,16 @@ class Call:
     :param session: that it stands for.
     """
 
-    __slots__ = ("_digits", "_echo", "_reader", "_recording", "_waits", "session")
+    __slots__ = ("_digits", "_echo", "_reader", "_recording", "session", "waits")
 
     def __init__(self, session: Session) -> None:
         #: The session underneath: its dialog, media and decision record.
         self.session = session
-        self._waits: dict[_Wait, None] = {}
+        #: What waits for something, for :class:`Wait`.
+        self.waits: dict[Wait, None] = {}
         self._digits: deque[str] = deque()
-        self._reader: _Wait | None = None
-        self._echo: _Wait | None = None
+        self._reader: Wait | None = None
+        self._echo: Wait | None = None
         #: The keys that end the recording, and what ends it.
         self._recording: tuple[str, Callable[[str], None]] | None = None
         session.channel = self
@@ -170,13 +158,13 @@ class Call:
         :raises DialogStateError: when the call was answered, or is one of ours.
         """
         self._check()
-        return Deferred.fromCoroutine(self._answer(headers))
+        return self._run(self._answer(headers))
 
     async def _answer(self, headers: Mapping[str, str] | None) -> None:
         session = self.session
         await session.wait(session.send_response(200, headers=headers))
         if session.media.is_open:
-            wait = _Wait(self, self._forget_confirmed)
+            wait = Wait(self, self._forget_confirmed)
             session.on_confirmed = wait.finish
             await wait.deferred
 
@@ -250,7 +238,7 @@ class Call:
         :return: fires after so many seconds.
         """
         self._check()
-        wait = _Wait(self)
+        wait = Wait(self)
         wait.start_timer(seconds, None)
         return wait.deferred
 
@@ -268,7 +256,7 @@ class Call:
         """
         stream = self._stream()
         pcm = load(sound)
-        wait = _Wait(self, lambda: playback.stop())
+        wait = Wait(self, lambda: playback.stop())
         playback = stream.play(pcm, wait.done)
         return wait.deferred
 
@@ -302,7 +290,7 @@ class Call:
         :raises LocalError: when something else is among them.
         """
         stream = self._stream()
-        wait = _Wait(self)
+        wait = Wait(self)
         try:
             stream.send_digits(text, wait.done)
         except BaseException:
@@ -319,7 +307,7 @@ class Call:
         stream = self._stream()
         if self._echo is not None:
             raise DialogStateError("the call is echoed already")
-        wait = self._echo = _Wait(self, lambda: self._stop_echo(stream))
+        wait = self._echo = Wait(self, lambda: self._stop_echo(stream))
         stream.echo = True
         return wait.deferred
 
@@ -354,7 +342,7 @@ class Call:
             recorder.close()
 
         recorder = Recorder(WAVWriter(path), max_time=max_seconds, done=lambda _: stop(""))
-        wait = _Wait(self, release)
+        wait = Wait(self, release)
         stream.recorder = recorder
         self._recording = (stop_on, stop)
         # A peer that sends nothing fills no recording.
@@ -388,9 +376,7 @@ class Call:
             raise DialogStateError("somebody reads the digits of this call already")
         patience = timeout if first_timeout is None else first_timeout
         pcm = None if prompt is None else load(prompt)
-        return Deferred.fromCoroutine(
-            self._read(count, timeout, patience, terminators, pcm, interruptible)
-        )
+        return self._run(self._read(count, timeout, patience, terminators, pcm, interruptible))
 
     async def _read(
         self,
@@ -418,12 +404,11 @@ class Call:
     async def _play_until_digit(self, prompt: bytes | Iterable[bytes]) -> str:
         """Play something; return the digit that stopped it, or nothing when it was through."""
         playing = self.play(prompt)
-        wait = self._reader = _Wait(self, self._forget_reader)
+        wait = self._reader = Wait(self, self._forget_reader)
         playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
         try:
             digit: str = await wait.deferred
         finally:
-            playing.addErrback(_trap_cancelled)
             playing.cancel()
         return digit
 
@@ -431,7 +416,7 @@ class Call:
         """Return the next digit; nothing when none comes in time."""
         if self._digits:
             return succeed(self._digits.popleft())
-        wait = self._reader = _Wait(self, self._forget_reader)
+        wait = self._reader = Wait(self, self._forget_reader)
         wait.start_timer(patience, "")
         return wait.deferred
 
@@ -462,9 +447,10 @@ class Call:
 
     def _check(self) -> None:
         if self.is_ended:
-            raise self._ended_error()
+            raise self.ended_error()
 
-    def _ended_error(self) -> SessionEnded:
+    def ended_error(self) -> SessionEnded:
+        """Return what fails because the call is over."""
         return SessionEnded(self.session.reason_or_unknown())
 
     def _stream(self) -> AudioStream:
@@ -478,115 +464,22 @@ class Call:
             )
         return stream
 
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Run what waits several times; its Deferred is one that the call's end knows of."""
+        running = Deferred.fromCoroutine(coroutine)
+        if running.called:
+            return running
+        wait = Wait(self, running.cancel)
+        running.addCallbacks(wait.finish, wait.fail)
+        return wait.deferred
+
     def _over(self, reason: EndReason) -> EndReason:
-        for wait in list(self._waits):
-            wait.fail(Failure(self._ended_error()))
+        for wait in list(self.waits):
+            wait.fail(Failure(self.ended_error()))
         return reason
-
-
-class _Wait:
-    """
-    Something that a call waits for.
-
-    :param call: whose end is its end.
-    :param release: lets go of what it uses; called exactly once, before the Deferred fires.
-    """
-
-    __slots__ = ("_call", "_release", "_timer", "deferred")
-
-    def __init__(self, call: Call, release: Callable[[], object] | None = None) -> None:
-        self._call = call
-        self._release = release
-        self._timer: Any = None
-        self.deferred: Deferred[Any] = Deferred(self._cancelled)
-        call._waits[self] = None
-
-    def start_timer(self, seconds: float, result: object) -> None:
-        """
-        Finish with ``result`` after so many seconds.
-
-        :param result: or a function, which is called instead.
-        """
-        session = self._call.session
-        with session.core.turn:
-            if callable(result):
-                self._timer = session.start_timer(seconds, result)
-            else:
-                self._timer = session.start_timer(seconds, self.finish, result)
-
-    def finish(self, result: Any = None) -> None:
-        """Fire the Deferred, unless it is over."""
-        if self.let_go():
-            with self._call.session.core.turn:
-                self.deferred.callback(result)
-
-    def fail(self, failure: Failure) -> None:
-        """Let the Deferred fail, unless it is over."""
-        if not self.let_go():
-            return
-        is_watched = bool(self.deferred.callbacks)
-        with self._call.session.core.turn:
-            self.deferred.errback(failure)
-        if not is_watched:
-            # Nobody waits for it, so nobody needs to hear that the call has ended.
-            self.deferred.addErrback(lambda _: None)
-
-    def done(self, is_complete: bool) -> None:
-        """Hear from the audio stream that it has sent everything, or not."""
-        if is_complete:
-            self.finish()
-        elif self._call.is_ended:
-            self.fail(Failure(self._call._ended_error()))
-        else:
-            self.fail(Failure(DialogStateError("the audio of the call was changed meanwhile")))
-
-    def _cancelled(self, deferred: Deferred[Any]) -> None:
-        self.let_go()
-
-    def let_go(self) -> bool:
-        """Let go of all it uses; ``False`` when that was done before."""
-        if self not in self._call._waits:
-            return False
-        del self._call._waits[self]
-        self._call.session.cancel_timer(self._timer)
-        release, self._release = self._release, None
-        if release is not None:
-            release()
-        return True
-
-
-def load(sound: Sound) -> bytes | Iterable[bytes]:
-    """
-    Return what :meth:`Call.play` takes as PCM, or as pieces of it.
-
-    :raises WAVError: when there is no such sound, or the file cannot be used.
-    """
-    if isinstance(sound, str):
-        if "/" not in sound and "." not in sound:
-            return load_sound(sound)
-        sound = Path(sound)
-    if not isinstance(sound, Path):
-        return sound
-    try:
-        status = sound.stat()
-    except OSError as error:
-        raise WAVError(f"{sound}: cannot be read: {error.strerror or error}") from error
-    if status.st_size > MAX_KEPT_FILE:
-        return read_wav(sound)
-    return _read_once(sound, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=32)
-def _read_once(path: Path, modified: int, size: int) -> bytes:
-    """Read a file, anew when it has changed."""
-    return read_wav(path)
 
 
 def _quote(text: str) -> str:
     """Return a quoted string for a header (:rfc:`3261#section-25.1`)."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _trap_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)

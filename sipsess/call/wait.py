@@ -1,0 +1,86 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Something that a call waits for: fired once, and let go of whichever way it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sipsess.errors import DialogStateError
+
+if TYPE_CHECKING:
+    from .call import Call
+
+
+class Wait:
+    """
+    Something that a call waits for.
+
+    :param call: whose end is its end.
+    :param release: lets go of what it uses; called exactly once, before the Deferred fires.
+    """
+
+    __slots__ = ("_call", "_release", "_timer", "deferred")
+
+    def __init__(self, call: Call, release: Callable[[], object] | None = None) -> None:
+        self._call = call
+        self._release = release
+        self._timer: Any = None
+        self.deferred: Deferred[Any] = Deferred(self._cancelled)
+        call.waits[self] = None
+
+    def start_timer(self, seconds: float, result: object) -> None:
+        """
+        Finish with ``result`` after so many seconds.
+
+        :param result: or a function, which is called instead.
+        """
+        session = self._call.session
+        with session.core.turn:
+            if callable(result):
+                self._timer = session.start_timer(seconds, result)
+            else:
+                self._timer = session.start_timer(seconds, self.finish, result)
+
+    def finish(self, result: Any = None) -> None:
+        """Fire the Deferred, unless it is over."""
+        if self.let_go():
+            with self._call.session.core.turn:
+                self.deferred.callback(result)
+
+    def fail(self, failure: Failure) -> None:
+        """Let the Deferred fail, unless it is over."""
+        if not self.let_go():
+            return
+        is_watched = bool(self.deferred.callbacks)
+        with self._call.session.core.turn:
+            self.deferred.errback(failure)
+        if not is_watched:
+            # Nobody waits for it, so nobody needs to hear that the call has ended.
+            self.deferred.addErrback(lambda _: None)
+
+    def done(self, is_complete: bool) -> None:
+        """Hear from the audio stream that it has sent everything, or not."""
+        if is_complete:
+            self.finish()
+        elif self._call.is_ended:
+            self.fail(Failure(self._call.ended_error()))
+        else:
+            self.fail(Failure(DialogStateError("the audio of the call was changed meanwhile")))
+
+    def _cancelled(self, deferred: Deferred[Any]) -> None:
+        self.let_go()
+
+    def let_go(self) -> bool:
+        """Let go of all it uses; ``False`` when that was done before."""
+        if self not in self._call.waits:
+            return False
+        del self._call.waits[self]
+        self._call.session.cancel_timer(self._timer)
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+        return True
