@@ -279,8 +279,13 @@ def describe_call(session: Session, now: float) -> dict[str, Any]:
 
 def _explain(manager: DialogManager, request: Mapping[str, Any]) -> list[str]:
     call_id = request.get("call_id")
+    if call_id is None:
+        last = manager.records.last()
+        if last is None:
+            raise ControlError("there was no call yet")
+        return list(last.lines())
     if not isinstance(call_id, str):
-        raise ControlError("explain needs a call_id")
+        raise ControlError("a call_id is a string")
     records = manager.records.find(call_id)
     if not records:
         raise ControlError(f"there is no record of a call with the Call-ID {call_id}")

@@ -91,6 +91,10 @@ class RecordBook:
         """Return the records of a Call-ID, oldest first; empty when there is none."""
         return list(self._records.get(call_id, ()))
 
+    def last(self) -> DecisionRecord | None:
+        """Return the youngest record, or ``None``."""
+        return self._order[-1] if self._order else None
+
     def __len__(self) -> int:
         return len(self._order)
 

@@ -36,17 +36,17 @@ class CountersOptions(Options):
 class ExplainOptions(Options):
     """The options of ``sipsess explain``."""
 
-    synopsis = "Usage: sipsess explain [options] CALL-ID"
-    longdesc = "Prints what was decided about a call, by whom and when: why 488?"
+    synopsis = "Usage: sipsess explain [options] [CALL-ID]"
+    longdesc = "Prints what was decided about a call, or the last one, by whom and when: why 488?"
 
     def parseArgs(self, call_id: str = "", *more: str) -> None:
         """
         Take the Call-ID.
 
-        :raises UsageError: when there is none, or more than one.
+        :raises UsageError: when there is more than one.
         """
-        if not call_id or more:
-            raise usage.UsageError("say which of sipsess calls: sipsess explain CALL-ID")
+        if more:
+            raise usage.UsageError("explain one call at a time: sipsess explain CALL-ID")
         self["call-id"] = call_id
 
 
@@ -74,7 +74,9 @@ def explain(options: Options) -> Iterator[str]:
 
     :raises ControlError: when no server answers, or it knows no such call.
     """
-    yield from ask("explain", options["control"], call_id=options["call-id"])
+    call_id = options["call-id"]
+    arguments = {"call_id": call_id} if call_id else {}
+    yield from ask("explain", options["control"], **arguments)
 
 
 def counters(options: Options) -> Iterator[str]:

@@ -20,11 +20,12 @@ from zope.interface import implementer
 
 from sipsess.call import Call
 from sipsess.commands import CommandOptions
-from sipsess.errors import LocalError, SIPError
+from sipsess.errors import LocalError, RemoteError, SIPError
 from sipsess.flow import Address, Flow
 from sipsess.interfaces import ITrace
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.telephone_event import check_digits
+from sipsess.message import SIPURI, NameAddr, TelURI
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
@@ -63,6 +64,7 @@ class Options(CommandOptions):
     optParameters = [
         ["dtmf", "d", None, "Keys to press: 0-9, *, #, A-D."],
         ["save", "s", None, "Write what is heard to this WAV file."],
+        ["from", "f", None, "Who calls, a SIP URI. [default: sip:sipsess@ and our address]"],
     ]
 
     def __init__(self) -> None:
@@ -98,10 +100,24 @@ class Options(CommandOptions):
             self["dtmf"] = check_digits(self["dtmf"] or "")
         except LocalError as error:
             raise usage.UsageError(f"--dtmf {self['dtmf']}: {error}") from error
+        self["from"] = _check_caller(self["from"])
         if self["save"] is not None:
             folder = os.path.dirname(os.path.abspath(self["save"]))
             if os.path.isdir(self["save"]) or not os.access(folder, os.W_OK):
                 raise usage.UsageError(f"--save {self['save']}: no file can be written there")
+
+
+def _check_caller(text: str | None) -> str | None:
+    """Return the From value of a caller's URI, or of one with a display name before it."""
+    if text is None:
+        return None
+    try:
+        uri = NameAddr.parse(text).parsed_uri
+    except RemoteError:
+        uri = None
+    if not isinstance(uri, SIPURI | TelURI):
+        raise usage.UsageError(f"--from {text}: write a URI, such as sip:me@example.com")
+    return text
 
 
 def _seconds(option: str, text: str) -> float:
@@ -257,7 +273,9 @@ class Phone:
         """Return the exit status, and one line that says how it went."""
         options = self._options
         try:
-            call = await server.dial(options["uri"], timeout=options["timeout"])
+            call = await server.dial(
+                options["uri"], from_=options["from"], timeout=options["timeout"]
+            )
         except (SIPError, Reject, NegotiationFailed) as error:
             if not server.core.counters.messages_received and isinstance(error, SessionEnded):
                 host, port = parse_target(options["uri"])
