@@ -361,12 +361,14 @@ class DialogManager:
         try:
             if self.is_stopping or len(self.sessions) >= self.max_sessions:
                 raise Reject(503)
-            for link in session.chain.create:
-                await self._maybe_wait(session, link.callback(session))
+            await session.chain.ask(session, "session_create")
         except Exception as error:
             self._not_placed(session, error)
             return
+        if session.is_over:
+            return
         self._add_session(session)
+        session.start_timer(DIAL_LIMIT, session.ending.give_up)
         session.begin()
         try:
             request.headers.set("Contact", session.contact)
@@ -374,25 +376,18 @@ class DialogManager:
             if session.offered_media:
                 offer = await session.media.create_offer(session.offered_media)
                 request.set_body("application/sdp", offer.to_bytes())
-            for link in session.chain.prepare:
-                await self._maybe_wait(session, link.callback(session, request))
+            await session.chain.ask(session, "prepare_request", request)
         except Exception as error:
             self._not_placed(session, error)
             return
-        if session.is_over:
-            return
-        session.start_timer(DIAL_LIMIT, session.ending.give_up)
-        session.invite_client.send_initial(request, flow)
+        if not session.is_over:
+            session.invite_client.send_initial(request, flow)
 
     def _not_placed(self, session: Session, error: Exception) -> None:
         """Tell who dialled that the INVITE will not be sent."""
         if not session.is_over:
-            session.invite_client.answered.errback(error)
+            session.invite_client.settle(error)
             session.ending.fail(EndReason(LOCAL, "INVITE", text=f"not placed: {error}"))
-
-    async def _maybe_wait(self, session: Session, result: object) -> None:
-        if result is not None:
-            await session.wait(result)  # type: ignore[arg-type]
 
     # -- what the sessions tell ------------------------------------------------------------
 

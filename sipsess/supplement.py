@@ -28,6 +28,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from sipsess.interfaces import ISessionSupplement
+from sipsess.message import Headers, parse_uri
 from sipsess.status import reason_phrase
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Reject(Exception):
     :param status: 300 to 699.
     :param reason: the reason phrase; the status's own when left out.
     :param headers: more headers of the response.
+    :raises ValueError: when the status is none of these.
+    :raises HeaderValueError: when something of it cannot be written.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Reject(Exception):
     ) -> None:
         if not 300 <= status <= 699:
             raise ValueError(f"a request is refused with a status of 300 to 699, not {status}")
+        check_headers(headers or {}, reason)
         self.status = status
         self.reason = reason or reason_phrase(status)
         self.headers = dict(headers or {})
@@ -94,6 +98,8 @@ class Retry:
 
     :param headers: header names and values to set; ``None`` removes one.
     :param uri: another Request-URI.
+    :raises HeaderValueError: when a header cannot be written.
+    :raises MessageError: when ``uri`` is none.
     """
 
     __slots__ = ("headers", "uri")
@@ -103,6 +109,22 @@ class Retry:
     ) -> None:
         self.headers = dict(headers or {})
         self.uri = uri
+        check_headers({name: value or "" for name, value in self.headers.items()})
+        if uri is not None:
+            parse_uri(uri)
+
+
+def check_headers(headers: Mapping[str, str], reason: str | None = None) -> None:
+    """
+    Check headers and a reason phrase now, where the mistake is, rather than when they are sent.
+
+    :raises HeaderValueError: when a name is no token, or a value holds a line break or a NUL.
+    """
+    probe = Headers()
+    for name, value in headers.items():
+        probe.set(name, value)
+    if reason is not None:
+        probe.set("Reason", reason)
 
 
 #: What ``incoming_request`` may return; ``None`` means CONTINUE.

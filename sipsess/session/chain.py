@@ -9,11 +9,14 @@ of entries is bounded, as the methods come from the wire.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sipsess.errors import PluginError
 from sipsess.interfaces import IPrepareRequest, ISessionCreate, ISessionSupplement
-from sipsess.supplement import MEDIA, Retry, SessionSupplement, Verdict
+from sipsess.supplement import MEDIA, Reject, Retry, SessionSupplement, Verdict
+
+from .reason import SessionEnded
 
 if TYPE_CHECKING:
     from sipsess.message import Request, Response
@@ -109,7 +112,7 @@ class Chain:
         links = self.links("incoming_request", method)
         if method != "INVITE":
             return links.before_media + links.after_media
-        return (*links.before_media, _MEDIA_LINK, *links.after_media)
+        return (*links.before_media, MEDIA_LINK, *links.after_media)
 
     def observers(self, method: str) -> tuple[Link, ...]:
         """Return who sees a request that cannot be refused (ACK, CANCEL)."""
@@ -122,9 +125,30 @@ class Chain:
         """Call each supplement's ``session_begin``, ``session_end`` or ``session_destroy``."""
         for link in self._lifecycle[callback]:
             try:
-                link.callback(session)
+                _check_synchronous(link.callback(session))
             except Exception as error:
                 session.plugin_failed(link.name, callback, error)
+
+    async def ask(self, session: Session, callback: str, *args: Any) -> None:
+        """
+        Call each supplement's ``session_create`` or ``prepare_request``, one after the other.
+
+        :raises Reject: when one says no.
+        :raises PluginError: when one fails; it is logged.
+        """
+        for link in self.create if callback == "session_create" else self.prepare:
+            try:
+                result = link.callback(session, *args)
+                if result is not None:
+                    await session.wait(result)
+            except Reject as reject:
+                session.note("rejected", f"{reject} by {link.name}")
+                raise
+            except Exception as error:
+                if session.is_over:
+                    raise SessionEnded(session.reason_or_unknown()) from error
+                session.plugin_failed(link.name, callback, error)
+                raise PluginError(f"{link.name} failed in {callback}: {error!r}") from error
 
     def run_outgoing_request(self, session: Session, request: Request) -> None:
         """Show a request of ours to the supplements, right before it is serialised."""
@@ -137,10 +161,12 @@ class Chain:
     def _show(
         self, session: Session, callback: str, method: str, message: Request | Response
     ) -> None:
+        if session.is_finished:
+            return
         links = self.links(callback, method)
         for link in (*links.before_media, *links.after_media):
             try:
-                link.callback(session, message)
+                _check_synchronous(link.callback(session, message))
             except Exception as error:
                 session.plugin_failed(link.name, callback, error)
 
@@ -148,16 +174,17 @@ class Chain:
         self, session: Session, links: tuple[Link, ...], response: Response
     ) -> Retry | None:
         """Show a response of the peer to some supplements; stop at the first Retry."""
-        for link in links:
+        for link in () if session.is_finished else links:
             try:
                 verdict = link.callback(session, response)
             except Exception as error:
                 session.plugin_failed(link.name, "incoming_response", error)
                 continue
-            if isinstance(verdict, Retry):
+            if isinstance(verdict, Retry) and response.status >= 300:
                 return verdict
             if verdict is not None and verdict is not Verdict.CONTINUE:
-                wrong = TypeError(f"{verdict!r} is neither CONTINUE nor a Retry")
+                _dispose(verdict)
+                wrong = TypeError(f"{verdict!r} is no verdict of a {response.status}")
                 session.plugin_failed(link.name, "incoming_response", wrong)
         return None
 
@@ -184,7 +211,20 @@ def _negotiate(session: Session, request: Request) -> None:
 
 
 #: The mark at which the SDP handlers see the offer.
-_MEDIA_LINK = Link("media", _negotiate)
+MEDIA_LINK = Link("media", _negotiate)
+
+
+def _check_synchronous(result: object) -> None:
+    """Refuse what a callback gives that is not waited for."""
+    if isinstance(result, Awaitable):
+        _dispose(result)
+        raise TypeError("this callback is not waited for: no coroutine, no Deferred")
+
+
+def _dispose(result: object) -> None:
+    """Let go of a coroutine that nobody will run."""
+    if isinstance(result, Coroutine):
+        result.close()
 
 
 def _overrides(item: ISessionSupplement, callback: str) -> bool:

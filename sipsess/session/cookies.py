@@ -21,11 +21,14 @@ class Cookies:
     Named values with an end.
 
     A value's ``destroy`` runs exactly once: when it is removed, or when the session ends.
+
+    :param failed: told the cookie's name and what its ``destroy`` raised; left out, it is logged.
     """
 
-    __slots__ = ("_is_closed", "_items")
+    __slots__ = ("_failed", "_is_closed", "_items")
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[str, Exception], None] | None = None) -> None:
+        self._failed = failed
         self._items: dict[str, tuple[Any, Callable[[Any], object] | None]] = {}
         self._is_closed = False
 
@@ -58,7 +61,7 @@ class Cookies:
         item = self._items.pop(name, None)
         if item is None:
             raise CookieError(f"there is no cookie {name!r}")
-        _destroy(name, *item)
+        self._destroy(name, *item)
 
     def __contains__(self, name: str) -> bool:
         return name in self._items
@@ -68,10 +71,15 @@ class Cookies:
         self._is_closed = True
         while self._items:
             name, item = self._items.popitem()
-            _destroy(name, *item)
+            self._destroy(name, *item)
 
-
-def _destroy(name: str, value: Any, destroy: Callable[[Any], object] | None) -> None:
-    if destroy is not None:
-        with _log.failuresHandled("destroying the cookie {cookie}", cookie=name):
+    def _destroy(self, name: str, value: Any, destroy: Callable[[Any], object] | None) -> None:
+        if destroy is None:
+            return
+        try:
             destroy(value)
+        except Exception as error:
+            if self._failed is not None:
+                self._failed(name, error)
+            else:
+                _log.failure("destroying the cookie {cookie}", cookie=name)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from sipsess.dialog import CSeqError, Dialog
-from sipsess.dialog.usage import FAIL, RECEIVE_BYE, RECEIVE_CANCEL, TERMINATING
+from sipsess.dialog.usage import FAIL, RECEIVE_CANCEL, TERMINATING
 from sipsess.errors import DialogStateError, SIPError
 from sipsess.message import Request
+from sipsess.supplement import Reject
 
 from .incoming import IncomingRequest
 from .reason import NETWORK, REMOTE, EndReason
@@ -67,8 +68,9 @@ class RequestDesk:
         session = self.session
         request = admission.request
         incoming = self._take(admission)
-        dialog = session.dialogs.get(request.from_tag or "")
-        if dialog is None:
+        dialog = session.dialogs[request.from_tag or ""]
+        if dialog is not (session.dialog or dialog):
+            # 13.2.2.4: another fork's early dialog ended when this one was answered.
             session.responder.reject(incoming, 481)
             return
         try:
@@ -85,6 +87,7 @@ class RequestDesk:
             self._admit(incoming)
         elif len(self._waiting) < MAX_WAITING_REQUESTS:
             self._waiting.append(incoming)
+            incoming.start_deadline()
         else:
             session.core.counters.refuse("session-busy")
             session.responder.reject(incoming, 500, headers={"Retry-After": str(RETRY_AFTER)})
@@ -123,12 +126,17 @@ class RequestDesk:
     def _admit_reinvite(self, incoming: IncomingRequest) -> bool:
         """Refuse a re-INVITE that meets another INVITE (14.2); ``False`` when it was refused."""
         session = self.session
-        server, client = session.invite_server, session.invite_client
+        server = session.invite_server
+        request = incoming.request
+        if request.body and request.content_type not in (*session.chain.accept, None):
+            session.core.counters.refuse("unsupported-body")
+            session.responder.reject(incoming, 415)
+            return False
         if server.current is not None and not server.current.is_answered:
             delay = session.core.ids.random.randint(0, 10)
             session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
             return False
-        if client.outgoing is not None or session.media.is_open:
+        if session.media.is_open:
             session.responder.reject(incoming, 491)
             return False
         server.current = incoming
@@ -149,13 +157,13 @@ class RequestDesk:
         request = incoming.request
         method = request.method
         if method == "INVITE":
+            incoming.start_deadline()
             if session.is_initial(request):
-                incoming.start_deadline()
                 session.core.turn.later(session.runner.start)
             else:
                 session.invite_server.answer(incoming).addErrback(self._not_answered)
         elif method == "BYE":
-            self._receive_bye(incoming)
+            session.responder.reply(incoming, 200)
         elif method == "OPTIONS":
             capabilities = session.core.build_capabilities(request, session.chain)
             session.responder.respond(incoming, capabilities)
@@ -165,23 +173,11 @@ class RequestDesk:
         else:
             session.core.counters.refuse("request-unclaimed")
             session.note("unclaimed", method)
-            session.responder.reject(incoming, 415 if request.body else 501)
+            session.responder.reject(incoming, _refusal_of_unclaimed(request))
 
     def _not_answered(self, failure: Failure) -> None:
         """A re-INVITE was refused, and answered so, by whoever failed."""
         self.session.note("re-INVITE refused", str(failure.value))
-
-    def _receive_bye(self, incoming: IncomingRequest) -> None:
-        session = self.session
-        reason = incoming.request.headers.get("Reason") or ""
-        session.set_reason(EndReason(REMOTE, "BYE", text=reason))
-        session.responder.reply(incoming, 200)
-        session.usage.feed(RECEIVE_BYE)
-
-    def request_handled(self, incoming: IncomingRequest) -> None:
-        """A supplement has claimed the request; it answers, or did."""
-        if incoming.is_answered:
-            incoming.release()
 
     # -- what cannot be refused ------------------------------------------------------------
 
@@ -193,28 +189,36 @@ class RequestDesk:
         session.responder.reply(cancel, 200)
         if incoming.is_answered or session.is_over:
             return
-        incoming.release()
         if session.is_initial(incoming.request):
             reason = admission.request.headers.get("Reason") or ""
             session.set_reason(EndReason(REMOTE, "CANCEL", text=reason))
             session.usage.feed(RECEIVE_CANCEL)
+            incoming.release()
         else:
+            incoming.release()
             session.responder.reject(incoming, 487)
 
     def notify(self, request: Request) -> None:
         """Show a request that cannot be refused, ACK or CANCEL, to the supplements."""
         session = self.session
+        if session.is_finished:
+            return
         for link in session.chain.observers(request.method):
             try:
                 result = link.callback(session, request)
-                if isinstance(result, Awaitable):
-                    session.wait(result).addErrback(self._observer_failed, link.name)
-            except Exception as error:
-                session.plugin_failed(link.name, "incoming_request", error)
+            except Exception:
+                self._observer_failed(Failure(), link.name, request.method)
+                continue
+            if isinstance(result, Awaitable):
+                session.wait(result).addErrback(self._observer_failed, link.name, request.method)
 
-    def _observer_failed(self, failure: Failure, name: str) -> None:
-        error = failure.value or RuntimeError(failure)
-        self.session.plugin_failed(name, "incoming_request", error)
+    def _observer_failed(self, failure: Failure, name: str, method: str) -> None:
+        """Note a refusal that does nothing here; log everything else."""
+        if failure.check(Reject):
+            self.session.note("not refused", f"{method} by {name}: {failure.value}")
+        else:
+            error = failure.value or RuntimeError(failure)
+            self.session.plugin_failed(name, "incoming_request", error)
 
     # -- what goes wrong -------------------------------------------------------------------
 
@@ -222,12 +226,14 @@ class RequestDesk:
         """Nobody answered in time: the core does."""
         session = self.session
         session.core.counters.refuse("answer-overdue")
-        name = incoming.handled_by
-        session.note("no answer", f"{name or 'nobody'} did not answer in time")
+        name, request = incoming.handled_by, incoming.request
+        who = f"{name} did not answer" if name else "nobody answered"
+        session.note("no answer", f"{request.method}: {who} in time")
         if name:
-            session.core.plugin_overdue(name, incoming.request.method, session.call_id)
+            session.core.plugin_overdue(name, request.method, session.call_id)
         incoming.release()
-        session.responder.reject(incoming, 500 if name else 480)
+        is_ringing = session.is_initial(request) and not name
+        session.responder.reject(incoming, 480 if is_ringing else 500)
 
     def answer_failed(self, incoming: IncomingRequest, error: SIPError) -> None:
         """An answer could not be delivered, or the ACK of a refusal never came."""
@@ -240,6 +246,12 @@ class RequestDesk:
     def request_over(self, incoming: IncomingRequest) -> None:
         """The server transaction of a request is over."""
         self._open.pop(id(incoming.request), None)
+        server = self.session.invite_server
+        if server.current is incoming:
+            # Its flow was lost before it had an answer.
+            server.stop_answering()
+            server.current = None
+            self.session.media.rollback()
 
     def find(self, request: Request | None) -> IncomingRequest:
         """
@@ -260,10 +272,16 @@ class RequestDesk:
         return incoming
 
     def close(self) -> None:
-        """Answer what is open and let go of all: the session is over."""
+        """Answer what is open, as 15.1.2 recommends, and let go of all: the session is over."""
         self._waiting.clear()
         for incoming in tuple(self._open.values()):
             incoming.release()
-            if not incoming.is_answered:
-                status = 487 if incoming.request.method == "INVITE" else 481
-                self.session.responder.reject(incoming, status)
+            self.session.responder.reject(incoming, 487)
+
+
+def _refusal_of_unclaimed(request: Request) -> int:
+    """Return how a request is refused that a supplement allows, but none wants."""
+    if request.method == "INFO" and "Info-Package" in request.headers:
+        # RFC 6086 4.2.2: a package that we did not say we would take.
+        return 469
+    return 415 if request.body else 501

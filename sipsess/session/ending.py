@@ -11,12 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sipsess.dialog.usage import BYE_DONE, CALLING, CANCEL_TIMEOUT, FAIL, HANG_UP
+from twisted.internet.defer import Deferred, succeed
+
+from sipsess.dialog.usage import (
+    ANSWERED_ENDING,
+    BYE_DONE,
+    CALLING,
+    CANCEL_TIMEOUT,
+    FAIL,
+    HANG_UP,
+)
 from sipsess.errors import SIPError
-from sipsess.message import Response, build_cancel
+from sipsess.message import Request, Response, build_cancel
+from sipsess.supplement import check_headers
 
 from .outgoing import OutgoingRequest
-from .reason import LOCAL, EndReason
+from .reason import LOCAL, EndReason, SessionEnded
 
 if TYPE_CHECKING:
     from .session import Session
@@ -29,30 +39,41 @@ class SessionEnding:
     :param session: whose usage it is.
     """
 
-    __slots__ = ("_failure", "_headers", "session")
+    __slots__ = ("_failure", "_headers", "_is_asked", "_waiting", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._failure: tuple[int, str | None] = (480, None)
         self._headers: dict[str, str] = {}
+        self._is_asked = False
+        self._waiting: list[Deferred[EndReason]] = []
 
     def terminate(self, status: int, reason: str | None, headers: Mapping[str, str] | None) -> None:
         """See :meth:`.Session.terminate`."""
         session = self.session
+        if not 300 <= status <= 699:
+            raise ValueError(f"a call is refused with a status of 300 to 699, not {status}")
+        check_headers(headers or {}, reason)
         with session.core.turn:
-            if session.is_over:
+            if session.is_over or self._is_asked:
                 return
+            self._is_asked = True
             self._failure = (status, reason)
             self._headers = dict(headers or {})
-            if session.is_answered:
-                session.set_reason(EndReason(LOCAL, "BYE", text=reason or "hung up"))
-            elif session.is_callee:
-                session.set_reason(EndReason(LOCAL, "INVITE", status, reason or ""))
-            else:
-                session.set_reason(EndReason(LOCAL, "CANCEL", text=reason or "cancelled"))
+            session.set_reason(self._reason(status, reason))
             session.media.stop()
             is_unsent = session.usage.state == CALLING and session.invite_client.outgoing is None
             session.usage.feed(FAIL if is_unsent else HANG_UP)
+            if session.usage.state == ANSWERED_ENDING:
+                session.invite_client.hurry()
+
+    def _reason(self, status: int, reason: str | None) -> EndReason:
+        session = self.session
+        if session.is_answered:
+            return EndReason(LOCAL, "BYE", text=reason or "hung up")
+        if session.is_callee:
+            return EndReason(LOCAL, "INVITE", status, reason or "")
+        return EndReason(LOCAL, "CANCEL", text=reason or "cancelled")
 
     def fail(self, reason: EndReason) -> None:
         """End a session whose INVITE was not sent."""
@@ -86,51 +107,93 @@ class SessionEnding:
         """See :meth:`.UsageOwner.send_cancel`."""
         session = self.session
         outgoing = session.invite_client.outgoing
-        if outgoing is None:
+        if outgoing is None or session.is_over:
             return
         cancel = build_cancel(outgoing.request)
-        for name, value in self._headers.items():
-            cancel.headers.set(name, value)
-        session.chain.run_outgoing_request(session, cancel)
-        session.core.start_client(cancel, outgoing.flow, session.core.ignoring_user)
+        self._add_headers(cancel)
+        OutgoingRequest(session, cancel, outgoing.flow, _ignore, _ignore).send()
         session.start_timer(64 * session.core.timing.t1, session.usage.feed, CANCEL_TIMEOUT)
 
     def send_bye(self) -> None:
         """See :meth:`.UsageOwner.send_bye`."""
         session = self.session
         dialog = session.dialog
-        if dialog is None:
+        if dialog is None or session.is_over:
             session.usage.feed(BYE_DONE)
             return
-        request = dialog.build_request("BYE")
+        bye = dialog.build_request("BYE")
+        self._add_headers(bye)
+        flow = session.flow_to(dialog)
+        OutgoingRequest(session, bye, flow, self._bye_answered, self._bye_failed).send()
+
+    def _add_headers(self, request: Request) -> None:
         for name, value in self._headers.items():
             request.headers.set(name, value)
-        OutgoingRequest(
-            session, request, session.flow_to(dialog), self._bye_answered, self._bye_failed
-        ).send()
 
     def _bye_answered(self, outgoing: OutgoingRequest, response: Response) -> None:
-        session = self.session
-        if response.status >= 200 and not session.is_over:
-            session.usage.feed(BYE_DONE)
+        if response.status >= 200:
+            self.session.usage.feed(BYE_DONE)
 
     def _bye_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
-        session = self.session
-        session.note("BYE unanswered", str(error))
-        if not session.is_over:
-            session.usage.feed(BYE_DONE)
+        self.session.note("BYE unanswered", str(error))
+        self.session.usage.feed(BYE_DONE)
 
     def usage_confirmed(self) -> None:
         """See :meth:`.UsageOwner.usage_confirmed`."""
         session = self.session
         session.note("confirmed")
         session.core.counters.sessions_answered += 1
-        if session.final_response is not None and not session.invite_client.answered.called:
-            session.invite_client.answered.callback(session.final_response)
+        if session.final_response is not None:
+            session.invite_client.settle(session.final_response)
         if session.on_confirmed is not None:
             session.on_confirmed()
-        session.invite_client.send_waiting()
+        session.reinvites.send_waiting()
 
     def usage_ended(self) -> None:
-        """See :meth:`.UsageOwner.usage_ended`."""
-        self.session.finish()
+        """Release all that is of the session, exactly once and in this order."""
+        session = self.session
+        reason = session.end_reason = session.reason_or_unknown()
+        session.note("ended", str(reason))
+        self._stop_work(SessionEnded(reason))
+        session.is_finished = True
+        if session.has_begun:
+            session.chain.tell(session, "session_end")
+        session.cookies.destroy_all()
+        session.media.close()
+        if session.has_begun:
+            session.chain.tell(session, "session_destroy")
+            session.core.counters.sessions_ended += 1
+            if session.core.trace is not None:
+                session.core.trace.session_ended(session, session.core.turn.now)
+        for dialog in session.dialogs.values():
+            dialog.terminate()
+        session.manager.session_over(session)
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            if not deferred.called:
+                deferred.callback(reason)
+
+    def _stop_work(self, ended: SessionEnded) -> None:
+        """Stop all that runs or waits in the session's name."""
+        session = self.session
+        session.waiting.close()
+        session.invite_server.stop()
+        session.desk.close()
+        session.runner.cancel()
+        if session.work is not None:
+            session.work.cancel()
+        session.reinvites.stop(ended)
+        session.invite_client.stop(ended)
+        session.requester.stop(ended)
+
+    def when_ended(self) -> Deferred[EndReason]:
+        """See :meth:`.Session.when_ended`."""
+        if self.session.is_finished:
+            return succeed(self.session.reason_or_unknown())
+        deferred: Deferred[EndReason] = Deferred()
+        self._waiting.append(deferred)
+        return deferred
+
+
+def _ignore(outgoing: OutgoingRequest, outcome: Response | SIPError) -> None:
+    """What became of a CANCEL changes nothing: the INVITE's own response counts (9.1)."""

@@ -1,6 +1,6 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-Who a caller says he is: P-Asserted-Identity, then Remote-Party-ID, then From.
+Who a peer says he is: P-Asserted-Identity, then Remote-Party-ID, then From, or To as the callee.
 
 The first two are worth something only when the peer that sent them is trusted (:rfc:`3325`); that
 is the endpoint's setting. :rfc:`3323` and the anonymous URI of :rfc:`3261#section-8.1.1.3` say who
@@ -17,7 +17,7 @@ from sipsess.message import SIPURI, NameAddr, Request, Response, TelURI
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller's identity."""
+    """A peer's identity."""
 
     #: The display name without quotes; may be empty.
     name: str
@@ -25,9 +25,9 @@ class Identity:
     uri: str
     #: The user part of a SIP URI or the number of a tel URI; may be empty.
     user: str
-    #: ``"P-Asserted-Identity"``, ``"Remote-Party-ID"`` or ``"From"``.
+    #: ``"P-Asserted-Identity"``, ``"Remote-Party-ID"``, ``"From"``, or ``"To"`` for a callee.
     source: str
-    #: The caller asked for privacy, or came as nobody.
+    #: The peer asked for privacy, or came as nobody.
     anonymous: bool
     #: The identity was asserted by a peer that is trusted to do so.
     trusted: bool
@@ -38,7 +38,7 @@ def get_identity(message: Request | Response, *, is_trusted: bool) -> Identity:
     Return the identity of who sent ``message``.
 
     :param is_trusted: whether the peer may assert identities (:rfc:`3325#section-9.1`); if not,
-        only From counts.
+        only From counts, or the To of a response.
     """
     is_private = _wants_privacy(message)
     if is_trusted:
@@ -46,9 +46,21 @@ def get_identity(message: Request | Response, *, is_trusted: bool) -> Identity:
             for value in message.headers.values(header):
                 address = _parse(value)
                 if address is not None:
-                    hidden = is_private or address.params.get("privacy") in ("full", "uri", "name")
+                    hidden = is_private or _is_hidden(address)
                     return _identity(address, header, hidden, trusted=True)
+    if isinstance(message, Response):
+        return _identity(message.to, "To", is_private, trusted=False)
     return _identity(message.from_, "From", is_private, trusted=False)
+
+
+def get_callee(invite: Request) -> Identity:
+    """Return the identity of whom an INVITE of ours calls, while nobody has answered it."""
+    return _identity(invite.to, "To", False, trusted=False)
+
+
+def _is_hidden(address: NameAddr) -> bool:
+    """Tell whether a Remote-Party-ID shall not be shown."""
+    return str(address.params.get("privacy")).lower() in ("full", "uri", "name")
 
 
 def _wants_privacy(message: Request | Response) -> bool:

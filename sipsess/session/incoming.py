@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sipsess.errors import RemoteError, SIPError
+from sipsess.errors import LocalError, PluginError, RemoteError, SIPError
 from sipsess.message import Request
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Reject, Verdict
 from sipsess.transaction import ServerTransaction
 
-from .chain import Link
+from .chain import MEDIA_LINK, Link
+from .waiting import VERDICT_LIMIT
 
 if TYPE_CHECKING:
     from sipsess.core import Admission
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 #: How long a supplement or application may take over an INVITE, in seconds; a caller's patience.
 SETUP_LIMIT = 180.0
-#: The same for other requests: below the 64*T1 after which the peer gives up (17.1.2.2).
-VERDICT_LIMIT = 28.0
 
 
 class IncomingRequest:
@@ -116,9 +115,7 @@ class IncomingRequest:
         elif verdict is Verdict.HANDLED:
             self.handled_by = link.name
             self.session.note("handled", f"{self.request.method} by {link.name}")
-            if not self.is_answered:
-                self.start_deadline()
-            self.session.desk.request_handled(self)
+            self.start_deadline()
         else:
             self._refuse(link, TypeError(f"{verdict!r} is not a Verdict"))
 
@@ -127,15 +124,19 @@ class IncomingRequest:
         deferred = self.session.wait(awaitable)
         self._deferred = deferred
         deferred.addBoth(self._resume, link)
-        if self._deferred is not None:
+        if self.is_over:
+            self.release()
+        elif self._deferred is not None:
             self.start_deadline()
 
     def _resume(self, result: object, link: Link) -> None:
+        is_released = self._deferred is None
         self._deferred = None
+        if is_released or self.is_over:
+            self.session.waiting.count_late(result)
+            return
         self._stop_deadline()
-        if self.is_over:
-            self.session.count_late_verdict()
-        elif isinstance(result, Failure):
+        if isinstance(result, Failure):
             error = result.value
             self._refuse(link, error if isinstance(error, Exception) else RuntimeError(repr(error)))
         else:
@@ -144,7 +145,15 @@ class IncomingRequest:
         self.session.desk.next_request()
 
     def _refuse(self, link: Link, error: Exception) -> None:
-        """Answer what a callback raised: a refusal, a peer's mistake, or a bug of the plugin."""
+        """Answer what a callback raised; if that cannot be sent, it was the plugin's mistake."""
+        try:
+            self._answer_error(link, error)
+        except LocalError as wrong:
+            self.session.plugin_failed(link.name, "incoming_request", wrong)
+            self.session.responder.reject(self, 500)
+
+    def _answer_error(self, link: Link, error: Exception) -> None:
+        """Answer a refusal, a peer's mistake, or a bug of the plugin."""
         session = self.session
         if isinstance(error, Reject):
             session.note("rejected", f"{error} by {link.name}")
@@ -153,10 +162,10 @@ class IncomingRequest:
             session.responder.reject_media(self, error.text, error.warn_code, error.status)
         elif isinstance(error, RemoteError):
             session.responder.reject_remote(self, error)
-        elif isinstance(error, CancelledError):
-            session.responder.reject(self, 500)
         else:
-            session.plugin_failed(link.name, "incoming_request", error)
+            if link is not MEDIA_LINK or not isinstance(error, PluginError):
+                # What an SDP handler did wrong was logged with its own name.
+                session.plugin_failed(link.name, "incoming_request", error)
             session.responder.reject(self, 500)
 
     # -- its deadline ----------------------------------------------------------------------
@@ -164,13 +173,13 @@ class IncomingRequest:
     def start_deadline(self) -> None:
         """Wait for an answer, but not for ever."""
         self._stop_deadline()
+        if self.is_over:
+            return
         limit = SETUP_LIMIT if self.request.method == "INVITE" else VERDICT_LIMIT
         self._deadline = self.session.start_timer(limit, self._expired)
 
     def _expired(self) -> None:
         self._deadline = None
-        if self.is_over:
-            return
         self.session.desk.answer_overdue(self)
 
     def _stop_deadline(self) -> None:

@@ -1,24 +1,23 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-How a session places INVITEs, the first one and those within the call.
+How a session places a call: the first INVITE, and the ACK of each 2xx.
 
 The first INVITE may make several dialogs (forks): each 2xx is acknowledged, the first one is the
 call, the others get a BYE (:rfc:`3261#section-13.2.2.4`). The ACK of a 2xx belongs to no
-transaction; it is kept and sent again for each copy of its 2xx. Within the call one INVITE is sent
-at a time; the others wait, and after 491 (glare) for the time of :rfc:`3261#section-14.1`.
+transaction; it is kept and sent again for each copy of its 2xx. The INVITEs within the call are in
+:mod:`sipsess.session.reinvites`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from sipsess.dialog import Dialog
 from sipsess.dialog.usage import (
+    ANSWERED,
     CALLING,
     CANCEL_WAITING,
     CANCELLING,
@@ -29,37 +28,25 @@ from sipsess.dialog.usage import (
     RECEIVE_PROVISIONAL,
     RECEIVE_SUCCESS,
     SEND_ACK,
+    SEND_AGAIN,
 )
-from sipsess.errors import PluginError, RemoteError, SIPError, Timeout
+from sipsess.errors import PluginError, RemoteError, SIPError
 from sipsess.flow import Flow
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 
+from .bodies import has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded
+from .waiting import Work
 
 if TYPE_CHECKING:
     from .session import Session
 
-#: Our own INVITEs that wait for their turn within one call.
-MAX_WAITING = 16
 #: Dialogs that one INVITE may make; a proxy that forks further is ignored.
 MAX_FORKS = 16
-#: How often one re-INVITE is sent again after 491.
-MAX_GLARES = 5
 
 _NOT_ANSWERED = frozenset({CALLING, PROCEEDING, CANCEL_WAITING, CANCELLING})
-
-
-class Reinvite:
-    """One INVITE of ours within the call, from the wish to its final response."""
-
-    __slots__ = ("deferred", "glares", "headers")
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        self.headers = headers
-        self.deferred: Deferred[Response] = Deferred()
-        self.glares = 0
 
 
 class InviteClient:
@@ -69,18 +56,53 @@ class InviteClient:
     :param session: that it belongs to.
     """
 
-    __slots__ = ("_acks", "_reinvite", "_waiting", "_work", "answered", "outgoing", "session")
+    __slots__ = (
+        "_acks",
+        "_asked",
+        "_outcome",
+        "_work",
+        "outgoing",
+        "session",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
         #: The INVITE that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
-        #: Fires when the first INVITE was answered; fails when it was not.
-        self.answered: Deferred[Response] = Deferred()
-        self._acks: dict[tuple[str, int], tuple[Flow, bytes]] = {}
-        self._waiting: deque[Reinvite] = deque()
-        self._reinvite: Reinvite | None = None
-        self._work: Deferred[None] | None = None
+        self._outcome: Response | Failure | None = None
+        self._asked: list[Deferred[Response]] = []
+        #: The ACK of each 2xx, by remote tag and CSeq; ``None`` while it is being made.
+        self._acks: dict[tuple[str, int], tuple[Flow, bytes] | None] = {}
+        self._work = Work(session)
+
+    # -- the outcome of the call -----------------------------------------------------------
+
+    @property
+    def answered(self) -> Deferred[Response]:
+        """
+        A new Deferred that fires when the first INVITE was answered and the call stands.
+
+        It fails with :class:`.SessionEnded` when it was not, or with what kept the INVITE from
+        being sent.
+        """
+        if isinstance(self._outcome, Failure):
+            return fail(self._outcome)
+        if self._outcome is not None:
+            return succeed(self._outcome)
+        deferred: Deferred[Response] = Deferred()
+        self._asked.append(deferred)
+        return deferred
+
+    def settle(self, outcome: Response | Exception) -> None:
+        """Say how the call came out; the first word counts."""
+        if self._outcome is not None:
+            return
+        self._outcome = Failure(outcome) if isinstance(outcome, Exception) else outcome
+        asked, self._asked = self._asked, []
+        for deferred in asked:
+            if not deferred.called:
+                # A Failure makes it fail.
+                deferred.callback(self._outcome)
 
     # -- the first INVITE ------------------------------------------------------------------
 
@@ -94,7 +116,7 @@ class InviteClient:
     def _initial_response(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session
         if response.status < 200:
-            self._provisional(response)
+            self._provisional(outgoing, response)
         elif response.status < 300:
             self._success(outgoing, response)
         else:
@@ -104,75 +126,112 @@ class InviteClient:
             session.final_response = response
             session.usage.feed(RECEIVE_FAILURE)
 
-    def _provisional(self, response: Response) -> None:
+    def _provisional(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session
         session.note("provisional", f"{response.status} {response.reason}")
         if response.status > 100 and response.to_tag and len(session.dialogs) < MAX_FORKS:
-            self._dialog(response)
+            self._dialog(outgoing, response)
         session.usage.feed(RECEIVE_PROVISIONAL)
-        session.provisional_received(response)
+        if session.on_provisional is not None:
+            session.on_provisional(response)
 
-    def _dialog(self, response: Response) -> Dialog:
+    def _dialog(self, outgoing: OutgoingRequest, response: Response) -> Dialog:
         """Return the dialog of a response, made by it if need be."""
         session = self.session
         tag = response.to_tag or ""
         dialog = session.dialogs.get(tag)
         if dialog is None:
-            dialog = Dialog.as_uac(session.invite, response)
+            dialog = Dialog.as_uac(outgoing.request, response)
             session.add_dialog(dialog)
         return dialog
 
     def _success(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session
-        dialog = self._dialog(response)
+        is_first = session.usage.state in _NOT_ANSWERED
+        if not is_first and len(self._acks) >= MAX_FORKS:
+            session.note("fork ignored", response.to_tag or "")
+            return
+        dialog = self._dialog(outgoing, response)
         dialog.confirm(response)
-        if session.usage.state not in _NOT_ANSWERED:
+        if not is_first:
             self._drop_fork(outgoing, dialog, response)
             return
         self.outgoing = None
+        self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
         session.note("answered", f"{response.status} {response.reason}")
         session.usage.feed(RECEIVE_SUCCESS)
         session.final_response = response
-        self._work_on(self._acknowledge(outgoing, dialog, response))
+        self._work.run(self._acknowledge(outgoing, dialog, response))
 
-    def _work_on(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run what may have to wait for an SDP handler; the session's end cancels it."""
-        deferred = Deferred.fromCoroutine(coroutine)
-        if not deferred.called:
-            self._work = deferred
-        deferred.addErrback(self._work_failed)
-
-    def _work_failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self.session.internal_error(failure)
+    def prepare_retry(self) -> bool:
+        """Tell whether the call still wants its INVITE, and get ready for it to be sent again."""
+        session = self.session
+        if session.dialog is not None:
+            return session.usage.state == CONFIRMED
+        if session.usage.state not in (CALLING, PROCEEDING):
+            return False
+        session.usage.feed(SEND_AGAIN)
+        for dialog in tuple(session.dialogs.values()):
+            # 13.2.2.3: the refusal has ended the early dialogs.
+            session.remove_dialog(dialog)
+        return True
 
     async def _acknowledge(
         self, outgoing: OutgoingRequest, dialog: Dialog, response: Response
     ) -> None:
         """Take the answer, or answer a late offer, and send the ACK; then the call stands."""
         session = self.session
-        body = b""
-        fault = ""
+        body, fault = b"", ""
         try:
-            if session.media.is_open:
-                session.media.receive_answer(session.parse_sdp(response))
-            elif response.body:
-                session.media.receive_offer(session.parse_sdp(response))
-                body = (await session.media.create_answer()).to_bytes()
-        except (RemoteError, NegotiationFailed, PluginError) as error:
-            fault = str(error)
-            session.media.rollback()
+            body = await self._take_description(response)
+        except (CancelledError, NegotiationFailed, PluginError, RemoteError) as error:
+            fault = str(error) or "the call was hung up, or an SDP handler took too long"
+        except Exception as error:
+            session.core.internal_error(Failure(), session.call_id)
+            fault = repr(error)
         if session.is_over:
             return
-        self._send_ack(outgoing, dialog, response, body)
         if fault:
             session.note("bad answer", fault)
+            session.media.rollback()
+            body = self._decline(response)
+        self.send_ack(outgoing, dialog, response, body)
+        if fault:
             session.set_reason(EndReason(LOCAL, "BYE", text=f"no common media: {fault}"))
             session.terminate(headers={"Reason": 'SIP;cause=488;text="Not Acceptable Here"'})
         session.usage.feed(SEND_ACK)
 
-    def _send_ack(
+    async def _take_description(self, response: Response) -> bytes:
+        """Take the answer of a 2xx; or its offer, and return our answer to that."""
+        media = self.session.media
+        if self.session.usage.state != ANSWERED:
+            # RFC 5407 3.1.2: a 2xx that crosses our CANCEL; no media flows any more.
+            media.rollback()
+            return self._decline(response)
+        if media.is_open:
+            media.receive_answer(parse_sdp(response))
+            return b""
+        if not has_sdp(response):
+            return b""
+        media.receive_offer(parse_sdp(response))
+        return (await media.create_answer()).to_bytes()
+
+    def _decline(self, response: Response) -> bytes:
+        """Return the answer that an ACK needs when the call is ended at once (13.2.2.4)."""
+        session = self.session
+        if session.offered_media or not has_sdp(response):
+            return b""
+        try:
+            return session.media.decline_offer(parse_sdp(response)).to_bytes()
+        except RemoteError:
+            return b""
+
+    def hurry(self) -> None:
+        """Wait no more for an SDP handler."""
+        self._work.cancel()
+
+    def send_ack(
         self, outgoing: OutgoingRequest, dialog: Dialog, response: Response, body: bytes = b""
     ) -> None:
         """Send the ACK of a 2xx and keep it for the copies of the 2xx."""
@@ -189,23 +248,28 @@ class InviteClient:
         session.core.stamp_via(ack, flow)
         session.chain.run_outgoing_request(session, ack)
         wire = ack.to_bytes()
+        if len(self._acks) > MAX_FORKS:
+            # The oldest one is of an INVITE long ago.
+            del self._acks[next(iter(self._acks))]
         self._acks[(dialog.remote_tag, number)] = (flow, wire)
         session.core.send(flow, wire)
 
     def repeat_ack(self, response: Response) -> bool:
         """Send the ACK again when ``response`` is a copy of a 2xx; ``False`` if it is not."""
-        ack = self._acks.get((response.to_tag or "", response.cseq.number))
-        if ack is None:
+        key = (response.to_tag or "", response.cseq.number)
+        if key not in self._acks:
             return False
         self.session.core.counters.response_retransmissions_received += 1
-        self.session.core.send(*ack)
+        ack = self._acks[key]
+        if ack is not None:
+            self.session.core.send(*ack)
         return True
 
     def _drop_fork(self, outgoing: OutgoingRequest, dialog: Dialog, response: Response) -> None:
         """Acknowledge and end the call of another fork: one is enough."""
         session = self.session
         session.note("fork dropped", dialog.remote)
-        self._send_ack(outgoing, dialog, response)
+        self.send_ack(outgoing, dialog, response)
         bye = dialog.build_request("BYE")
         OutgoingRequest(
             session, bye, session.flow_to(dialog), lambda *args: None, lambda *args: None
@@ -221,144 +285,12 @@ class InviteClient:
         session.media.rollback()
         session.usage.feed(FAIL)
 
-    # -- INVITEs within the call -----------------------------------------------------------
-
-    def reinvite(self, headers: Mapping[str, str] | None = None) -> Deferred[Response]:
-        """
-        Send a re-INVITE with the media as the handlers now describe it.
-
-        :return: fires with the final response, whatever it is; fails with :class:`.SessionEnded`,
-            :class:`.Timeout` or :class:`.TransportError`, or :class:`.NegotiationFailed`.
-        """
-        wish = Reinvite(dict(headers or {}))
-        if len(self._waiting) >= MAX_WAITING:
-            wish.deferred.errback(PluginError(f"{MAX_WAITING} re-INVITEs wait already"))
-        else:
-            self._waiting.append(wish)
-            self.send_waiting()
-        return wish.deferred
-
-    @property
-    def is_free(self) -> bool:
-        """Whether an INVITE may be sent now: none is pending on either side (14.1)."""
-        session = self.session
-        return (
-            session.usage.state == CONFIRMED
-            and self._reinvite is None
-            and session.invite_server.current is None
-            and not session.invite_server.awaits_ack
-            and not session.media.is_open
-        )
-
-    def send_waiting(self) -> None:
-        """Send the next re-INVITE that waits, if it may go now; the one place that decides."""
-        if self._waiting and self.is_free:
-            wish = self._reinvite = self._waiting.popleft()
-            self._work_on(self._send_reinvite(wish))
-
-    async def _send_reinvite(self, wish: Reinvite) -> None:
-        session = self.session
-        try:
-            offer = await session.media.create_offer(session.offered_media)
-        except (NegotiationFailed, PluginError) as error:
-            self._reinvite = None
-            wish.deferred.errback(error)
-            return
-        if session.is_over or session.dialog is None or session.usage.state != CONFIRMED:
-            session.media.rollback()
-            return
-        request = session.dialog.build_request("INVITE")
-        request.headers.set("Contact", session.contact)
-        session.add_capabilities(request)
-        for name, value in wish.headers.items():
-            request.headers.set(name, value)
-        request.set_body("application/sdp", offer.to_bytes())
-        flow = session.flow_to(session.dialog)
-        self.outgoing = OutgoingRequest(
-            session, request, flow, self._reinvite_response, self._reinvite_failed
-        )
-        self.outgoing.send()
-
-    def _reinvite_response(self, outgoing: OutgoingRequest, response: Response) -> None:
-        if response.status < 200:
-            return
-        self.outgoing = None
-        session = self.session
-        wish, self._reinvite = self._reinvite, None
-        if response.status < 300:
-            self._reinvite_accepted(outgoing, response)
-        else:
-            session.media.rollback()
-            session.note("re-INVITE refused", f"{response.status} {response.reason}")
-            if response.status == 491 and wish is not None and wish.glares < MAX_GLARES:
-                self._after_glare(wish)
-                return
-            if response.status in (408, 481):
-                # 14.1 and 12.2.1.2: the peer knows no such dialog any more.
-                session.set_reason(EndReason(REMOTE, "INVITE", response.status, "to a re-INVITE"))
-                session.terminate()
-        if wish is not None:
-            wish.deferred.callback(response)
-        self.send_waiting()
-
-    def _reinvite_accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
-        session = self.session
-        dialog = session.dialog
-        if dialog is None:
-            return
-        dialog.refresh_target(response)
-        fault = ""
-        try:
-            session.media.receive_answer(session.parse_sdp(response))
-        except RemoteError as error:
-            fault = error.text
-        self._send_ack(outgoing, dialog, response)
-        if fault:
-            session.note("bad answer", fault)
-            session.set_reason(EndReason(LOCAL, "BYE", text=f"bad answer: {fault}"))
-            session.terminate()
-
-    def _after_glare(self, wish: Reinvite) -> None:
-        """Send again after the time that 14.1 gives to each side."""
-        session = self.session
-        wish.glares += 1
-        random = session.core.ids.random
-        owner = session.dialog is not None and session.dialog.is_call_id_owner
-        tens = random.randint(210, 400) if owner else random.randint(0, 200)
-        session.start_timer(tens / 100, self._try_again, wish)
-
-    def _try_again(self, wish: Reinvite) -> None:
-        self._waiting.appendleft(wish)
-        self.send_waiting()
-
-    def _reinvite_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
-        self.outgoing = None
-        session = self.session
-        wish, self._reinvite = self._reinvite, None
-        session.media.rollback()
-        if wish is not None:
-            wish.deferred.errback(error)
-        text = "no answer to a re-INVITE" if isinstance(error, Timeout) else str(error)
-        session.set_reason(EndReason(NETWORK, "INVITE", error.status_hint, text))
-        session.terminate()
-
-    def stop(self) -> None:
+    def stop(self, ended: SessionEnded) -> None:
         """Fail what waits: the session is over."""
         outgoing, self.outgoing = self.outgoing, None
         if outgoing is not None and outgoing.transaction is not None:
             # RFC 3261 9.1: no final response came in 64*T1 after the CANCEL; forget the INVITE.
             outgoing.transaction.abandon(self.session.core.turn.now)
-        ended = SessionEnded(self.session.reason_or_unknown())
-        waiting = [] if self.session.is_callee or self.answered.called else [self.answered]
-        wishes = [*self._waiting] + ([self._reinvite] if self._reinvite is not None else [])
-        self._waiting.clear()
-        self._reinvite = None
-        if self._work is not None:
-            self._work.cancel()
-        waiting += [wish.deferred for wish in wishes if not wish.deferred.called]
-        for deferred in waiting:
-            is_watched = bool(deferred.callbacks)
-            deferred.errback(ended)
-            if not is_watched:
-                # Nobody asked for the outcome, so nobody needs to hear that there is none.
-                deferred.addErrback(lambda failure: None)
+        self.hurry()
+        if not self.session.is_callee:
+            self.settle(ended)

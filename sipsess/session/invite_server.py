@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 
 from sipsess.dialog import SuccessRetransmission
 from sipsess.dialog.usage import ACK_TIMEOUT, RECEIVE_ACK, SEND_SUCCESS
-from sipsess.errors import DialogStateError, PluginError, RemoteError
+from sipsess.errors import DialogStateError, RemoteError
 from sipsess.message import Request, Response
 from sipsess.sdp import SessionDescription
 from sipsess.sdphandler import NegotiationFailed
 
+from .bodies import SDP_TYPE, parse_sdp
 from .incoming import IncomingRequest
 from .reason import NETWORK, REMOTE, EndReason, SessionEnded
 
@@ -36,7 +37,7 @@ class InviteServer:
     :param session: that it belongs to.
     """
 
-    __slots__ = ("_answering", "_successes", "current", "offer_cseq", "session")
+    __slots__ = ("_answering", "_is_answering", "_successes", "current", "offer_cseq", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -45,6 +46,7 @@ class InviteServer:
         #: CSeq of the 2xx whose ACK must bring the answer to our offer.
         self.offer_cseq: int | None = None
         self._answering: Deferred[Response] | None = None
+        self._is_answering = False
         self._successes: dict[int, SuccessRetransmission] = {}
 
     @property
@@ -53,7 +55,10 @@ class InviteServer:
         return bool(self._successes)
 
     def answer(
-        self, incoming: IncomingRequest, headers: Mapping[str, str] | None = None
+        self,
+        incoming: IncomingRequest,
+        headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> Deferred[Response]:
         """
         Accept an INVITE: describe our media, send 200.
@@ -63,9 +68,11 @@ class InviteServer:
         """
         if incoming.is_over:
             raise DialogStateError("the INVITE has its final response already")
-        if self._answering is not None:
+        if self._is_answering:
             raise DialogStateError("the INVITE is being answered already")
-        deferred = Deferred.fromCoroutine(self._answer(incoming, dict(headers or {})))
+        response = self.session.responder.build(incoming.request, 200, reason, headers)
+        self._is_answering = True
+        deferred = Deferred.fromCoroutine(self._answer(incoming, response))
         if not deferred.called:
             self._answering = deferred
         deferred.addBoth(self._answered)
@@ -73,47 +80,57 @@ class InviteServer:
 
     def _answered(self, result: Response | Failure) -> Response | Failure:
         self._answering = None
+        self._is_answering = False
         if isinstance(result, Failure) and result.check(CancelledError):
             return Failure(SessionEnded(self.session.reason_or_unknown()))
         return result
 
-    async def _answer(self, incoming: IncomingRequest, headers: dict[str, str]) -> Response:
+    async def _answer(self, incoming: IncomingRequest, response: Response) -> Response:
         session = self.session
         try:
             sdp = await self._describe(incoming)
-        except (NegotiationFailed, PluginError) as error:
-            self._answering = None
-            if not incoming.is_over:
-                if isinstance(error, NegotiationFailed):
-                    session.responder.reject_media(
-                        incoming, error.text, error.warn_code, error.status
-                    )
-                else:
-                    session.responder.reject(incoming, 500)
+        except Exception as error:
+            if self._is_answering:
+                self._answering = None
+                self._is_answering = False
+                self._refuse(incoming, error)
             raise
-        if incoming.is_over:
-            raise SessionEnded(session.reason_or_unknown())
-        response = session.responder.build(incoming.request, 200, headers=headers)
-        response.set_body("application/sdp", sdp.to_bytes())
-        self._send_success(incoming, response)
-        return response
+        if not incoming.is_over:
+            response.set_body(SDP_TYPE, sdp.to_bytes())
+            if self._send_success(incoming, response):
+                return response
+        raise SessionEnded(session.reason_or_unknown())
+
+    def _refuse(self, incoming: IncomingRequest, error: Exception) -> None:
+        """Answer an INVITE for which no description could be made."""
+        responder = self.session.responder
+        if isinstance(error, NegotiationFailed):
+            responder.reject_media(incoming, error.text, error.warn_code, error.status)
+        elif isinstance(error, RemoteError):
+            responder.reject_remote(incoming, error)
+        else:
+            self.session.note("no answer made", repr(error))
+            responder.reject(incoming, 500)
 
     async def _describe(self, incoming: IncomingRequest) -> SessionDescription:
         """Return the SDP of the 2xx: our answer, or our offer when the INVITE had none."""
         media = self.session.media
+        if not media.is_open:
+            # A supplement below MEDIA may answer by itself, before the offer was looked at.
+            self.session.negotiate(incoming.request)
         if media.is_open:
             return await media.create_answer()
-        if incoming.request.body and media.machine.local is not None:
-            return media.machine.local
         sdp = await media.create_offer(self.session.offered_media)
         self.offer_cseq = incoming.request.cseq.number
         return sdp
 
-    def _send_success(self, incoming: IncomingRequest, response: Response) -> None:
+    def _send_success(self, incoming: IncomingRequest, response: Response) -> bool:
+        """Send the 2xx and repeat it; ``False`` when a supplement ended the call instead."""
         session = self.session
         core = session.core
+        if not session.responder.respond(incoming, response):
+            return False
         session.note("answered", f"{response.status} {response.reason}")
-        session.responder.respond(incoming, response)
         number = incoming.request.cseq.number
         self._successes[number] = SuccessRetransmission(
             turn=core.turn,
@@ -126,11 +143,14 @@ class InviteServer:
             given_up=self._ack_missing,
             now=core.turn.now,
         )
+        dialog = session.dialog
+        assert dialog is not None  # the INVITE, or the one before it, has made it
         if session.is_initial(incoming.request):
-            session.dialog_confirmed()
+            dialog.confirm()
             session.usage.feed(SEND_SUCCESS)
         else:
-            session.dialog_refreshed(incoming.request)
+            dialog.refresh_target(incoming.request)
+        return True
 
     def _ack_missing(self, success: SuccessRetransmission) -> None:
         """No ACK in 64*T1: the dialog stands, the session is ended with BYE (13.3.1.4)."""
@@ -155,13 +175,13 @@ class InviteServer:
             self.offer_cseq = None
             self._take_answer(request)
         session.usage.feed(RECEIVE_ACK)
-        session.invite_client.send_waiting()
+        session.reinvites.send_waiting()
 
     def _take_answer(self, request: Request) -> None:
         """Apply the answer that an ACK brings; without a good one the call is ended."""
         session = self.session
         try:
-            session.media.receive_answer(session.parse_sdp(request))
+            session.media.receive_answer(parse_sdp(request))
         except RemoteError as error:
             session.media.rollback()
             session.core.counters.refuse(error.reason_code)
@@ -178,7 +198,8 @@ class InviteServer:
 
     def stop_answering(self) -> None:
         """Cancel the answer that is being made."""
+        self._is_answering = False
         answering, self._answering = self._answering, None
         if answering is not None:
-            answering.addErrback(lambda failure: failure.trap(SessionEnded, NegotiationFailed))
+            answering.addErrback(lambda failure: None)
             answering.cancel()

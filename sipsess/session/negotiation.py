@@ -117,7 +117,7 @@ class MediaNegotiation:
             handlers = (old.handler, *(item for item in handlers if item is not old.handler))
         for handler in handlers:
             is_own = old is not None and old.handler is handler
-            stream = old if is_own and old is not None else SessionStream(index, handler)
+            stream = old if is_own and old is not None else self._stream(index, handler)
             stream.remote, stream.local = remote, None
             verdict = self._guard(
                 handler,
@@ -129,10 +129,8 @@ class MediaNegotiation:
             if verdict is StreamVerdict.HANDLED:
                 return stream
             if verdict is not StreamVerdict.NOT_HANDLED:
-                raise PluginError(
-                    f"SDP handler {handler.name} returned {verdict!r} for a claim; "
-                    "it must be a StreamVerdict"
-                )
+                wrong = TypeError(f"{verdict!r} is no StreamVerdict")
+                raise self._failed(handler, "handle_incoming_sdp_stream_offer", wrong)
             if is_own:
                 self._restore(stream)
         return None
@@ -157,6 +155,16 @@ class MediaNegotiation:
             raise
         self._apply()
         return answer
+
+    def decline_offer(self, sdp: SessionDescription) -> SessionDescription:
+        """
+        Return the answer that wants nothing of an offer, for a call that is being ended.
+
+        :raises SDPError: when it is no valid offer.
+        """
+        self.machine.receive_offer(sdp)
+        answered = [None] * len(sdp.media)
+        return self.machine.send_answer(build_answer(sdp, answered, self._host))
 
     # -- we offer --------------------------------------------------------------------------
 
@@ -195,7 +203,7 @@ class MediaNegotiation:
         self._pending = pending
         for media_type in media_types:
             for handler in self._handlers.get(media_type, ()):
-                pending.append(SessionStream(len(pending), handler))
+                pending.append(self._stream(len(pending), handler))
                 if await self._create(pending, len(pending) - 1, sdp) is not None:
                     break
                 pending.pop()
@@ -230,6 +238,9 @@ class MediaNegotiation:
 
     # -- both ------------------------------------------------------------------------------
 
+    def _stream(self, index: int, handler: ISDPHandler) -> SessionStream:
+        return SessionStream(index, handler, self._session.cookie_failed)
+
     async def _create(
         self, pending: list[SessionStream | None], index: int, sdp: LocalDescription
     ) -> MediaDescription | None:
@@ -250,13 +261,13 @@ class MediaNegotiation:
                 raise self._failed(handler, "create_outgoing_sdp_stream", error) from error
         if self.is_closed or self._pending is not pending:
             # The call ended, or the exchange was rolled back, while the handler worked.
-            self._destroy(stream)
             raise NegotiationFailed("the exchange is over", 399)
         if isinstance(result, MediaDescription):
             stream.local = result
             return result
         if result is not StreamVerdict.NOT_HANDLED:
-            raise PluginError(f"SDP handler {handler.name} returned {result!r} for a stream")
+            wrong = TypeError(f"{result!r} is neither an m-line nor NOT_HANDLED")
+            raise self._failed(handler, "create_outgoing_sdp_stream", wrong)
         pending[index] = None
         if not stream.is_active:
             self._destroy(stream)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sipsess.dialog.usage import TERMINATING
 from sipsess.errors import SIPError
 from sipsess.flow import Flow
 from sipsess.message import Request, Response
@@ -29,7 +30,8 @@ class OutgoingRequest:
     A request that waits for its final response; the user of its client transaction.
 
     :param session: that it belongs to.
-    :param request: complete but for Via; not yet shown to any supplement.
+    :param request: complete but for Via, which only a CANCEL has already; not yet shown to any
+        supplement.
     :param flow: where it goes.
     :param responded: called with this and each response above 100 that no supplement retried.
     :param failed: called with this and the error when no final response will come.
@@ -70,7 +72,8 @@ class OutgoingRequest:
         session = self.session
         request = self._original.copy()
         request.attempt = self.attempt
-        session.core.stamp_via(request, self.flow)
+        if request.method != "CANCEL":
+            session.core.stamp_via(request, self.flow)
         session.chain.run_outgoing_request(session, request)
         self.request = request
         self.transaction = session.core.start_client(request, self.flow, self)
@@ -79,31 +82,31 @@ class OutgoingRequest:
         self, transaction: ClientTransaction, response: Response, now: float
     ) -> None:
         """Show a response to the supplements and to the session; below MEDIA, media, above."""
-        if transaction is not self.transaction:
+        is_success = self.request.method == "INVITE" and 200 <= response.status < 300
+        if is_success and self.session.invite_client.repeat_ack(response):
             return
-        if self._is_copy(response):
+        if transaction is not self.transaction or (self.session.is_over and not is_success):
             return
-        session = self.session
         if response.status == 100:
             self._responded(self, response)
-            return
-        before, after = session.chain.links("incoming_response", self.request.method)
-        verdict = session.chain.run_incoming_response(session, before, response)
-        if response.status >= 300:
-            # There is no media in it; all supplements may ask for a retry before it counts.
-            if verdict is None:
-                verdict = session.chain.run_incoming_response(session, after, response)
-            if verdict is None or not self._retry(verdict):
-                self._responded(self, response)
-            return
-        self._responded(self, response)
-        session.chain.run_incoming_response(session, after, response)
+        else:
+            self._show(response)
 
-    def _is_copy(self, response: Response) -> bool:
-        """Tell whether a response is the copy of a 2xx to INVITE, and acknowledge it again."""
-        if self.request.method != "INVITE" or not 200 <= response.status < 300:
-            return False
-        return self.session.invite_client.repeat_ack(response)
+    def _show(self, response: Response) -> None:
+        session = self.session
+        chain = session.chain
+        before, after = chain.links("incoming_response", self.request.method)
+        retry = chain.run_incoming_response(session, before, response)
+        if response.status < 300:
+            self._responded(self, response)
+            chain.run_incoming_response(session, after, response)
+            return
+        # There is no media in it; all supplements may ask for a retry before it counts.
+        retry = retry or chain.run_incoming_response(session, after, response)
+        if retry is None or not self._retry(retry):
+            self._responded(self, response)
+
+    # -- once more -------------------------------------------------------------------------
 
     def _retry(self, changes: Retry) -> bool:
         """Send again, changed; ``False`` when it was tried too often or the call is over."""
@@ -111,7 +114,7 @@ class OutgoingRequest:
         if self.attempt + 1 >= MAX_ATTEMPTS:
             session.note("no more retries", f"{self.request.method} was tried {MAX_ATTEMPTS} times")
             return False
-        if not session.may_retry(self):
+        if not self._may_retry():
             return False
         self.attempt += 1
         original = self._original
@@ -122,15 +125,34 @@ class OutgoingRequest:
                 original.headers.remove(name)
             else:
                 original.headers.set(name, value)
-        original.headers.set("CSeq", f"{session.next_cseq(self)} {original.method}")
-        self._original = original
+        original.headers.set("CSeq", f"{self._next_cseq()} {original.method}")
         session.note("retry", f"{original.method}, attempt {self.attempt + 1}")
         self.send()
         return True
 
+    def _may_retry(self) -> bool:
+        """Tell whether the call still wants the request; a CANCEL is never sent again."""
+        session = self.session
+        method = self.request.method
+        if session.is_over or method == "CANCEL":
+            return False
+        if method == "INVITE":
+            return session.invite_client.prepare_retry()
+        return method == "BYE" or session.usage.state != TERMINATING
+
+    def _next_cseq(self) -> int:
+        number = self.request.cseq.number
+        dialog = self.session.dialog
+        if dialog is None:
+            return number + 1
+        dialog.local_seq = max(dialog.local_seq, number) + 1
+        return dialog.local_seq
+
+    # -- the end ---------------------------------------------------------------------------
+
     def client_failed(self, transaction: ClientTransaction, error: SIPError, now: float) -> None:
         """No final response will come."""
-        if transaction is self.transaction:
+        if transaction is self.transaction and not self.session.is_over:
             self._failed(self, error)
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from sipsess.errors import LocalError
 
@@ -41,3 +44,17 @@ class SessionEnded(LocalError):
     def __init__(self, reason: EndReason) -> None:
         super().__init__(f"the session has ended ({reason})")
         self.reason = reason
+
+
+def fail_quietly(deferred: Deferred[Any], error: Exception) -> None:
+    """
+    Let a Deferred fail, unless it has fired.
+
+    When nobody watches it, nobody needs to hear of it in the log either.
+    """
+    if deferred.called:
+        return
+    is_watched = bool(deferred.callbacks)
+    deferred.errback(error)
+    if not is_watched:
+        deferred.addErrback(lambda failure: None)

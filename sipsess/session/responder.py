@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sipsess.dialog.usage import SEND_FAILURE
+from sipsess.dialog.usage import RECEIVE_BYE, SEND_FAILURE
 from sipsess.errors import RemoteError
 from sipsess.message import Request, Response, build_response
 from sipsess.status import reason_phrase
 
 from .incoming import IncomingRequest
-from .reason import LOCAL, EndReason
+from .reason import LOCAL, REMOTE, EndReason
 
 if TYPE_CHECKING:
     from .session import Session
@@ -44,21 +44,49 @@ class Responder:
             response.headers.set("Contact", session.contact)
             if status >= 200:
                 session.add_capabilities(response)
+        elif status == 415:
+            response.headers.set("Accept", ", ".join(sorted(session.chain.accept)))
+        elif status == 469:
+            response.headers.set("Recv-Info", session.recv_info)
         for name, value in (headers or {}).items():
             response.headers.set(name, value)
         return response
 
-    def respond(self, incoming: IncomingRequest, response: Response) -> None:
-        """Show a response to the supplements and send it."""
+    def respond(self, incoming: IncomingRequest, response: Response) -> bool:
+        """
+        Show a response to the supplements and send it.
+
+        :return: ``False`` when a supplement has answered the request, or ended the call, instead.
+        """
         session = self.session
-        session.chain.run_outgoing_response(session, incoming.request.method, response)
+        method = incoming.request.method
+        session.chain.run_outgoing_response(session, method, response)
+        is_late = session.is_over and method == "INVITE" and 200 <= response.status < 300
+        if incoming.is_answered or is_late:
+            return False
         incoming.transaction.respond(response, session.core.turn.now)
         if response.status >= 200:
             incoming.release()
             if session.invite_server.current is incoming:
                 session.invite_server.current = None
-                session.core.turn.later(session.invite_client.send_waiting)
+                session.core.turn.later(session.reinvites.send_waiting)
+            if method == "BYE":
+                self._bye_answered(incoming.request, response.status)
             session.core.turn.later(session.desk.next_request)
+        return True
+
+    def _bye_answered(self, request: Request, status: int) -> None:
+        """
+        End the call that a BYE ends, whoever answered it.
+
+        Only who refuses the BYE on purpose keeps the call; a plugin that failed over it does not,
+        as the peer is gone.
+        """
+        session = self.session
+        if 300 <= status < 500 or session.is_over:
+            return
+        session.set_reason(EndReason(REMOTE, "BYE", text=request.headers.get("Reason") or ""))
+        session.usage.feed(RECEIVE_BYE)
 
     def reply(self, incoming: IncomingRequest, status: int) -> None:
         """Send a plain response."""
@@ -76,16 +104,16 @@ class Responder:
 
         :return: the response; it was not sent when the request had its final response before.
         """
-        if incoming.is_answered:
-            return self.build(incoming.request, status, reason, headers)
         session = self.session
         request = incoming.request
+        response = self.build(request, status, reason, headers)
+        if incoming.is_answered:
+            return response
         text = reason or reason_phrase(status)
         if incoming is session.invite_server.current:
             session.invite_server.stop_answering()
             session.media.rollback()
         session.note("refused", f"{request.method}: {status} {text}")
-        response = self.build(request, status, reason, headers)
         self.respond(incoming, response)
         if session.is_initial(request) and not session.is_over:
             session.set_reason(EndReason(LOCAL, "INVITE", status, text))

@@ -6,10 +6,11 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import SIPError
+from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Reject
 
 from .reason import LOCAL, EndReason
@@ -48,9 +49,13 @@ class ApplicationRunner:
             return
         session.channel = session.manager.make_call(session)
         session.note("application", self.name)
-        coroutine = session.application.handle(session.channel)
-        self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
-        deferred = Deferred.fromCoroutine(coroutine)
+        try:
+            coroutine = session.application.handle(session.channel)
+            self._coroutine = cast("CoroutineType[Any, Any, None]", coroutine)
+            deferred = Deferred.fromCoroutine(coroutine)
+        except Exception:
+            self._done(Failure())
+            return
         if not deferred.called:
             self._deferred = deferred
         deferred.addBoth(self._done)
@@ -63,10 +68,8 @@ class ApplicationRunner:
     def _over(self, result: object) -> None:
         """Hang up, or refuse, what the application has left."""
         session = self.session
-        if session.is_over:
-            return
         status, reason, headers = NOT_ANSWERED, None, dict[str, str]()
-        if isinstance(result, Failure):
+        if isinstance(result, Failure) and not (session.is_over and result.check(CancelledError)):
             status, reason, headers = self._failed(result)
         session.set_reason(EndReason(LOCAL, "BYE", text=reason or "the application is done"))
         session.terminate(status, reason=reason, headers=headers)
@@ -75,6 +78,8 @@ class ApplicationRunner:
         error = failure.value
         if isinstance(error, Reject):
             return error.status, error.reason, error.headers
+        if isinstance(error, NegotiationFailed):
+            return error.status, None, {}
         if isinstance(error, SIPError):
             self.session.note("application failed", str(error))
             return error.status_hint or NOT_ANSWERED, None, {}
@@ -91,9 +96,4 @@ class ApplicationRunner:
             core = self.session.core
             core.timers.start(core.turn.now, 0.0, self.cancel, None)
             return
-        deferred.addErrback(_ignore)
         deferred.cancel()
-
-
-def _ignore(failure: Failure) -> None:
-    """The call is over; how its application took it is its own affair."""

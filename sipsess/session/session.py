@@ -5,12 +5,14 @@ The session: one INVITE dialog with its media, its plugins, and what they keep w
 Theory of operation
     The session is the hub, and its parts know one thing each: :class:`.RequestDesk` the requests
     of the peer, :class:`.Responder` their answers, :class:`.OutgoingRequest` a request of ours,
-    :class:`.InviteServer` and :class:`.InviteClient` INVITE and ACK, :class:`.MediaNegotiation`
+    :class:`.Requester` those within the call, :class:`.Waiting` the time and what plugins promise,
+    :class:`.InviteServer` and :class:`.InviteClient` INVITE and ACK, :class:`.ReinviteQueue` the
+    INVITEs within the call, :class:`.MediaNegotiation`
     offers and answers, :class:`.ApplicationRunner` the application. :class:`.InviteUsage` is the
     table that says how the call stands and what its hang-up takes.
 
-    It ends exactly once, in :meth:`Session.finish`: timers, pending work, the application,
-    ``session_end``, cookies, media, ``session_destroy``, in this order.
+    It ends exactly once, in :meth:`.SessionEnding.usage_ended`: timers, pending work, the
+    application, ``session_end``, cookies, media, ``session_destroy``, in this order.
 """
 
 from __future__ import annotations
@@ -18,38 +20,34 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipsess.dialog import Dialog, InviteUsage
-from sipsess.dialog.usage import (
-    CALLING,
-    PROCEEDING,
-    SEND_AGAIN,
-)
 from sipsess.endpoint import Endpoint
-from sipsess.errors import DialogStateError
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
 from sipsess.message import Request, Response
-from sipsess.sdp import SessionDescription
-from sipsess.sdp import parse as parse_sdp
+from sipsess.supplement import check_headers
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
-from .chain import CORE_METHODS, Chain
+from .bodies import describe_media, has_sdp, parse_sdp
+from .chain import Chain
 from .cookies import Cookies
 from .desk import RequestDesk
 from .ending import SessionEnding
-from .identity import Identity, get_identity
+from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
 from .negotiation import Handlers, MediaNegotiation
-from .outgoing import OutgoingRequest
-from .reason import LOCAL, REMOTE, EndReason, SessionEnded
+from .reason import LOCAL, EndReason, SessionEnded
+from .reinvites import ReinviteQueue
+from .requester import Requester
 from .responder import Responder
 from .runner import ApplicationRunner
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from sipsess.call import Call
@@ -73,10 +71,6 @@ class Session:
     """
 
     __slots__ = (
-        "_began",
-        "_timers",
-        "_when_ended",
-        "_work",
         "application",
         "chain",
         "channel",
@@ -90,10 +84,12 @@ class Session:
         "endpoint",
         "final_response",
         "flow",
+        "has_begun",
         "invite",
         "invite_client",
         "invite_server",
         "is_callee",
+        "is_finished",
         "local_tag",
         "manager",
         "media",
@@ -101,9 +97,13 @@ class Session:
         "on_confirmed",
         "on_provisional",
         "record",
+        "reinvites",
+        "requester",
         "responder",
         "runner",
         "usage",
+        "waiting",
+        "work",
     )
 
     def __init__(
@@ -141,14 +141,17 @@ class Session:
         )
         #: The media types of an offer of ours.
         self.offered_media: tuple[str, ...] = ("audio",)
-        self.cookies = Cookies()
+        self.cookies = Cookies(self.cookie_failed)
+        self.waiting = Waiting(self)
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
         self.desk = RequestDesk(self)
         self.responder = Responder(self)
+        self.requester = Requester(self)
         self.runner = ApplicationRunner(self)
         self.invite_server = InviteServer(self)
         self.invite_client = InviteClient(self)
+        self.reinvites = ReinviteQueue(self)
         #: Why the session ended, ``None`` while it lives and nobody has decided its end.
         self.end_reason: EndReason | None = None
         #: The final response to our INVITE.
@@ -161,10 +164,12 @@ class Session:
         self.record = DecisionRecord(
             invite.call_id, f"call {'from' if is_callee else 'to'} {who}", now
         )
-        self._timers: set[Timer] = set()
-        self._work: Deferred[Any] | None = None
-        self._began = False
-        self._when_ended: list[Deferred[EndReason]] = []
+        #: What prepares a call of ours, while it waits.
+        self.work: Deferred[Any] | None = None
+        #: The supplements have heard of the beginning.
+        self.has_begun = False
+        #: The supplements have heard of the end; from then on no message is shown to them.
+        self.is_finished = False
 
     # -- what everybody asks ---------------------------------------------------------------
 
@@ -191,10 +196,14 @@ class Session:
         """
         Return who the peer says he is, as far as the endpoint is trusted to say it.
 
-        :param message: of the peer; left out, the one that began the call.
+        :param message: of the peer; left out, its INVITE, or its final response to ours.
         """
-        if message is None:
-            message = self.invite if self.is_callee else self.final_response or self.invite
+        if message is None and self.is_callee:
+            message = self.invite
+        elif message is None:
+            message = self.final_response
+            if message is None:
+                return get_callee(self.invite)
         return get_identity(message, is_trusted=self.endpoint.is_trusted)
 
     def note(self, what: str, detail: str = "") -> None:
@@ -218,22 +227,7 @@ class Session:
 
         Cancelling it cancels the plugin's; what the plugin gives after that is counted and dropped.
         """
-        inner: Deferred[Any] = ensureDeferred(awaitable)  # type: ignore[arg-type]
-        if inner.called and not inner.paused:
-            return inner
-        outer: Deferred[Any] = Deferred(lambda _: inner.cancel())
-        inner.addBoth(self._fire, outer)
-        return outer
-
-    def _fire(self, result: object, outer: Deferred[Any]) -> None:
-        if outer.called:
-            self.count_late_verdict()
-            return
-        with self.core.turn:
-            if isinstance(result, Failure):
-                outer.errback(result)
-            else:
-                outer.callback(result)
+        return self.waiting.wait(awaitable)
 
     def start_timer(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
         """
@@ -242,34 +236,21 @@ class Session:
         :return: for :meth:`cancel_timer`.
         :raises SessionEnded: when it has ended already.
         """
-        if self.is_over:
-            raise SessionEnded(self.reason_or_unknown())
-        timer = self.core.timers.start(
-            self.core.turn.now, delay, self._timer_fired, (callback, args)
-        )
-        self._timers.add(timer)
-        return timer
-
-    def _timer_fired(
-        self, payload: tuple[Callable[..., object], tuple[Any, ...]], now: float
-    ) -> None:
-        self._timers = {timer for timer in self._timers if timer.is_active}
-        self.core.turn.later(payload[0], *payload[1])
+        with self.core.turn:
+            return self.waiting.start(delay, callback, args)
 
     def cancel_timer(self, timer: Timer | None) -> None:
         """Stop a timer; harmless when it has fired."""
-        if timer is not None:
-            self.core.timers.cancel(timer)
-            self._timers.discard(timer)
-
-    def count_late_verdict(self) -> None:
-        """Count what a plugin gave when nobody waited for it any more."""
-        self.core.counters.late_verdicts += 1
+        self.waiting.cancel(timer)
 
     def plugin_failed(self, name: str, callback: str, error: BaseException) -> None:
         """Log, count and note what a plugin raised."""
         self.note("plugin failed", f"{name}.{callback}: {error!r}")
         self.core.plugin_failed(name, callback, error, self.call_id)
+
+    def cookie_failed(self, name: str, error: Exception) -> None:
+        """Log, count and note what destroying a cookie raised."""
+        self.plugin_failed(f"cookie {name}", "destroy", error)
 
     def internal_error(self, failure: Failure) -> None:
         """Log a bug of this side and end the call."""
@@ -283,78 +264,36 @@ class Session:
 
     def begin(self) -> None:
         """Tell the supplements that the session begins."""
-        self._began = True
+        self.has_begun = True
         self.core.counters.sessions_begun += 1
         self.note("began", f"endpoint {self.endpoint.name}, application {self.runner.name}")
         self.chain.tell(self, "session_begin")
         if self.core.trace is not None:
             self.core.trace.session_begun(self, self.core.turn.now)
 
-    def finish(self) -> None:
-        """End: release all that is of this session, exactly once and in this order."""
-        reason = self.end_reason = self.reason_or_unknown()
-        self.note("ended", str(reason))
-        for timer in self._timers:
-            self.core.timers.cancel(timer)
-        self._timers.clear()
-        self.invite_server.stop()
-        self.desk.close()
-        self.runner.cancel()
-        if self._work is not None:
-            self._work.cancel()
-        self.invite_client.stop()
-        if self._began:
-            self.chain.tell(self, "session_end")
-        self.cookies.destroy_all()
-        self.media.close()
-        if self._began:
-            self.chain.tell(self, "session_destroy")
-            self.core.counters.sessions_ended += 1
-        for dialog in self.dialogs.values():
-            dialog.terminate()
-        if self.core.trace is not None:
-            self.core.trace.session_ended(self, self.core.turn.now)
-        self.manager.session_over(self)
-        waiting, self._when_ended = self._when_ended, []
-        for deferred in waiting:
-            deferred.callback(reason)
-
     def when_ended(self) -> Deferred[EndReason]:
         """Return a Deferred that fires when the session is over, with the reason."""
-        deferred: Deferred[EndReason] = Deferred()
-        if self.is_over:
-            deferred.callback(self.reason_or_unknown())
-        else:
-            self._when_ended.append(deferred)
-        return deferred
+        return self.ending.when_ended()
 
     def work_on(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run what prepares a call; the session's end cancels it."""
         deferred = Deferred.fromCoroutine(coroutine)
         if not deferred.called:
-            self._work = deferred
+            self.work = deferred
         deferred.addErrback(self.internal_error)
 
     # -- messages of the peer --------------------------------------------------------------
 
     def negotiate(self, request: Request) -> None:
         """
-        Take the offer of a request, at the MEDIA mark of the chain.
+        Take the offer of a request, if it brings one, at the MEDIA mark of the chain.
 
         :raises RemoteError: when the body cannot be read.
         :raises NegotiationFailed: when nothing of it is wanted.
         """
-        if request.body:
-            self.media.receive_offer(self.parse_sdp(request))
+        if has_sdp(request):
+            self.media.receive_offer(parse_sdp(request))
             self.note("offer", describe_media(self.media.machine.pending_remote))
-
-    def parse_sdp(self, message: Request | Response) -> SessionDescription:
-        """
-        Return the session description of a message.
-
-        :raises SDPError: when it has none, or one that cannot be read.
-        """
-        return parse_sdp(message.body)
 
     # -- responses of ours -----------------------------------------------------------------
 
@@ -374,11 +313,15 @@ class Session:
         :return: fires with the response when it was sent, at once unless an SDP handler takes time.
         :raises DialogStateError: when the request has its final response, or is none of this
             session.
+        :raises HeaderValueError: when something of it cannot be written.
         """
         with self.core.turn:
             incoming = self.desk.find(request)
+            check_headers(headers or {}, reason)
+            if not 101 <= status <= 699:
+                raise ValueError(f"a session sends a status of 101 to 699, not {status}")
             if incoming.request.method == "INVITE" and 200 <= status < 300:
-                return self.invite_server.answer(incoming, headers)
+                return self.invite_server.answer(incoming, headers, reason)
             if status >= 300:
                 return succeed(self.responder.reject(incoming, status, reason, headers))
             response = self.responder.build(incoming.request, status, reason, headers)
@@ -403,39 +346,8 @@ class Session:
             :class:`.TransportError`.
         :raises DialogStateError: when there is no dialog, or the call is over.
         """
-        if method in CORE_METHODS - {"OPTIONS"}:
-            raise DialogStateError(f"{method} is sent by the session itself")
         with self.core.turn:
-            dialog = self.dialog
-            if dialog is None or self.is_over:
-                raise DialogStateError(f"the call {self.call_id} has no dialog for {method}")
-            request = dialog.build_request(method)
-            for name, value in (headers or {}).items():
-                request.headers.set(name, value)
-            if body:
-                request.set_body(content_type or "application/octet-stream", body)
-            result: Deferred[Response] = Deferred()
-            OutgoingRequest(
-                self,
-                request,
-                self.flow_to(dialog),
-                lambda outgoing, response: self._responded(outgoing, response, result),
-                lambda outgoing, error: result.errback(error),
-            ).send()
-            return result
-
-    def _responded(
-        self, outgoing: OutgoingRequest, response: Response, result: Deferred[Response]
-    ) -> None:
-        if response.status < 200:
-            return
-        if response.status in (408, 481):
-            # RFC 3261 12.2.1.2: the dialog is gone at the other end.
-            self.set_reason(
-                EndReason(REMOTE, outgoing.request.method, response.status, response.reason)
-            )
-            self.terminate()
-        result.callback(response)
+            return self.requester.send(method, headers, content_type, body)
 
     def send_reinvite(
         self,
@@ -453,7 +365,7 @@ class Session:
         with self.core.turn:
             if self.is_over:
                 raise SessionEnded(self.reason_or_unknown())
-            deferred = self.invite_client.reinvite(headers)
+            deferred = self.reinvites.add(headers)
             if response_callback is not None:
                 deferred.addCallback(self._called_back, response_callback)
             return deferred
@@ -477,30 +389,12 @@ class Session:
         :param status: of the refusal, when the INVITE came to us and has no answer.
         :param reason: its reason phrase.
         :param headers: of the refusal, the CANCEL or the BYE, such as Reason (:rfc:`3326`).
+        :raises HeaderValueError: when something of it cannot be written.
+        :raises ValueError: when ``status`` refuses nothing.
         """
         self.ending.terminate(status, reason, headers)
 
     # -- for the parts ---------------------------------------------------------------------
-
-    def provisional_received(self, response: Response) -> None:
-        """A provisional response came."""
-        if self.on_provisional is not None:
-            self.on_provisional(response)
-
-    def may_retry(self, outgoing: OutgoingRequest) -> bool:
-        """Tell whether a request may be sent again: the call still wants it."""
-        if outgoing is self.invite_client.outgoing and not self.is_answered:
-            if self.usage.state not in (CALLING, PROCEEDING):
-                return False
-            self.usage.feed(SEND_AGAIN)
-        return not self.is_over
-
-    def next_cseq(self, outgoing: OutgoingRequest) -> int:
-        """Return the CSeq number of a retry."""
-        if self.dialog is None:
-            return outgoing.request.cseq.number + 1
-        self.dialog.local_seq = max(self.dialog.local_seq, outgoing.request.cseq.number) + 1
-        return self.dialog.local_seq
 
     @property
     def contact(self) -> str:
@@ -510,10 +404,18 @@ class Session:
         return f"<sip:{self.flow.sent_by}{suffix}>"
 
     def add_capabilities(self, message: Request | Response) -> None:
-        """Set Allow and, when there is anything to say, Supported."""
+        """Set Allow and, when there is anything to say, Supported and Recv-Info."""
         message.headers.set("Allow", self.core.allow_of(self.chain))
         if self.chain.option_tags:
             message.headers.set("Supported", ", ".join(sorted(self.chain.option_tags)))
+        if self.chain.recv_info:
+            # RFC 6086 5.2.1: in every INVITE, re-INVITE and 2xx to one.
+            message.headers.set("Recv-Info", self.recv_info)
+
+    @property
+    def recv_info(self) -> str:
+        """The Recv-Info value: the INFO packages we take, ``nil`` for none."""
+        return ", ".join(sorted(self.chain.recv_info)) or "nil"
 
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
@@ -529,23 +431,3 @@ class Session:
         dialog.terminate()
         self.dialogs.pop(dialog.remote_tag, None)
         self.manager.remove_dialog(dialog)
-
-    def dialog_confirmed(self) -> None:
-        """The callee's dialog is confirmed by its 2xx."""
-        if self.dialog is not None:
-            self.dialog.confirm()
-
-    def dialog_refreshed(self, request: Request) -> None:
-        """A target refresh of the peer was accepted (12.2.2)."""
-        if self.dialog is not None:
-            self.dialog.refresh_target(request)
-
-
-def describe_media(sdp: SessionDescription | None) -> str:
-    """Return the m-lines of a description in a few words, for the decision record."""
-    if sdp is None:
-        return "none"
-    return ", ".join(
-        f"{media.media} {media.proto} {'/'.join(media.formats[:6])} port {media.port}"
-        for media in sdp.media
-    )

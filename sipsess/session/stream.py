@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sipsess.interfaces import ISDPHandler
 from sipsess.sdp import MediaDescription, SessionDescription
@@ -33,7 +33,12 @@ class SessionStream:
         "remote",
     )
 
-    def __init__(self, index: int, handler: ISDPHandler) -> None:
+    def __init__(
+        self,
+        index: int,
+        handler: ISDPHandler,
+        cookie_failed: Callable[[str, Exception], None] | None = None,
+    ) -> None:
         #: The place of the m-line, from 0.
         self.index = index
         #: Who owns the stream.
@@ -45,7 +50,7 @@ class SessionStream:
         self.active_local: MediaDescription | None = None
         self.active_remote: MediaDescription | None = None
         #: What the handler keeps with the stream.
-        self.cookies = Cookies()
+        self.cookies = Cookies(cookie_failed)
         #: Both sides have agreed on it at least once.
         self.is_active = False
         self.is_stopped = False
