@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sipsess.core import SIPCore
@@ -43,6 +44,7 @@ from sipsess.interfaces import (
     ITrace,
 )
 from sipsess.manager import DialogManager
+from sipsess.message import Response
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
 from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
@@ -237,6 +239,8 @@ class SIPServer(Service):
             for session in list(self.manager.sessions):
                 # Its last request was not answered in time: tell its plugins all the same.
                 session.usage.feed(FAIL)
+        # We may be in the middle of a turn, whose outputs are yet to leave.
+        await deferLater(self.reactor, 0)
         await self._close_listeners()
         self.media_ports.close()
         self._disarm()
@@ -359,7 +363,7 @@ class SIPServer(Service):
             call = self.manager.make_call(session)
         limit: IDelayedCall | None = None
         if timeout is not None:
-            limit = self.reactor.callLater(timeout, _give_up, session)
+            limit = self.reactor.callLater(timeout, _give_up, session, answered)
         try:
             await answered
         except CancelledError:
@@ -415,7 +419,7 @@ def _is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
-def _give_up(session: Session) -> None:
+def _give_up(session: Session, answered: Deferred[Response]) -> None:
     """End a call that nobody has answered; who dialled need not wait for the CANCEL's end."""
     session.ending.give_up()
-    session.invite_client.answered.cancel()
+    answered.cancel()
