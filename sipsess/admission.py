@@ -147,14 +147,20 @@ class Admission:
         with self.core.turn:
             self._stop_deadline()
             if self.is_answered:
-                if not (isinstance(result, Failure) and result.check(CancelledError)):
-                    self.core.counters.late_verdicts += 1
+                self._note_answered(result, gate)
             elif isinstance(result, Failure):
                 value = result.value
                 error = value if isinstance(value, Exception) else RuntimeError(repr(value))
                 self._refuse(gate, error)
             elif self._goes_on(gate, result):
                 self.core.turn.later(self.begin)
+
+    def _note_answered(self, result: object, gate: IRequestGate) -> None:
+        """Take a verdict on a request that has its answer: from the gate itself, or too late."""
+        if result is Verdict.HANDLED:
+            self._trace(gate, "handled")
+        elif not (isinstance(result, Failure) and result.check(CancelledError)):
+            self.core.counters.late_verdicts += 1
 
     def _refuse(self, gate: IRequestGate, error: Exception) -> None:
         """Answer what a gate raised: a refusal, a peer's mistake, or a bug of the gate."""

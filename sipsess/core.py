@@ -270,12 +270,16 @@ class SIPCore:
         if invite is None:
             admission.refuse("cancel-unmatched", 481)
             return
+        self.turn.later(admission.attempt, lambda cancel: self._cancel(cancel, invite))
+
+    def _cancel(self, admission: Admission, invite: ServerTransaction) -> None:
+        """Tell whoever has the INVITE by now."""
         cancelled = getattr(invite.user, "cancelled", None)
         if cancelled is None:
-            # Whoever took that INVITE cannot be told; the CANCEL is answered all the same.
+            # Nobody can be told any more; the CANCEL is answered all the same.
             admission.respond(200)
         else:
-            self.turn.later(admission.attempt, cancelled)
+            cancelled(admission)
 
     def _check(self, admission: Admission) -> None:
         """Check what needs no service, then let the gates decide."""
