@@ -8,7 +8,6 @@ resolver. NAPTR and SRV (:rfc:`3263`) are not asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -115,11 +114,3 @@ class _Receiver:
                 resolution.cancel()
             except NotImplementedError:
                 return  # the threaded resolver
-
-
-def choose(addresses: Sequence[str], versions: Sequence[int]) -> str | None:
-    """Return the first address of an IP version that can be used, or ``None``."""
-    for address in addresses:
-        if (6 if ":" in address else 4) in versions:
-            return address
-    return None
