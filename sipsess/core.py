@@ -396,14 +396,16 @@ class SIPCore:
         message = getattr(error, "message", None)
         if not isinstance(message, Request) or message.method == "ACK":
             return
+        if "Via" not in message.headers:
+            return
         status = getattr(error, "status", 400)
         try:
             stamp_received(message, flow)
             reply = reply_flow(message, flow)
-            self._answer_statelessly(message, reply, status, {}, error.text)
-        except SIPError:
-            # Not even the way back can be read: the code was counted, there is no answer.
-            return
+        except RemoteError:
+            # Not even the way back can be read: the answer goes to where the request came from.
+            reply = flow
+        self._answer_statelessly(message, reply, status, {}, error.text)
 
     def _answer_statelessly(
         self,

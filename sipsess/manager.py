@@ -49,6 +49,7 @@ REASONS: dict[str, str] = {
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",
     "unsupported-body": "the body's type is not understood here (415)",
+    "answer-unacceptable": "the caller does not accept a session description (406)",
     "media-refused": "nothing of the offered media can be used (488)",
     "session-busy": "too many requests of one dialog wait (500)",
     "request-unclaimed": "no plugin wanted a request that one of them allows (501, 415)",
@@ -265,6 +266,10 @@ class DialogManager:
         if headers is not None:
             admission.refuse("unsupported-body", 415, headers=headers)
             return True
+        if not _accepts_sdp(request):
+            # RFC 4475 3.3.15: no 2xx could be written that he would read.
+            admission.refuse("answer-unacceptable", 406)
+            return True
         check_dialog(request)
         return False
 
@@ -466,3 +471,11 @@ def _is_optional(request: Request) -> bool:
     disposition = request.headers.get("Content-Disposition") or ""
     parameters = disposition.lower().replace(" ", "").split(";")[1:]
     return "handling=optional" in parameters
+
+
+def _accepts_sdp(request: Request) -> bool:
+    """Tell whether the answer may be a session description (20.1)."""
+    if "Accept" not in request.headers:
+        return True
+    kinds = {value.partition(";")[0].strip().lower() for value in request.headers.values("Accept")}
+    return not kinds.isdisjoint(("application/sdp", "application/*", "*/*"))

@@ -20,6 +20,7 @@ from sipsess.message import (
     build_request,
     parse_uri,
 )
+from sipsess.transaction.keys import has_cookie
 
 #: Call-ID, local tag, remote tag (:rfc:`3261#section-12`).
 DialogId: TypeAlias = tuple[str, str, str]
@@ -113,7 +114,7 @@ class Dialog:
             remote_tag=request.from_tag or "",
             local_seq=FIRST_CSEQ - 1,
             remote_seq=request.cseq.number,
-            remote_target=contact_uri(request),
+            remote_target=_target_of(request),
             route_set=tuple(str(route) for route in request.record_routes),
             is_call_id_owner=False,
         )
@@ -233,7 +234,7 @@ def check_dialog(request: Request) -> None:
 
     :raises RemoteError: ``contact-missing``, or what is wrong with Contact or Record-Route.
     """
-    contact_uri(request)
+    _target_of(request)
     request.record_routes  # noqa: B018 - parses, and that is the check
 
 
@@ -247,6 +248,14 @@ def contact_uri(message: Request | Response) -> str:
     if contact is None or not isinstance(parse_uri(contact.uri), SIPURI):
         raise RemoteError("contact-missing", "the message needs a Contact with a SIP URI")
     return contact.uri
+
+
+def _target_of(request: Request) -> str:
+    """Return where the caller is reached: his Contact, or From when he only knows RFC 2543."""
+    is_legacy = request.from_tag is None and not has_cookie(request.via.branch)
+    if is_legacy and request.contact is None:
+        return request.from_.uri
+    return contact_uri(request)
 
 
 def _usable_contact(message: Request | Response) -> str | None:

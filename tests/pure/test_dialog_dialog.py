@@ -95,6 +95,14 @@ class UASTests(SynchronousTestCase):
             error = self.assertRaises(RemoteError, as_uas, Contact=contact)
             self.assertEqual((error.reason_code, error.status_hint), ("contact-missing", 400))
 
+    def test_peer_of_rfc_2543_without_contact(self) -> None:
+        """RFC 4475 section 3.4.1: there Contact was optional, and From stood for it."""
+        legacy = {"From": "<sip:old@192.0.2.9>", "Via": "SIP/2.0/UDP 192.0.2.9"}
+        self.assertEqual(as_uas(**legacy, Contact="").remote_target, "sip:old@192.0.2.9")
+        self.assertEqual(as_uas(**legacy).remote_target, "sip:alice@192.0.2.9:5080")
+        for name, value in legacy.items():
+            self.assertRaises(RemoteError, as_uas, Contact="", **{name: value})
+
     def test_check_before_anything_is_made(self) -> None:
         """What could not become a dialog is found out before a session exists."""
         check_dialog(make_request())
