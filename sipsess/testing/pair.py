@@ -73,6 +73,11 @@ class PlacedCall:
         return next((item for item in sessions if item.call_id == self.session.call_id), None)
 
     @property
+    def phone(self) -> Call:
+        """What the caller holds of the call: with it he presses keys, speaks and listens."""
+        return self.session.channel or self.pair.caller.manager.make_call(self.session)
+
+    @property
     def is_over(self) -> bool:
         """Whether the caller's session has ended."""
         return self.session.is_over
