@@ -259,7 +259,8 @@ def answer(manager: DialogManager, line: bytes) -> dict[str, Any]:
 
 
 def _calls(manager: DialogManager, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    now = manager.core.turn.now
+    with manager.core.turn:
+        now = manager.core.turn.now
     sessions = list(manager.sessions)[:MAX_LISTED_CALLS]
     return [describe_call(session, now) for session in sessions]
 
