@@ -270,7 +270,7 @@ class ServerService(MultiService):
             counts=", ".join(counts),
         )
         for warning in plugins.warnings:
-            _log.warn("{warning}", warning=warning)
+            _log.warn("{problem}", problem=warning)
 
     def _quietly(self, start: Callable[[], None]) -> None:
         try:

@@ -1,0 +1,315 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""``twistd sipsess``: options, mistakes in one line, signals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+import sipsess
+from sipsess.errors import LocalError
+from sipsess.tap import Options, ServerService, Signals, load_plugins, makeService
+from sipsess.testing import VirtualNetwork
+from sipsess.transport.listen import ListenError
+
+from .reactors import FakeReactor
+from .test_registry import STAMP, RegistryCase
+
+
+class TapCase(RegistryCase):
+    """The base: a reactor, a plugin directory, a place for the control socket, and the log."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        super().setUp()
+        self.net = VirtualNetwork()
+        self.reactor = FakeReactor(self.net.host("192.0.2.1", "2001:db8::1"))
+        runtime = tempfile.mkdtemp(prefix="sipsess-test-")
+        self.addCleanup(shutil.rmtree, runtime)
+        self.patch(os, "environ", {**os.environ, "XDG_RUNTIME_DIR": runtime})
+        self.patch(sys, "excepthook", sys.excepthook)
+        self.events: list[dict[str, Any]] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines(self, level: Any = LogLevel.info) -> list[str]:
+        """Return what was logged at this level."""
+        return [
+            str(event["log_format"]).format(**event)
+            for event in self.events
+            if event["log_level"] == level and event.get("log_format")
+        ]
+
+    def options(self, *words: str) -> Options:
+        """Read a command line."""
+        options = Options()
+        options.parseOptions(list(words))
+        return options
+
+    def make(self, *words: str) -> ServerService:
+        """Return the service of a command line."""
+        return makeService(self.options(*words), self.reactor)
+
+    def mistake(self, *words: str) -> str:
+        """Return the one line that a command line is refused with."""
+        with self.assertRaises(SystemExit) as caught:
+            self.make(*words)
+        [line] = str(caught.exception.code).split("\n")
+        self.assertTrue(line.startswith("sipsess: "), line)
+        return line
+
+
+class OptionsTests(TapCase):
+    """The command line."""
+
+    def test_nothing(self) -> None:
+        """Without options it is hello on UDP 5060."""
+        server = self.make().server
+        self.assertEqual([spec.name for spec in server.specs], ["udp:5060"])
+        self.assertEqual(server.manager.default_application, "hello")
+        self.assertEqual(server.media_ports.capacity, 10000)
+
+    def test_everything(self) -> None:
+        """Each option reaches the server."""
+        self.write("stamp.py", STAMP)
+        service = self.make(
+            *("--listen", "udp:5070", "--listen", r"udp:5080:interface=\:\:1"),
+            *("--application", "echo", "--rtp-ports", "20000-20010"),
+            *("--advertise", "udp:5070=203.0.113.5", "--plugin-dir", str(self.directory)),
+            *("--require-plugin", "stamp", "--require-plugin", "echo", "--control", "/x/y"),
+        )
+        server = service.server
+        self.assertEqual([spec.port for spec in server.specs], [5070, 5080])
+        self.assertEqual([spec.advertised for spec in server.specs], ["203.0.113.5", None])
+        self.assertEqual(server.manager.default_application, "echo")
+        self.assertEqual(server.media_ports.capacity, 6)
+        self.assertIn("stamp", [item.name for item in server.manager.chain.supplements])
+
+    def test_advertise_everywhere(self) -> None:
+        """An address alone is for every listener; IPv6 is written in its normal form."""
+        server = self.make("--advertise", "2001:DB8::0:5").server
+        self.assertEqual(server.specs[0].advertised, "2001:db8::5")
+
+    def test_help(self) -> None:
+        """--help shows every option, and examples."""
+        text = str(Options())
+        for option in (
+            *("--listen", "--application", "--rtp-ports", "--advertise", "--plugin-dir"),
+            *("--require-plugin", "--control", "--help", "--version"),
+        ):
+            self.assertIn(option, text)
+        self.assertIn("twistd -n sipsess --listen udp:5070", text)
+
+    def test_examples(self) -> None:
+        """Each example of --help is a command line that works."""
+        for line in str(Options()).split("\n"):
+            words = line.strip().replace("'", "").split()
+            if words[:3] == ["twistd", "-n", "sipsess"]:
+                self.options(*words[3:])
+
+    def test_version(self) -> None:
+        """--version is ours, not Twisted's."""
+        output = StringIO()
+        self.patch(sys, "stdout", output)
+        with self.assertRaises(SystemExit) as caught:
+            self.options("--version")
+        self.assertEqual(caught.exception.code, 0)
+        self.assertEqual(output.getvalue(), f"sipsess {sipsess.__version__}\n")
+
+    def test_installed_reactor(self) -> None:
+        """The reactor is the one that twistd has installed."""
+        from twisted.internet import reactor  # noqa: TID251  what makeService shall find
+
+        self.assertIs(makeService(self.options()).server.reactor, reactor)
+
+
+class MistakeTests(TapCase):
+    """Each mistake is one line that says what to do."""
+
+    def test_words(self) -> None:
+        """An unknown option, a word that is none, an option without its value."""
+        self.assertIn("--nonsense", self.mistake("--nonsense"))
+        self.assertIn("'udp:5060' is no option", self.mistake("udp:5060"))
+        self.assertIn("--listen", self.mistake("--listen"))
+
+    def test_listen(self) -> None:
+        """What to write instead is said."""
+        self.assertIn("write udp:5070", self.mistake("--listen", "tcp:5070"))
+
+    def test_rtp_ports(self) -> None:
+        """A range is two numbers in order with an even one between them."""
+        for text in ("1000", "a-b", "2000-1000", "0-10", "1-70000", "5001-5001", "1-2-3", "-5"):
+            self.assertIn("write LOW-HIGH", self.mistake(f"--rtp-ports={text}"))
+
+    def test_advertise(self) -> None:
+        """An address is an address, of a listener that exists, or for all."""
+        self.assertIn("no IP address", self.mistake("--advertise", "pbx.example"))
+        self.assertIn("listens on UDP", self.mistake("--advertise", "x=203.0.113.5"))
+        line = self.mistake("--advertise", "udp:5080=203.0.113.5")
+        self.assertIn("nothing listens on udp:5080", line)
+        both = ("--advertise", "203.0.113.5", "--advertise", "udp:5060=203.0.113.5")
+        self.assertIn("exclude each other", self.mistake(*both))
+
+    def test_application(self) -> None:
+        """The applications that there are are named."""
+        line = self.mistake("--application", "nonsense")
+        self.assertIn("no application 'nonsense'", line)
+        self.assertIn("hello", line)
+
+    def test_plugin_directory(self) -> None:
+        """A directory that is not there."""
+        self.assertIn("does not exist", self.mistake("--plugin-dir", "/nowhere"))
+
+    def test_required_plugin(self) -> None:
+        """A plugin that was not found; those that were are named."""
+        line = self.mistake("--require-plugin", "stamp")
+        self.assertIn("'stamp' was not found", line)
+        self.assertIn("hello", line)
+
+    def test_broken_plugin(self) -> None:
+        """A broken plugin stops the start with its file and line."""
+        file = self.write("bad.py", "x = 0\n1 / x\n")
+        line = self.mistake("--plugin-dir", str(self.directory))
+        self.assertIn(f"{file}:2: bad: it cannot be loaded: ZeroDivisionError", line)
+
+    def test_every_broken_plugin(self) -> None:
+        """Each of several problems has its line."""
+        self.write("bad.py", "1 / 0\n")
+        self.write("worse.py", "(")
+        with self.assertRaises(SystemExit) as caught:
+            load_plugins(self.options("--plugin-dir", str(self.directory)))
+        self.assertEqual(len(str(caught.exception.code).split("\n")), 2)
+
+
+class ServiceTests(TapCase):
+    """Starting and stopping."""
+
+    def start(self, *words: str) -> ServerService:
+        """Start as twistd does."""
+        service = self.make(*words)
+        start: Any = service
+        start.privilegedStartService()
+        start.startService()
+        return service
+
+    def test_start(self) -> None:
+        """The first lines say what there is and where to call."""
+        service: Any = self.start()
+        first, second = self.lines()[:2]
+        self.assertRegex(
+            first,
+            rf"^sipsess {sipsess.__version__}: \d+ supplements?, 1 SDP handler, \d+ applications "
+            r"\(see `sipsess plugins`\)$",
+        )
+        self.assertEqual(
+            second, "listening on udp:5060 (0.0.0.0 and ::) -- call sip:hello@192.0.2.1"
+        )
+        self.assertEqual(len(self.reactor.unix), 1)
+        self.assertEqual(len(self.reactor.when_running), 1)
+        stopping = service.stopService()
+        self.net.run_for(1)
+        self.successResultOf(stopping)
+        self.net.assert_closed()
+
+    def test_warnings(self) -> None:
+        """What looks like a mistake in a plugin is logged."""
+        self.write("my-plugin.py", STAMP)
+        self.start("--plugin-dir", str(self.directory))
+        self.assertTrue(any("my_plugin.py" in line for line in self.lines(LogLevel.warn)))
+
+    def test_port_in_use(self) -> None:
+        """The start fails with one line in the log, and no traceback after it."""
+        self.start()
+        with self.assertRaises(ListenError):
+            self.start()
+        [line] = self.lines(LogLevel.critical)
+        self.assertIn("udp:5060 (0.0.0.0) is in use by another program", line)
+        self.assertIn("--listen", line)
+        shown: list[BaseException] = []
+
+        def show(
+            kind: type[BaseException], error: BaseException, trace: TracebackType | None
+        ) -> None:
+            shown.append(error)
+
+        self.patch(sys, "__excepthook__", show)
+        sys.excepthook(LocalError, LocalError("told already"), None)
+        other = ValueError("a bug")
+        sys.excepthook(ValueError, other, None)
+        self.assertEqual(shown, [other])
+
+    def test_control_path_in_use(self) -> None:
+        """So does a control socket that was asked for and cannot be had."""
+        path = Path(self.mktemp())
+        path.write_text("precious")
+        service: Any = self.make("--control", str(path))
+        service.privilegedStartService()
+        with self.assertRaises(LocalError):
+            service.startService()
+        self.assertIn("no socket", self.lines(LogLevel.critical)[0])
+
+
+class SignalTests(TapCase):
+    """Ctrl-C and TERM."""
+
+    def setUp(self) -> None:
+        """Make the object."""
+        super().setUp()
+        self.left: list[int] = []
+        self.signals = Signals(self.reactor, lambda: 1, self.left.append)
+
+    def test_first(self) -> None:
+        """The first signal stops the reactor and says how many calls that ends."""
+        self.signals.handle(signal.SIGTERM)
+        self.assertEqual(self.reactor.stops, 1)
+        self.assertEqual(self.lines(), ["SIGTERM: ending 1 call; once more to leave at once"])
+        self.assertEqual(self.left, [])
+
+    def test_second(self) -> None:
+        """The second one leaves at once, with status 1."""
+        self.signals.handle(signal.SIGTERM)
+        self.signals.handle(signal.SIGINT)
+        self.assertEqual(self.left, [1])
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_install(self) -> None:
+        """Both signals are taken over when the reactor runs."""
+        taken: dict[int, Callable[..., object]] = {}
+        self.patch(signal, "signal", taken.__setitem__)
+        self.signals.install()
+        self.assertEqual(set(taken), {signal.SIGINT, signal.SIGTERM})
+        taken[signal.SIGINT](signal.SIGINT, None)
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_number_of_calls(self) -> None:
+        """The service tells how many calls there are."""
+        service: Any = self.make()
+        service.startService()
+        taken: dict[int, Callable[..., object]] = {}
+        self.patch(signal, "signal", taken.__setitem__)
+        self.reactor.when_running[0]()
+        taken[signal.SIGINT](signal.SIGINT)
+        self.assertIn("SIGINT: ending 0 calls; once more to leave at once", self.lines())
+
+
+class ImportTests(SynchronousTestCase):
+    """Importing."""
+
+    def test_make_service_is_what_twistd_looks_for(self) -> None:
+        """The names that ServiceMaker wants are there."""
+        from twisted.plugins import sipsess_twistd
+
+        self.assertIs(sipsess_twistd.sipsess.options, Options)
+        self.assertIs(sipsess_twistd.sipsess.makeService, makeService)
