@@ -158,11 +158,11 @@ class CallPair:
     def dial(
         self, to: str = "sip:callee@192.0.2.1", *, from_: str | None = None, **options: Any
     ) -> PlacedCall:
-        """
+        r"""
         Place a call from the caller; let time pass to see what comes of it.
 
         :param to: whom to call.
-        :param from_: the From value.
+        :param from\_: the From value.
         :param options: as for :meth:`.DialogManager.dial`.
         """
         return PlacedCall(self, self.caller.dial(to, from_=from_, **options))
