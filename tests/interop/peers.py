@@ -1,0 +1,515 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Real peers for tests: each is started and ended by the test that needs it.
+
+A test derives from :class:`PeerTestCase`. A peer that is not installed skips the test with a line
+that says what to install, and fails it where ``CI`` is set in the environment. What is waited for
+is output, a bound port or an answer, never mere time; when it does not come in time, the failure
+shows what the peer printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet import reactor as the_reactor  # noqa: TID251  trial's own, real processes
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import DatagramProtocol, ProcessProtocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import NetstringReceiver
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, TestCase
+
+from sipsess.interfaces import IApplication
+from sipsess.sdphandlers.audio import AudioHandler
+from sipsess.server import SIPServer
+
+from .tools import LISTENING, ROOT, free_port, server_command, udp_ports
+
+reactor: Any = the_reactor
+
+#: Seconds that a peer may take to do what is waited for, on a busy machine.
+PATIENCE = 20.0
+#: Seconds between two looks at what cannot be waited for otherwise.
+LOOK = 0.02
+
+#: What baresip tells ten times a second during a call.
+_STATUS = re.compile(r"\s*\[\d+:\d\d:\d\d\] audio=\d+/\d+ \(bit/s\)\s*")
+
+#: Which package has a program.
+PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "tshark": "tshark"}
+
+
+class Peer(ProcessProtocol):
+    """
+    One process; :meth:`PeerTestCase.start` makes it.
+
+    :param name: for failures.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: What it printed, errors included; and without them.
+        self.output = ""
+        self.printed = ""
+        #: The exit status, or minus the number of the signal that ended it; ``None`` while it runs.
+        self.status: int | None = None
+        self._wakers: list[Deferred[None]] = []
+        self._killer: Any = None
+
+    @property
+    def pid(self) -> int:
+        """The process number."""
+        transport: Any = self.transport
+        number: int = transport.pid
+        return number
+
+    # -- what the reactor calls
+
+    def outReceived(self, data: bytes) -> None:
+        """Keep what it prints."""
+        text = data.decode("utf-8", "replace")
+        self.printed += text
+        self._read(text)
+
+    def errReceived(self, data: bytes) -> None:
+        """Keep what it complains about."""
+        self._read(data.decode("utf-8", "replace"))
+
+    def processEnded(self, reason: Failure) -> None:
+        """Keep how it ended."""
+        value: Any = reason.value
+        self.status = value.exitCode if value.signal is None else -value.signal
+        if self._killer is not None:
+            self._killer.cancel()
+            self._killer = None
+        self._wake()
+
+    def _read(self, text: str) -> None:
+        self.output += text
+        self._wake()
+
+    def _wake(self) -> None:
+        wakers, self._wakers = self._wakers, []
+        for waker in wakers:
+            waker.callback(None)
+
+    # -- what tests call
+
+    async def expect(self, pattern: str, begin: int = 0) -> re.Match[str]:
+        """
+        Wait for output.
+
+        :param pattern: a regular expression, looked for in all the output since ``begin``.
+        :raises AssertionError: when it does not come in time, or the process ends before.
+        """
+        expression = re.compile(pattern)
+        while True:
+            found = expression.search(self.output, begin)
+            if found is not None:
+                return found
+            if self.status is not None:
+                raise AssertionError(f"{self.name} ended before {pattern!r}:\n{self.tail()}")
+            await self._wait(f"did not print {pattern!r}")
+
+    async def bound(self, port: int) -> None:
+        """
+        Wait until the process listens on a UDP port.
+
+        :raises AssertionError: when it does not in time.
+        """
+        await until(
+            lambda: self.status is not None or port in udp_ports(self.pid),
+            lambda: f"{self.name} never listened on {port}:\n{self.tail()}",
+        )
+        if self.status is not None:
+            raise AssertionError(f"{self.name} ended at once:\n{self.tail()}")
+
+    async def ended(self, limit: float = PATIENCE) -> int:
+        """
+        Wait for its end.
+
+        :return: see :attr:`status`.
+        :raises AssertionError: when it runs on.
+        """
+        while self.status is None:
+            await self._wait("did not end", limit)
+        return self.status
+
+    async def stop(self) -> int:
+        """End it with SIGTERM, or with SIGKILL when that does not help; return :attr:`status`."""
+        if self.status is None:
+            self._signal(signal.SIGTERM)
+            self._killer = reactor.callLater(PATIENCE / 2, self._kill)
+        return await self.ended()
+
+    def tail(self) -> str:
+        """Return the end of its output."""
+        return _STATUS.sub("", self.output)[-6000:]
+
+    def _kill(self) -> None:
+        self._killer = None
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        transport: Any = self.transport
+        try:
+            transport.signalProcess(number)
+        except ProcessExitedAlready:
+            pass  # processEnded is about to be called
+
+    async def _wait(self, failing: str, limit: float = PATIENCE) -> None:
+        waker: Deferred[None] = Deferred()
+        waker.addTimeout(limit, reactor)
+        self._wakers.append(waker)
+        try:
+            await waker
+        except (TimeoutError, CancelledError) as error:
+            raise AssertionError(f"{self.name} {failing}:\n{self.tail()}") from error
+        except Exception as error:
+            raise AssertionError(f"{self.name} {failing}: {error!r}\n{self.tail()}") from error
+        finally:
+            if waker in self._wakers:
+                self._wakers.remove(waker)
+
+
+async def until(
+    is_true: Callable[[], bool], complaint: Callable[[], str], limit: float = PATIENCE
+) -> None:
+    """
+    Look again and again until something is true.
+
+    :raises AssertionError: with the complaint, when it is not in time.
+    """
+    end = reactor.seconds() + limit
+    while not is_true():
+        if reactor.seconds() > end:
+            raise AssertionError(complaint())
+        await deferLater(reactor, LOOK)
+
+
+class PeerTestCase(TestCase):
+    """Starts peers and servers, and ends them whatever happens."""
+
+    timeout = 90
+
+    def setUp(self) -> None:
+        """Make a folder for the files of this test, with a short path: sockets need one."""
+        #: Where this test keeps its files.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sipsess-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def require(self, *programs: str) -> None:
+        """
+        Skip the test when one of the programs is not installed.
+
+        :raises AssertionError: instead, where ``CI`` is set.
+        """
+        for program in programs:
+            if shutil.which(program) is None:
+                self.miss(f"{program} is not installed: apt-get install {PACKAGES[program]}")
+
+    def miss(self, reason: str) -> None:
+        """
+        Skip the test because this machine cannot run it.
+
+        :raises AssertionError: instead, where ``CI`` is set.
+        """
+        if os.environ.get("CI"):
+            raise AssertionError(reason)
+        raise SkipTest(reason)
+
+    def start(
+        self, name: str, command: Iterable[str], directory: pathlib.Path | None = None
+    ) -> Peer:
+        """
+        Start a process; it is ended with the test.
+
+        :param directory: where it runs; the folder of the test when ``None``.
+        """
+        words = list(command)
+        program = shutil.which(words[0]) or words[0]
+        peer = Peer(name)
+        with open(os.devnull, "rb") as nothing:
+            reactor.spawnProcess(
+                peer,
+                program,
+                words,
+                env=None,
+                path=str(directory or self.folder),
+                childFDs={0: nothing.fileno(), 1: "r", 2: "r"},
+            )
+        self.addCleanup(lambda: Deferred.fromCoroutine(peer.stop()))
+        return peer
+
+    async def start_server(self, *options: str, application: str = "echo") -> tuple[Peer, int]:
+        """
+        Start ``twistd -n sipsess`` on a free port.
+
+        :return: the process, and the port it listens on.
+        """
+        server = self.start("sipsess", server_command(*options, application=application), ROOT)
+        found = await server.expect(LISTENING)
+        return server, int(found[1])
+
+    def serve(self, *applications: IApplication, **options: Any) -> SIPServer:
+        """
+        Start a server within this process; it is stopped with the test.
+
+        :param applications: the first one takes every call.
+        """
+        server = SIPServer(
+            reactor,
+            ["udp:0:interface=127.0.0.1"],
+            handlers=[AudioHandler()],
+            applications=applications,
+            application=applications[0].name if applications else None,
+            **options,
+        )
+        server.startService()
+        self.addCleanup(self._stop, server)
+        return server
+
+    async def _stop(self, server: SIPServer) -> None:
+        await server.stopService()
+        self.assertEqual(server.media_ports.leftovers(), [])
+
+    async def quiet(self, server: SIPServer) -> None:
+        """Wait until a server within this process has no session and no RTP port any more."""
+        await until(
+            lambda: not server.manager.sessions and not server.media_ports.leftovers(),
+            lambda: f"left: {server.leftovers()}",
+        )
+
+
+def sip_port(server: SIPServer) -> int:
+    """Return the port on which a server within this process listens."""
+    return server.listeners[0].address[1]
+
+
+# -- baresip -------------------------------------------------------------------------------
+
+
+class Control(NetstringReceiver):
+    """A connection to baresip's ctrl_tcp: commands, their results, and events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._lost: Deferred[None] = Deferred()
+        self._waiting: dict[str, Deferred[dict[str, Any]]] = {}
+        self._number = 0
+
+    def stringReceived(self, string: bytes) -> None:
+        """Take one message."""
+        message = json.loads(string)
+        waiting = self._waiting.pop(message.get("token", ""), None)
+        if waiting is not None:
+            waiting.callback(message)
+        elif message.get("event"):
+            self.events.append(message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Remember it."""
+        self._lost.callback(None)
+
+    def disconnect(self) -> Deferred[None]:
+        """Close the connection; the Deferred fires when it is closed."""
+        transport: Any = self.transport
+        transport.loseConnection()
+        return self._lost
+
+    async def command(self, name: str, params: str = "") -> str:
+        """
+        Let baresip do something.
+
+        :return: what it says.
+        :raises AssertionError: when it refuses.
+        """
+        self._number += 1
+        token = str(self._number)
+        request = {"command": name, "params": params, "token": token}
+        self.sendString(json.dumps(request).encode("ascii"))
+        deferred = self._waiting[token] = Deferred()
+        result = await deferred.addTimeout(PATIENCE, reactor)
+        if not result.get("ok"):
+            raise AssertionError(f"baresip refused {name} {params}: {result}")
+        return str(result.get("data", ""))
+
+    async def expect(self, kind: str) -> dict[str, Any]:
+        """Wait for an event, such as ``CALL_ESTABLISHED``."""
+        await until(
+            lambda: any(event["type"] == kind for event in self.events),
+            lambda: f"baresip told no {kind}, but {[event['type'] for event in self.events]}",
+        )
+        return next(event for event in self.events if event["type"] == kind)
+
+
+CONFIGURATION = """\
+poll_method epoll
+sip_listen 127.0.0.1:{port}
+sip_transports udp
+call_max_calls 20
+audio_source aufile,{speaks}
+audio_player aubridge,nobody
+audio_alert aubridge,alert
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+rtp_ports 30000-32766
+net_interface 127.0.0.1
+module_path {modules}
+module g711.so
+module aubridge.so
+module aufile.so
+module sndfile.so
+snd_path {folder}
+module_app account.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{control}
+"""
+
+MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
+
+
+class Baresip:
+    """
+    A telephone: it answers every call, and dials when it is told to.
+
+    What it hears it records (nothing reads the bridge that it plays to).
+
+    :param folder: for its configuration and its recordings.
+    :param speaks: a WAV file, 8 kHz, that it says into its call; a call ends with the file.
+    """
+
+    def __init__(self, folder: pathlib.Path, speaks: pathlib.Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.control_port = free_port()
+        self.process: Peer
+        self.control: Control
+        found = [path for path in MODULES if os.path.isdir(path)]
+        text = CONFIGURATION.format(
+            port=self.port,
+            control=self.control_port,
+            modules=found[0] if found else MODULES[0],
+            speaks=speaks,
+            folder=folder,
+        )
+        (folder / "config").write_text(text)
+        account = f"<sip:phone@127.0.0.1:{self.port}>;regint=0;answermode=auto"
+        (folder / "accounts").write_text(f"{account};audio_codecs=pcmu,pcma\n")
+        (folder / "contacts").write_text("")
+
+    @property
+    def uri(self) -> str:
+        """What to call."""
+        return f"sip:phone@127.0.0.1:{self.port}"
+
+    def heard(self) -> bytes:
+        """Return what it has heard, as PCM; the newest call's."""
+        recordings = sorted(self.folder.glob("dump-*-dec.wav"))
+        # The header is only right when the call is over; it has 44 bytes.
+        return recordings[-1].read_bytes()[44:] if recordings else b""
+
+
+async def start_baresip(test: PeerTestCase, speaks: pathlib.Path) -> Baresip:
+    """Start a telephone, and connect to its control port."""
+    test.require("baresip")
+    folder = test.folder / "baresip"
+    folder.mkdir()
+    phone = Baresip(folder, speaks)
+    phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
+    await phone.process.expect("baresip is ready")
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)
+    phone.control = await connectProtocol(endpoint, Control())
+    test.addCleanup(phone.control.disconnect)
+    return phone
+
+
+# -- tshark --------------------------------------------------------------------------------
+
+#: Messages that tshark cannot read, or finds something wrong with (severity "warning" and above).
+PROBLEMS = "(_ws.malformed || _ws.expert.severity >= 6291456)"
+
+
+class Capture:
+    """
+    What crosses the loopback interface, as an independent reader sees it.
+
+    :param test: that it belongs to.
+    :param port: where SIP is spoken.
+    :param condition: a capture filter for all that is wanted.
+    """
+
+    def __init__(self, test: PeerTestCase, port: int, condition: str) -> None:
+        self._test = test
+        self._port = port
+        self._condition = condition
+        self._path = test.folder / "capture.pcapng"
+        self._marks = 0
+        self._mark_port = free_port()
+        self._process: Peer
+
+    async def begin(self) -> None:
+        """Capture from now on."""
+        self._test.require("tshark")
+        condition = f"({self._condition}) or udp port {self._mark_port}"
+        command = ["tshark", "-i", "lo", "-n", "-q", "-f", condition, "-w", str(self._path)]
+        self._process = self._test.start("tshark", command)
+        await self._mark()
+
+    async def end(self) -> None:
+        """Capture no more; all that crossed before is in the file."""
+        await self._mark()
+        await self._process.stop()
+
+    async def _mark(self) -> None:
+        """Send a datagram that says nothing until it stands in the file."""
+        self._marks += 1
+        mark = f"mark {self._marks} of {self._mark_port}".encode("ascii")
+        sender = reactor.listenUDP(0, DatagramProtocol(), "127.0.0.1")
+
+        def is_captured() -> bool:
+            if self._process.status is not None:
+                self._test.miss(f"tshark cannot capture on lo:\n{self._process.tail()}")
+            sender.write(mark, ("127.0.0.1", self._mark_port))
+            return self._path.exists() and mark in self._path.read_bytes()
+
+        try:
+            await until(is_captured, lambda: f"no capture:\n{self._process.tail()}")
+        finally:
+            await sender.stopListening()
+
+    async def read(self, condition: str, *fields: str) -> list[list[str]]:
+        """
+        Return fields of the packets that meet a display filter.
+
+        :param fields: such as ``rtp.seq``; none for one line of text for each packet.
+        """
+        command = ["tshark", "-n", "-r", str(self._path), "-Y", condition]
+        command += ["-d", f"udp.port=={self._port},sip"]
+        if fields:
+            command += ["-T", "fields", *(word for field in fields for word in ("-e", field))]
+        reader = self._test.start("tshark -r", command)
+        status = await reader.ended()
+        if status:
+            raise AssertionError(f"tshark -r ended with {status}:\n{reader.tail()}")
+        return [line.split("\t") for line in reader.printed.splitlines()]
+
+    async def problems(self, *ports: int) -> list[list[str]]:
+        """Return what is wrong with the packets that left from some ports, one text for each."""
+        ours = " || ".join(f"udp.srcport == {port}" for port in ports)
+        fields = ("frame.number", "_ws.col.Info", "_ws.expert.message")
+        return await self.read(f"{PROBLEMS} && ({ours})", *fields)

@@ -1,0 +1,207 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""baresip, a telephone, calls our server and is called by it; both hear each other."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from sipsess.application import Application
+from sipsess.applications.echo import EchoApplication
+from sipsess.applications.hello import HelloApplication
+from sipsess.call import Call
+from sipsess.media import PCMU, WAVWriter, load_digit, load_sound, read_wav
+from sipsess.media.codecs import SAMPLE_RATE
+from sipsess.media.tone import generate
+from sipsess.server import SIPServer
+from tests.pure.signals import amplitude
+
+from .peers import Baresip, Capture, PeerTestCase, sip_port, start_baresip, until
+from .tools import free_port
+
+#: What the telephone says, and what we say, in Hz; and something that nobody says.
+THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
+
+
+def has_tone(pcm: bytes, frequency: float, seconds: float = 0.5) -> bool:
+    """Tell whether the last half second is that tone, and hardly anything else."""
+    length = int(seconds * SAMPLE_RATE) * 2
+    last = pcm[len(pcm) % 2 :][-length:]
+    if len(last) < length:
+        return False
+    strength = amplitude(last, frequency)
+    return strength > 1000 and strength > 20 * amplitude(last, NOBODYS)
+
+
+def contains(heard: bytes, said: bytes, share: float = 0.9) -> bool:
+    """Tell whether that share of what was said was heard: to the bit, as G.711 carries it."""
+    got, wanted = PCMU.encode(heard[: len(heard) & ~1]), PCMU.encode(said)
+    length = SAMPLE_RATE // 10
+    pieces = [wanted[at : at + length] for at in range(0, len(wanted) - length, length)]
+    # Silence is found everywhere.
+    pieces = [piece for piece in pieces if len(set(piece)) > 8]
+    return sum(piece in got for piece in pieces) >= share * len(pieces) > 0
+
+
+class Keys(Application):
+    """Keeps the keys that are pressed; at ``#`` it says a tone until it may hang up."""
+
+    name = "keys"
+
+    def __init__(self) -> None:
+        self.digits = ""
+        self.leave: Deferred[None] = Deferred()
+
+    async def handle(self, call: Call) -> None:
+        """See :meth:`.IApplication.handle`."""
+        await call.answer()
+        while not self.digits.endswith("#"):
+            self.digits += await call.read_digits(1, timeout=60, terminators="")
+        playing = call.play_tone((OURS,), 60.0)
+        await self.leave
+        playing.addErrback(lambda failure: None).cancel()
+
+
+class BaresipTestCase(PeerTestCase):
+    """Has a telephone that says a tone."""
+
+    async def start_phone(self) -> Baresip:
+        """Start the telephone."""
+        self.require("baresip")
+        path = self.folder / "tone.wav"
+        writer = WAVWriter(path)
+        writer.write(generate((THEIRS,), 60.0))
+        writer.close()
+        return await start_baresip(self, path)
+
+    async def dial(self, phone: Baresip, server: SIPServer, user: str) -> None:
+        """Let the telephone call the server."""
+        await phone.control.command("dial", f"sip:{user}@127.0.0.1:{sip_port(server)}")
+        await phone.control.expect("CALL_ESTABLISHED")
+
+    async def hears(self, phone: Baresip, frequency: float) -> None:
+        """Wait until the telephone hears a tone."""
+        await until(
+            lambda: has_tone(phone.heard(), frequency),
+            lambda: f"no {frequency} Hz in {len(phone.heard())} bytes:\n{phone.process.tail()}",
+        )
+
+    async def press(self, phone: Baresip, key: str) -> None:
+        """Press a key of the telephone."""
+        await phone.control.command("sndcode", key)
+
+
+class CallingTests(BaresipTestCase):
+    """The telephone calls."""
+
+    async def test_echo(self) -> None:
+        """What the telephone says comes back, until it hangs up."""
+        phone = await self.start_phone()
+        server = self.serve(EchoApplication())
+        await self.dial(phone, server, "echo")
+        await self.hears(phone, THEIRS)
+        await phone.control.command("hangup")
+        await self.quiet(server)
+
+    async def test_keys(self) -> None:
+        """The keys of the telephone reach the application, which speaks, and hangs up."""
+        phone = await self.start_phone()
+        application = Keys()
+        server = self.serve(application)
+        await self.dial(phone, server, "keys")
+        for key in ("1", "9", "*", "#"):
+            before = len(application.digits)
+            await self.press(phone, key)
+            await until(
+                lambda before=before: len(application.digits) > before,  # type: ignore[misc]
+                lambda: f"only {application.digits!r} arrived:\n{phone.process.tail()}",
+            )
+        self.assertEqual(application.digits, "19*#")
+        await self.hears(phone, OURS)
+        application.leave.callback(None)
+        await phone.control.expect("CALL_CLOSED")
+        await self.quiet(server)
+
+    async def test_hello(self) -> None:
+        """The greeting is heard to the bit, keys are said back, ``#`` ends the call."""
+        phone = await self.start_phone()
+        server = self.serve(HelloApplication())
+        await self.dial(phone, server, "hello")
+        for sound, key in ((load_sound("hello"), "5"), (load_digit("5"), "#")):
+            await until(
+                lambda sound=sound: contains(phone.heard(), sound),  # type: ignore[misc]
+                lambda: f"it was not heard:\n{phone.process.tail()}",
+            )
+            await self.press(phone, key)
+        await phone.control.expect("CALL_CLOSED")
+        # Its last words wait in the telephone's jitter buffer when the BYE comes.
+        self.assertTrue(contains(phone.heard(), load_sound("goodbye"), share=0.5))
+        await self.quiet(server)
+
+    async def test_hold(self) -> None:
+        """The telephone puts us on hold and takes us back, by re-INVITE (RFC 3264 8.4)."""
+        phone = await self.start_phone()
+        server = self.serve(EchoApplication())
+        await self.dial(phone, server, "echo")
+        [session] = server.manager.sessions
+        audio = session.channel.audio if session.channel else None
+        assert audio is not None
+        await self.hears(phone, THEIRS)
+        for command, directions in (("hold", ("recvonly", "inactive")), ("resume", ("sendrecv",))):
+            await phone.control.command(command)
+            await until(
+                lambda directions=directions: audio.direction in directions,  # type: ignore[misc]
+                lambda: f"the direction is {audio.direction}:\n{phone.process.tail()}",
+            )
+        await self.hears(phone, THEIRS)
+        await phone.control.command("hangup")
+        await self.quiet(server)
+
+
+class CalledTests(BaresipTestCase):
+    """We call the telephone."""
+
+    async def test_both_hear_each_other(self) -> None:
+        """The telephone answers; it hears our tone, we record its tone, and we hang up."""
+        phone = await self.start_phone()
+        server = self.serve()
+        call = await server.dial(phone.uri, timeout=20)
+        recording = call.record(self.folder / "recorded.wav", max_seconds=1.5)
+        playing = call.play_tone((OURS,), 60.0)
+        await self.hears(phone, OURS)
+        path = (await recording).path
+        self.assertTrue(has_tone(read_wav(path), THEIRS))
+        playing.addErrback(lambda failure: None).cancel()
+        await call.hangup()
+        await phone.control.expect("CALL_CLOSED")
+        await self.quiet(server)
+
+
+class CaptureTests(BaresipTestCase):
+    """tshark looks on."""
+
+    async def test_nothing_malformed(self) -> None:
+        """An independent reader understands all that we send in a call with sound and keys."""
+        self.require("baresip", "tshark")
+        phone = await self.start_phone()
+        media = free_port()
+        server = self.serve(EchoApplication(), rtp_ports=(media, media))
+        port = sip_port(server)
+        capture = Capture(self, port, f"udp port {port} or udp port {media}")
+        await capture.begin()
+        await self.dial(phone, server, "echo")
+        await self.hears(phone, THEIRS)
+        await self.press(phone, "7")
+        # The echo of the key comes back after the key.
+        await phone.control.expect("CALL_DTMF_END")
+        await phone.control.command("hangup")
+        await self.quiet(server)
+        await capture.end()
+        sent = f"udp.srcport == {port} && sip.Status-Code"
+        statuses = await capture.read(sent, "sip.Status-Code", "sip.CSeq.method")
+        self.assertEqual(statuses[-1], ["200", "BYE"])
+        self.assertIn(["200", "INVITE"], statuses)
+        for way in (f"udp.srcport == {media}", f"udp.dstport == {media}"):
+            self.assertGreater(len(await capture.read(f"rtp.p_type == 0 && {way}", "rtp.seq")), 20)
+        keys = f"rtpevent.event_id == 7 && udp.srcport == {media}"
+        self.assertTrue(await capture.read(keys, "rtp.seq"))
+        self.assertEqual(await capture.problems(port, media), [])
