@@ -151,19 +151,19 @@ class FuzzTests(BoxTestCase):
         self.net.run_for(70)
         self.finish()
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.binary(max_size=300), max_size=5))
     def test_arbitrary(self, datagrams: list[bytes]) -> None:
         """Any bytes."""
         self.play(datagrams)
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(mutated(), min_size=1, max_size=5))
     def test_mutated(self, datagrams: list[bytes]) -> None:
         """Messages that are nearly right."""
         self.play(datagrams)
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(), st.integers(1, 30))
     def test_mutated_within_a_call(self, seed: int, count: int) -> None:
         """Nearly right requests and responses of a real call, between its real messages."""
