@@ -314,12 +314,12 @@ class DialogManager:
         endpoint: Endpoint = ANONYMOUS,
         offered_media: Sequence[str] = ("audio",),
     ) -> Session:
-        """
+        r"""
         Place a call.
 
         :param uri: whom to call; Request-URI and To.
         :param flow: where the INVITE goes.
-        :param from_: a From value without tag; left out, ``sip:sipsess@`` and our address.
+        :param from\_: a From value without tag; left out, ``sip:sipsess@`` and our address.
         :param headers: more headers of the INVITE.
         :param offered_media: the media types of the offer; empty for none (a late offer).
         :return: the session; its ``invite_client.answered`` fires when the call stands, or fails

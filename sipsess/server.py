@@ -338,11 +338,11 @@ class SIPServer(Service):
         timeout: float | None = None,
         application: IApplication | None = None,
     ) -> Deferred[Call]:
-        """
+        r"""
         Place a call.
 
         :param uri: whom to call.
-        :param from_: a From value without tag.
+        :param from\_: a From value without tag.
         :param headers: more headers of the INVITE.
         :param timeout: seconds until the call is given up when nobody has answered.
         :param application: what the call is for; without one the caller drives it.

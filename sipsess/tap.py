@@ -120,7 +120,7 @@ class Options(usage.Options):
         self["require-plugin"].append(name)
 
     def opt_control(self, path: str) -> None:
-        """The socket that `sipsess calls` asks. [default: in XDG_RUNTIME_DIR or /tmp]"""
+        """The socket that "sipsess calls" asks. [default: in XDG_RUNTIME_DIR or /tmp]"""
         self["control"] = path
 
     def opt_version(self) -> NoReturn:

@@ -4,15 +4,13 @@ Requests and responses.
 
 Theory of operation
     A parsed message is its start line, its raw headers and its body, nothing more. Each typed
-    accessor (:attr:`Message.via`, :attr:`Message.cseq`...) reads its header at first use and keeps
-    the value until a header changes; it raises :class:`MessageError` when the peer wrote nonsense.
-    :meth:`Message.validate` asks for all that every element needs, so that after it those accessors
-        cannot
-    fail. A message that nobody changed leaves byte for byte as it came.
+    accessor (``via``, ``cseq``...) reads its header at first use and keeps the value until a header
+    changes; it raises :class:`MessageError` when the peer wrote nonsense. ``validate`` asks for all
+    that every element needs, so that after it those accessors cannot fail. A message that nobody
+    changed leaves byte for byte as it came.
 
-    :meth:`Message.to_bytes` freezes: what was sent, or is about to be, is not changed behind the
-        back of
-    the transaction that sends it again. :meth:`Message.copy` gives one that can be changed.
+    ``to_bytes`` freezes: what was sent, or is about to be, is not changed behind the back of the
+    transaction that sends it again. ``copy`` gives one that can be changed.
 """
 
 from __future__ import annotations

@@ -63,17 +63,17 @@ class Link:
     """
     What happens to datagrams on their way, in one direction.
 
-    :param delay: seconds that each needs at least.
-    :param jitter: seconds more at most, evenly spread; more jitter than distance between two
-        datagrams changes their order.
-    :param loss: the share that is lost, 0 to 1.
-    :param duplicate: the share that arrives twice, 0 to 1.
     :raises ValueError: when a time is negative or a share is not one.
     """
 
+    #: Seconds that each needs at least.
     delay: float = 0.01
+    #: Seconds more at most, evenly spread; more jitter than distance between two datagrams changes
+    #: their order.
     jitter: float = 0.0
+    #: The share that is lost, 0 to 1.
     loss: float = 0.0
+    #: The share that arrives twice, 0 to 1.
     duplicate: float = 0.0
 
     def __post_init__(self) -> None:
