@@ -2,7 +2,7 @@
 """
 One request of ours: stamped, shown to the supplements, sent, and sent again when one asks for it.
 
-What was built is kept as it was before any supplement saw it; a :class:`~sipsess.supplement.Retry` starts from there
+What was built is kept as it was before any supplement saw it; a :class:`.Retry` starts from there
 with a new branch and CSeq, so that no header is added twice.
 """
 
