@@ -16,7 +16,7 @@ from sipsess.server import SIPServer
 from tests.pure.signals import amplitude
 
 from .peers import Baresip, Capture, PeerTestCase, sip_port, start_baresip, until
-from .tools import free_port
+from .tools import ROOT, free_port, phone_command
 
 #: What the telephone says, and what we say, in Hz; and something that nobody says.
 THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
@@ -174,6 +174,19 @@ class CalledTests(BaresipTestCase):
         await call.hangup()
         await phone.control.expect("CALL_CLOSED")
         await self.quiet(server)
+
+    async def test_command(self) -> None:
+        """``sipsess call`` calls the telephone, presses keys there and saves what it hears."""
+        telephone = await self.start_phone()
+        saved = self.folder / "saved.wav"
+        options = ("--dtmf", "12#", "--save", str(saved), "--duration", "3")
+        phone = self.start("sipsess call", phone_command(telephone.uri, *options), ROOT)
+        self.assertEqual(await phone.ended(), 0, phone.tail())
+        self.assertRegex(phone.printed, r"answered, .* heard [23]\.\d s of audio")
+        await telephone.control.expect("CALL_CLOSED")
+        keys = [event.get("param") for event in telephone.control.told("CALL_DTMF_START")]
+        self.assertEqual(keys, ["1", "2", "#"])
+        self.assertTrue(has_tone(read_wav(saved), THEIRS))
 
 
 class CaptureTests(BaresipTestCase):

@@ -11,9 +11,11 @@ from sipsess.control import ask
 
 from .peers import Capture, Peer, PeerTestCase, sip_port, until
 from .tools import (
+    ROOT,
     SIPP_MEDIA,
     Statistics,
     free_port,
+    phone_command,
     read_statistics,
     uac_command,
     udp_ports,
@@ -104,27 +106,34 @@ class MediaTests(PeerTestCase):
 class DialTests(PeerTestCase):
     """We call SIPp."""
 
-    calls = 50
-
-    async def answering(self) -> tuple[Peer, int]:
-        """Start SIPp as the callee; return its port too."""
+    async def answering(self, calls: int) -> tuple[Peer, int]:
+        """Start SIPp as the callee of so many calls; return its port too."""
         self.require("sipp")
         port = free_port()
         command = ["sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(port)]
-        command += ["-mp", str(free_port()), "-m", str(self.calls), "-nostdin"]
+        command += ["-mp", str(free_port()), "-m", str(calls), "-nostdin"]
         sipp = self.start("sipp", command)
         await sipp.bound(port)
         return sipp, port
 
     async def test_dial(self) -> None:
         """Calls are answered and hung up; for SIPp each went as its scenario says."""
-        sipp, port = await self.answering()
+        sipp, port = await self.answering(50)
         server = self.serve()
-        calls = [server.dial(f"sip:service@127.0.0.1:{port}") for _ in range(self.calls)]
+        calls = [server.dial(f"sip:service@127.0.0.1:{port}") for _ in range(50)]
         for deferred in calls:
             call = await deferred
             self.assertTrue(call.is_answered)
             self.assertIsNotNone(call.audio)
             await call.hangup()
         await self.quiet(server)
+        self.assertEqual(await sipp.ended(), 0, sipp.tail())
+
+    async def test_command(self) -> None:
+        """``sipsess call`` calls SIPp and hangs up after its time."""
+        sipp, port = await self.answering(1)
+        command = phone_command(f"sip:service@127.0.0.1:{port}", "--duration", "1")
+        phone = self.start("sipsess call", command, ROOT)
+        self.assertEqual(await phone.ended(), 0, phone.tail())
+        self.assertRegex(phone.printed, "answered, ended by this side after 1")
         self.assertEqual(await sipp.ended(), 0, sipp.tail())

@@ -90,6 +90,11 @@ def server_command(*options: str, port: int = 0, application: str = "echo") -> l
     ]
 
 
+def phone_command(uri: str, *options: str) -> list[str]:
+    """Return the command that calls with ``sipsess call`` of this source, to be run in ROOT."""
+    return [sys.executable, "-u", "-m", "sipsess.cli", "call", uri, *options]
+
+
 #: What the server's log says when it can be called; the group is the port.
 LISTENING = r"listening on udp:(\d+)"
 
