@@ -300,7 +300,8 @@ class SIPCore:
             headers = {"Allow": self._format_allow(self.allow)}
             admission.refuse("method-not-allowed", self.refusal_of_method(method), headers=headers)
             return
-        missing = request.require - self.option_tags
+        required = request.require
+        missing = required and required - self.option_tags
         if missing:
             unsupported = ", ".join(sorted(missing))
             admission.refuse("bad-extension", 420, headers={"Unsupported": unsupported})

@@ -63,6 +63,10 @@ class Preparing(SessionSupplement):
         return result
 
 
+def _hang_up(session: Session) -> None:
+    session.terminate()
+
+
 class RegistrationTests(BoxTestCase):
     """Plugins that come and go."""
 
@@ -198,6 +202,30 @@ class DialTests(BoxTestCase):
         session = self.dial(Preparing(deferred))
         session.terminate()
         self.assertTrue(session.is_over)
+        self.finish()
+
+    def test_hung_up_by_who_has_the_veto(self) -> None:
+        """A supplement that hangs up instead of raising has its will: no session begins."""
+        preparing = Preparing()
+        preparing.session_create = _hang_up  # type: ignore[method-assign]
+        session = self.dial(preparing)
+        self.assertTrue(session.is_over)
+        self.assertEqual(self.box.core.counters.sessions_begun, 0)
+        self.finish()
+
+    def test_failure_after_the_hang_up(self) -> None:
+        """What fails when the call is over already is nobody's affair."""
+
+        def prepare(session: Session, request: Request) -> None:
+            session.terminate()
+            raise Reject(403)
+
+        preparing = Preparing()
+        preparing.prepare_request = prepare  # type: ignore[method-assign]
+        session = self.dial(preparing)
+        self.net.run_for(1)
+        self.assertTrue(session.is_over)
+        self.assertEqual(self.peer.received, [])
         self.finish()
 
     def test_preparation(self) -> None:

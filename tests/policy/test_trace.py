@@ -65,6 +65,16 @@ class BookTests(SynchronousTestCase):
         self.assertEqual((book.find("b"), book.find("c")), ([records[1]], []))
         self.assertEqual(len(book), 3)
 
+    def test_last(self) -> None:
+        """The youngest record; nothing when there is none."""
+        book = RecordBook()
+        self.assertIsNone(book.last())
+        for call_id in ("b", "a"):
+            book.open(DecisionRecord(call_id, "t", 0.0))
+        found = book.last()
+        assert found is not None
+        self.assertEqual(found.call_id, "a")
+
     def test_it_is_bounded(self) -> None:
         """The oldest go, of a Call-ID that has several too."""
         book = RecordBook(limit=2)
