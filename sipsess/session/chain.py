@@ -181,6 +181,7 @@ class Chain:
                 session.plugin_failed(link.name, "incoming_response", error)
                 continue
             if isinstance(verdict, Retry) and response.status >= 300:
+                session.trace_verdict(link.name, "incoming_response", "retry")
                 return verdict
             if verdict is not None and verdict is not Verdict.CONTINUE:
                 _dispose(verdict)

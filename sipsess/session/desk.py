@@ -239,19 +239,19 @@ class RequestDesk:
         """An answer could not be delivered, or the ACK of a refusal never came."""
         session = self.session
         session.note("answer lost", f"{incoming.request.method}: {error}")
-        if session.is_initial(incoming.request) and not incoming.is_answered:
+        if incoming.is_answered:
+            return
+        if session.is_initial(incoming.request):
             session.set_reason(EndReason(NETWORK, "INVITE", error.status_hint, str(error)))
             session.usage.feed(FAIL)
+        else:
+            # Nobody hears it, but nothing may wait any more for what nobody hears.
+            incoming.release()
+            session.responder.reject(incoming, 500)
 
     def request_over(self, incoming: IncomingRequest) -> None:
         """The server transaction of a request is over."""
         self._open.pop(id(incoming.request), None)
-        server = self.session.invite_server
-        if server.current is incoming:
-            # Its flow was lost before it had an answer.
-            server.stop_answering()
-            server.current = None
-            self.session.media.rollback()
 
     def find(self, request: Request | None) -> IncomingRequest:
         """

@@ -115,6 +115,7 @@ class IncomingRequest:
         elif verdict is Verdict.HANDLED:
             self.handled_by = link.name
             self.session.note("handled", f"{self.request.method} by {link.name}")
+            self.session.trace_verdict(link.name, "incoming_request", "handled")
             self.start_deadline()
         else:
             self._refuse(link, TypeError(f"{verdict!r} is not a Verdict"))
@@ -157,6 +158,7 @@ class IncomingRequest:
         session = self.session
         if isinstance(error, Reject):
             session.note("rejected", f"{error} by {link.name}")
+            session.trace_verdict(link.name, "incoming_request", str(error))
             session.responder.reject(self, error.status, error.reason, error.headers)
         elif isinstance(error, NegotiationFailed):
             session.responder.reject_media(self, error.text, error.warn_code, error.status)

@@ -246,7 +246,14 @@ class Session:
     def plugin_failed(self, name: str, callback: str, error: BaseException) -> None:
         """Log, count and note what a plugin raised."""
         self.note("plugin failed", f"{name}.{callback}: {error!r}")
+        self.trace_verdict(name, callback, "failed")
         self.core.plugin_failed(name, callback, error, self.call_id)
+
+    def trace_verdict(self, plugin: str, callback: str, verdict: str) -> None:
+        """Let the trace, if there is one, see what a plugin decided."""
+        core = self.core
+        if core.trace is not None:
+            core.trace.plugin_verdict(plugin, callback, verdict, self.call_id, core.turn.now)
 
     def cookie_failed(self, name: str, error: Exception) -> None:
         """Log, count and note what destroying a cookie raised."""
