@@ -239,7 +239,7 @@ class MediaNegotiation:
     # -- both ------------------------------------------------------------------------------
 
     def _stream(self, index: int, handler: ISDPHandler) -> SessionStream:
-        return SessionStream(index, handler, self._session.cookie_failed)
+        return SessionStream(index, handler, self._session.report.cookie_failed)
 
     async def _create(
         self, pending: list[SessionStream | None], index: int, sdp: LocalDescription
@@ -293,7 +293,10 @@ class MediaNegotiation:
                     handler.apply_negotiated_sdp_stream,
                     stream,
                 )
-            except (NegotiationFailed, PluginError):
+            except NegotiationFailed as failure:
+                # Too late to refuse: the other streams still work, and this one's owner has spoken.
+                self._session.note("stream unusable", f"{handler.name}: {failure.text}")
+            except PluginError:
                 # Logged and counted; the other streams still work.
                 pass
 
@@ -360,7 +363,7 @@ class MediaNegotiation:
             raise self._failed(handler, callback, error) from error
 
     def _failed(self, handler: ISDPHandler, callback: str, error: Exception) -> PluginError:
-        self._session.plugin_failed(f"SDP handler {handler.name}", callback, error)
+        self._session.report.plugin_failed(f"SDP handler {handler.name}", callback, error)
         return PluginError(f"SDP handler {handler.name} failed in {callback}: {error!r}")
 
 

@@ -143,6 +143,18 @@ class OfferTests(SessionTestCase):
             self.assertEqual(handler.log.count("destroy"), handler.log.count("create"))
             self.finish()
 
+    def test_a_refusal_that_comes_too_late(self) -> None:
+        """NegotiationFailed at apply cannot refuse any more; the record says whose stream it is."""
+
+        def fail(session: Session, stream: SessionStream) -> None:
+            raise NegotiationFailed("no route to that address")
+
+        self.start(handlers=[Handler("deaf", apply=fail)])
+        self._call(audio())
+        self.assertIn("deaf: no route to that address", "\n".join(self.session.record.lines()))
+        self.hang_up(self.session)
+        self.finish()
+
     def test_not_handled_after_all(self) -> None:
         """A handler may decline when it is to create; the others' streams go on."""
 
