@@ -21,16 +21,17 @@ class CommandOptions(usage.Options):
         :raises UsageError: with what is wrong.
         """
         rest, first, words = list(options or ()), list[str](), list[str]()
-        while rest and rest[0] != "--":
-            if not rest[0].startswith("-"):
+        end = rest.index("--") if "--" in rest else len(rest)
+        rest, last = rest[:end], rest[end + 1 :]
+        while rest:
+            if not rest[0].startswith("-") or rest[0] == "-":
                 words.append(rest.pop(0))
                 continue
             try:
                 _, left = getopt(rest, self.shortOpt, self.longOpt)
-            except GetoptError:
-                usage.Options.parseOptions(self, rest)
-                raise AssertionError("it finds the same mistake") from None
+            except GetoptError as error:
+                raise usage.UsageError(str(error)) from error
             taken = len(rest) - len(left)
             first += rest[:taken]
             rest = left
-        usage.Options.parseOptions(self, [*first, "--", *words, *rest[1:]])
+        usage.Options.parseOptions(self, [*first, "--", *words, *last])

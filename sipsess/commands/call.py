@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python import usage
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.call import Call
@@ -44,6 +45,8 @@ DEFAULT_TIMEOUT = 60.0
 #: What is played once: something to be heard, and to come back from an echo.
 TONE_FREQUENCIES = (425.0,)
 TONE_SECONDS = 0.5
+#: Seconds that the far end may take to answer our BYE.
+HANG_UP_LIMIT = 5.0
 
 _WHO = {LOCAL: "this side", REMOTE: "the far end", NETWORK: "the network"}
 
@@ -233,6 +236,8 @@ class Phone:
         self._ladder = LadderTrace(write) if options["ladder"] else None
         self._heard = 0
         self._digits: list[str] = []
+        #: What could not be done in the call.
+        self._fault = ""
         #: The server underneath, once it runs.
         self.server: SIPServer | None = None
 
@@ -284,9 +289,8 @@ class Phone:
         answered = self._seconds()
         reason = await self._converse(call)
         duration = self._seconds() - answered
-        is_bye_lost = any("BYE unanswered" in line for line in call.session.record.lines())
-        is_clean = reason.method == "BYE" and not is_bye_lost
-        fault = "our BYE was not answered" if is_bye_lost else str(reason)
+        is_clean = reason.method == "BYE" and reason.by != NETWORK and not self._fault
+        fault = self._fault or str(reason)
         how = f"ended by {_WHO[reason.by]}" if is_clean else f"not ended cleanly: {fault}"
         heard = f"heard {self._heard / SAMPLE_RATE:.1f} s of audio"
         if self._digits:
@@ -299,20 +303,34 @@ class Phone:
         ended = call.ended
         if call.audio is not None:
             call.audio.on_audio = self._hear
-        work = [Deferred.fromCoroutine(self._speak(call))]
+        work = [self._speak(call)]
         if options["save"] is not None:
-            work.append(Deferred.fromCoroutine(self._record(call)))
-        for deferred in work:
-            deferred.addErrback(lambda failure: failure.trap(SessionEnded, CancelledError))
-        limit = self._reactor.callLater(options["duration"], call.session.terminate)
+            work.append(self._record(call))
+        running = [Deferred.fromCoroutine(item) for item in work]
+        for deferred in running:
+            deferred.addErrback(self._work_failed, call)
+        end = options["duration"]
+        limits = [
+            self._reactor.callLater(end, call.session.terminate),
+            self._reactor.callLater(end + HANG_UP_LIMIT, ended.cancel),
+        ]
         try:
-            reason: EndReason = await ended
+            return await ended
+        except CancelledError:
+            return EndReason(NETWORK, "BYE", text="our BYE was not answered")
         finally:
-            if limit.active():
-                limit.cancel()
-            for deferred in work:
+            for limit in limits:
+                if limit.active():
+                    limit.cancel()
+            for deferred in running:
                 deferred.cancel()
-        return reason
+
+    def _work_failed(self, failure: Failure, call: Call) -> None:
+        """Hang up when what was asked for cannot be done; the end of the call is no failure."""
+        if not failure.check(SessionEnded, CancelledError):
+            failure.trap(SIPError)
+            self._fault = str(failure.value)
+            call.session.terminate()
 
     async def _speak(self, call: Call) -> None:
         if not self._options["no-tone"]:

@@ -84,15 +84,17 @@ def _groups(chain: Chain, callback: str) -> list[tuple[list[str], list[ISessionS
     """Return the methods that the same supplements see, in the same order, and these."""
     named = {method for item in chain.supplements for method in item.methods or ()}
     by_name = {item.name: item for item in chain.supplements}
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for method in [*sorted(named | {"INVITE"}), OTHER]:
         links = chain.links(callback, method)
         names = tuple(link.name for link in (*links.before_media, *links.after_media))
-        groups.setdefault(names, []).append(method)
-    if len(groups) == 1 and not named:
-        groups = {names: ["every method"] for names in groups}
+        groups.setdefault((names, _passes_media(callback, [method])), []).append(method)
+    if len(groups) == 1:
+        groups = {key: ["every method"] for key in groups}
     return [
-        (methods, [by_name[name] for name in names]) for names, methods in groups.items() if names
+        (methods, [by_name[name] for name in names])
+        for (names, _), methods in groups.items()
+        if names
     ]
 
 
