@@ -25,6 +25,7 @@ from tests.interop.tools import (
     Statistics,
     cpu_seconds,
     free_port,
+    peak_memory,
     read_statistics,
     server_command,
     uac_command,
@@ -137,7 +138,9 @@ def measure_server(name: str, server: Server, calls: int, rounds: int) -> Result
                 begin = cpu_seconds(pid)
                 retransmissions += place_calls(port, calls, folder).retransmissions
                 figures.append((cpu_seconds(pid) - begin) * 1e6 / calls)
-    return Result(name, tuple(figures), f"{RATE} calls/s, {retransmissions} retransmissions")
+            memory = peak_memory(pid)
+    remark = f"{RATE} calls/s, {retransmissions} retransmissions, {memory:.0f} MB"
+    return Result(name, tuple(figures), remark)
 
 
 def run(calls: int, rounds: int) -> Iterator[Result]:

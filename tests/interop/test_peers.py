@@ -13,7 +13,7 @@ from twisted.trial.unittest import SkipTest
 
 from . import peers
 from .peers import Peer, PeerTestCase
-from .tools import Statistics, cpu_seconds, free_port, read_statistics, udp_ports
+from .tools import Statistics, cpu_seconds, free_port, peak_memory, read_statistics, udp_ports
 
 #: Says that it is there, and does not mind SIGTERM.
 STUBBORN = """
@@ -96,6 +96,10 @@ class ToolTests(PeerTestCase):
     def test_cpu_seconds(self) -> None:
         """The processor time of this process is near what it says itself."""
         self.assertAlmostEqual(cpu_seconds(os.getpid()), sum(os.times()[:2]), delta=0.5)
+
+    def test_peak_memory(self) -> None:
+        """The memory of this process is that of a Python program with Twisted in it."""
+        self.assertTrue(10 < peak_memory(os.getpid()) < 4000)
 
     def test_statistics(self) -> None:
         """The last line of SIPp's statistics counts; no file and no line are failures."""

@@ -75,6 +75,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def peak_memory(pid: int) -> float:
+    """Return the most memory that a live process has had in use so far, in megabytes."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0]) / 1024
+    raise AssertionError(f"the system does not tell the memory of process {pid}")
+
+
 def server_command(*options: str, port: int = 0, application: str = "echo") -> list[str]:
     """
     Return the command that starts ``twistd -n sipsess`` of this source, to be run in :data:`ROOT`.
