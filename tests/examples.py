@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "examples"
 _PYTHON = {"python", "py", "python3"}
 #: The first line of a block that is a file: ``# plugins/doorman.py``.
 _MARK = "# "
+_SUFFIXES = (".py", ".cfg", ".toml")
 
 
 def load(path: pathlib.Path) -> ModuleType:
@@ -50,10 +51,11 @@ def python_blocks(page: pathlib.Path) -> Iterator[str]:
 
 
 def file_name(code: str) -> str | None:
-    """Return the name of the file that a block of Python is, or ``None``."""
+    """Return the name of the file that a block is, or ``None``."""
     first = code.partition("\n")[0]
     name = first.removeprefix(_MARK)
-    return name if name != first and name.endswith(".py") and " " not in name else None
+    is_name = name != first and " " not in name and name.endswith(_SUFFIXES)
+    return name if is_name and not name.startswith("/") else None
 
 
 def files(page: pathlib.Path) -> dict[str, str]:
@@ -63,7 +65,7 @@ def files(page: pathlib.Path) -> dict[str, str]:
     A later block of the same name takes the place of the earlier one, as the reader's own would.
     """
     found: dict[str, str] = {}
-    for code in python_blocks(page):
+    for _, code in snippets(page):
         name = file_name(code)
         if name is not None:
             found[name] = code.rstrip("\n") + "\n"

@@ -15,7 +15,10 @@ from tests.source import ROOT
 README = ROOT / "README.md"
 
 #: Pages whose blocks are no files, and the test that runs them.
-RUN_ELSEWHERE = {"docs/writing-an-sdp-handler.rst": "tests/policy/test_sdp_handler_page.py"}
+RUN_ELSEWHERE = {
+    "docs/writing-an-sdp-handler.rst": "tests/policy/test_sdp_handler_page.py",
+    "docs/how-to/ship-plugins.rst": "tests/packaging/test_shipping_page.py",
+}
 
 
 def pages_here() -> list[pathlib.Path]:

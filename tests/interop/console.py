@@ -61,7 +61,7 @@ _TOKEN = re.compile("|".join(f"(?:{pattern})" for pattern, _ in _VARYING))
 def expression(text: str) -> str:
     """Return the regular expression of what a page shows."""
     return "".join(
-        r"(?:.*\n)*?" if line.strip() == "..." else f"{_line_expression(line)} *\n"
+        r"(?:.*\n)*?" if line.strip() == "..." else f" *{_line_expression(line.strip())} *\n"
         for line in text.splitlines()
     )
 
@@ -119,17 +119,17 @@ class Console:
                     self._check(commands, code)
                 else:
                     for command in commands:
-                        self._run(command)
+                        self.type(command)
                 commands = code.splitlines() if language == "sh" else []
             self.stop_server()
         finally:
-            self._kill()
+            self.kill()
 
     def _check(self, commands: list[str], expected: str) -> None:
         """Run commands and compare; those that only look may look again for a while."""
         pattern = expression(expected)
         end = time.monotonic() + PATIENCE
-        outputs = [self._run(command) for command in commands]
+        outputs = [self.type(command) for command in commands]
         while not re.fullmatch(pattern, "".join(outputs)):
             looking = [index for index, item in enumerate(commands) if _is_looking(item)]
             if not looking or time.monotonic() > end:
@@ -138,9 +138,10 @@ class Console:
                     + "".join(outputs)
                 )
             for index in looking:
-                outputs[index] = self._run(commands[index])
+                outputs[index] = self.type(commands[index])
 
-    def _run(self, command: str) -> str:
+    def type(self, command: str) -> str:
+        """Run one command as the page writes it; return what it prints."""
         words = shlex.split(command.removeprefix(_INSTALL))
         is_background = words[-1] == "&"
         if is_background:
@@ -202,14 +203,15 @@ class Console:
         server, self._server = self._server, None
         if server is None:
             return
-        for process in self._background:
-            process.wait(LIMIT)
         server.send_signal(signal.SIGTERM)
         status = server.wait(LIMIT)
+        for process in self._background:
+            process.wait(LIMIT)
         if status:
             raise AssertionError(f"the server ended with {status}:\n{self._log.read_text()}")
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End whatever still runs."""
         for process in [*self._background, self._server]:
             if process is not None and process.poll() is None:
                 process.kill()

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import configparser
 import pathlib
+import shutil
+import tempfile
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.examples import pages
-from tests.interop.console import Console, expression
+from tests.interop.console import PATIENCE, Console, expression
 from tests.source import ROOT
 from tests.test_docs import snippets
 
@@ -34,12 +38,19 @@ class ExpressionTests(SynchronousTestCase):
         self.assert_like("  100  doorman", "  101  doorman", is_like=False)
 
 
+def make_folder(case: SynchronousTestCase) -> pathlib.Path:
+    """Return a new folder with a short path, as the path of a Unix socket must be short."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="sipsess-"))
+    case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 class PageTests(SynchronousTestCase):
     """Each page that has a block of ``sh``."""
 
     def type(self, name: str) -> Console:
         """Do all that a page says."""
-        console = Console(ROOT / name, pathlib.Path(self.mktemp()).absolute())
+        console = Console(ROOT / name, make_folder(self))
         console.run()
         return console
 
@@ -63,3 +74,46 @@ class PageTests(SynchronousTestCase):
         statuses = self.type("docs/tutorial.rst").statuses
         failed = [command for command, status in statuses.items() if status]
         self.assertEqual(failed, [".venv/bin/sipsess call sip:menu@127.0.0.1"])
+
+    def test_testing(self) -> None:
+        """The recipe for tests: four of them pass."""
+        self.assertEqual(set(self.type("docs/how-to/test-a-plugin.rst").statuses.values()), {0})
+
+    def test_application(self) -> None:
+        """The recipe for applications: its tests pass."""
+        statuses = self.type("docs/how-to/write-an-application.rst").statuses
+        self.assertEqual(set(statuses.values()), {0})
+
+    def test_seeing(self) -> None:
+        """The recipe for seeing: a refused call is explained, a live one listed, all counted."""
+        statuses = self.type("docs/how-to/see-what-happened.rst").statuses
+        failed = [command for command, status in statuses.items() if status]
+        self.assertEqual(failed, [".venv/bin/sipsess call sip:reject@127.0.0.1"])
+
+
+class UnitTests(SynchronousTestCase):
+    """The unit of docs/how-to/run-under-systemd.rst."""
+
+    def test_stop_ends_a_live_call(self) -> None:
+        """Its ``ExecStart`` runs; TERM hangs up the live call and gives status 0 within 5 s."""
+        page = ROOT / "docs" / "how-to" / "run-under-systemd.rst"
+        unit = configparser.ConfigParser(interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        (text,) = [code for language, code in snippets(page) if language == "ini"]
+        unit.read_string(text)
+        folder = make_folder(self)
+        (folder / "plugins").mkdir()
+        command = unit["Service"]["ExecStart"].replace("/run/sipsess/control", "sipsess")
+        console = Console(page, folder)
+        self.addCleanup(console.kill)
+        console.type(command.replace("/opt/sipsess/", ""))
+        console.type(".venv/bin/sipsess call sip:echo@127.0.0.1 --duration 20 &")
+        end = time.monotonic() + PATIENCE
+        calls = ""
+        while "confirmed" not in calls:
+            self.assertLess(time.monotonic(), end, calls)
+            calls = console.type(".venv/bin/sipsess calls --control sipsess.sock")
+        began = time.monotonic()
+        console.stop_server()
+        self.assertLess(time.monotonic() - began, 5.0)
+        self.assertLess(5.0, float(unit["Service"]["TimeoutStopSec"]))
