@@ -377,7 +377,7 @@ class DialogManager:
         session.begin()
         try:
             request.headers.set("Contact", session.contact)
-            session.add_capabilities(request)
+            session.chain.announce(request)
             if session.offered_media:
                 offer = await session.media.create_offer(session.offered_media)
                 request.set_body("application/sdp", offer.to_bytes())

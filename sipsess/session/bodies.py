@@ -24,10 +24,8 @@ def parse_sdp(message: Request | Response) -> SessionDescription:
     return _parse(message.body if has_sdp(message) else b"")
 
 
-def describe_media(sdp: SessionDescription | None) -> str:
+def describe_media(sdp: SessionDescription) -> str:
     """Return the m-lines of a description in a few words, for the decision record."""
-    if sdp is None:
-        return "none"
     return ", ".join(
         f"{media.media} {media.proto} {'/'.join(media.formats[:6])} port {media.port}"
         for media in sdp.media

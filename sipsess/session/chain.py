@@ -58,11 +58,15 @@ class Chain:
         "_lifecycle",
         "_links",
         "accept",
+        "accept_text",
         "allow",
+        "allow_text",
         "create",
         "option_tags",
+        "option_tags_text",
         "prepare",
         "recv_info",
+        "recv_info_text",
         "supplements",
     )
 
@@ -77,6 +81,11 @@ class Chain:
         )
         self.accept = CORE_BODIES.union(*(item.accept for item in ordered))
         self.recv_info: frozenset[str] = frozenset().union(*(item.recv_info for item in ordered))
+        #: The same as header values; of packages ``nil`` says that there is none (RFC 6086 5.2.2).
+        self.allow_text = _join(self.allow)
+        self.option_tags_text = _join(self.option_tags)
+        self.accept_text = _join(self.accept)
+        self.recv_info_text = _join(self.recv_info) or "nil"
         self._lifecycle = {
             callback: self._find_all(callback)
             for callback in ("session_begin", "session_end", "session_destroy")
@@ -119,6 +128,15 @@ class Chain:
         links = self.links("incoming_request", method)
         return links.before_media + links.after_media
 
+    def announce(self, message: Request | Response) -> None:
+        """Say in an INVITE, or a 2xx to one, what this side supports."""
+        message.headers.set("Allow", self.allow_text)
+        if self.option_tags:
+            message.headers.set("Supported", self.option_tags_text)
+        if self.recv_info:
+            # RFC 6086 5.2.1: in every INVITE, re-INVITE and 2xx to one.
+            message.headers.set("Recv-Info", self.recv_info_text)
+
     # -- running ---------------------------------------------------------------------------
 
     def tell(self, session: Session, callback: str) -> None:
@@ -127,7 +145,7 @@ class Chain:
             try:
                 _check_synchronous(link.callback(session))
             except Exception as error:
-                session.plugin_failed(link.name, callback, error)
+                session.report.plugin_failed(link.name, callback, error)
 
     async def ask(self, session: Session, callback: str, *args: Any) -> None:
         """
@@ -147,7 +165,7 @@ class Chain:
             except Exception as error:
                 if session.is_over:
                     raise SessionEnded(session.reason_or_unknown()) from error
-                session.plugin_failed(link.name, callback, error)
+                session.report.plugin_failed(link.name, callback, error)
                 raise PluginError(f"{link.name} failed in {callback}: {error!r}") from error
 
     def run_outgoing_request(self, session: Session, request: Request) -> None:
@@ -168,7 +186,7 @@ class Chain:
             try:
                 _check_synchronous(link.callback(session, message))
             except Exception as error:
-                session.plugin_failed(link.name, callback, error)
+                session.report.plugin_failed(link.name, callback, error)
 
     def run_incoming_response(
         self, session: Session, links: tuple[Link, ...], response: Response
@@ -178,15 +196,15 @@ class Chain:
             try:
                 verdict = link.callback(session, response)
             except Exception as error:
-                session.plugin_failed(link.name, "incoming_response", error)
+                session.report.plugin_failed(link.name, "incoming_response", error)
                 continue
             if isinstance(verdict, Retry) and response.status >= 300:
-                session.trace_verdict(link.name, "incoming_response", "retry")
+                session.report.verdict(link.name, "incoming_response", "retry")
                 return verdict
             if verdict is not None and verdict is not Verdict.CONTINUE:
                 _dispose(verdict)
                 wrong = TypeError(f"{verdict!r} is no verdict of a {response.status}")
-                session.plugin_failed(link.name, "incoming_response", wrong)
+                session.report.plugin_failed(link.name, "incoming_response", wrong)
         return None
 
     def _find(self, callback: str, method: str) -> Links:
@@ -226,6 +244,10 @@ def _dispose(result: object) -> None:
     """Let go of a coroutine that nobody will run."""
     if isinstance(result, Coroutine):
         result.close()
+
+
+def _join(values: frozenset[str]) -> str:
+    return ", ".join(sorted(values))
 
 
 def _overrides(item: ISessionSupplement, callback: str) -> bool:

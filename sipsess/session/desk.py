@@ -112,7 +112,7 @@ class RequestDesk:
             # RFC 3262 3: a PRACK that matches no reliable provisional response.
             responder.reject(incoming, 481)
         else:
-            allow = core.allow_of(self.session.chain)
+            allow = self.session.chain.allow_text
             responder.reject(incoming, core.refusal_of_method(method), headers={"Allow": allow})
 
     def _admit(self, incoming: IncomingRequest) -> None:
@@ -218,7 +218,7 @@ class RequestDesk:
             self.session.note("not refused", f"{method} by {name}: {failure.value}")
         else:
             error = failure.value or RuntimeError(failure)
-            self.session.plugin_failed(name, "incoming_request", error)
+            self.session.report.plugin_failed(name, "incoming_request", error)
 
     # -- what goes wrong -------------------------------------------------------------------
 

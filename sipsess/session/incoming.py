@@ -115,7 +115,7 @@ class IncomingRequest:
         elif verdict is Verdict.HANDLED:
             self.handled_by = link.name
             self.session.note("handled", f"{self.request.method} by {link.name}")
-            self.session.trace_verdict(link.name, "incoming_request", "handled")
+            self.session.report.verdict(link.name, "incoming_request", "handled")
             self.start_deadline()
         else:
             self._refuse(link, TypeError(f"{verdict!r} is not a Verdict"))
@@ -150,7 +150,7 @@ class IncomingRequest:
         try:
             self._answer_error(link, error)
         except LocalError as wrong:
-            self.session.plugin_failed(link.name, "incoming_request", wrong)
+            self.session.report.plugin_failed(link.name, "incoming_request", wrong)
             self.session.responder.reject(self, 500)
 
     def _answer_error(self, link: Link, error: Exception) -> None:
@@ -158,7 +158,7 @@ class IncomingRequest:
         session = self.session
         if isinstance(error, Reject):
             session.note("rejected", f"{error} by {link.name}")
-            session.trace_verdict(link.name, "incoming_request", str(error))
+            session.report.verdict(link.name, "incoming_request", str(error))
             session.responder.reject(self, error.status, error.reason, error.headers)
         elif isinstance(error, NegotiationFailed):
             session.responder.reject_media(self, error.text, error.warn_code, error.status)
@@ -167,7 +167,7 @@ class IncomingRequest:
         else:
             if link is not MEDIA_LINK or not isinstance(error, PluginError):
                 # What an SDP handler did wrong was logged with its own name.
-                session.plugin_failed(link.name, "incoming_request", error)
+                session.report.plugin_failed(link.name, "incoming_request", error)
             session.responder.reject(self, 500)
 
     # -- its deadline ----------------------------------------------------------------------

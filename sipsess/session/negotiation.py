@@ -211,8 +211,7 @@ class MediaNegotiation:
     def _declined(self, index: int) -> MediaDescription:
         """Return the port-0 m-line that keeps the place of a stream that is no more."""
         local = self.machine.local
-        if local is None:
-            raise NegotiationFailed("a stream cannot be declined in a first offer", 399)
+        assert local is not None  # a stream is no more only when it was
         return MediaDescription.declined(local.media[index])
 
     def receive_answer(self, sdp: SessionDescription) -> None:

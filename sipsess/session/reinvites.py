@@ -122,7 +122,7 @@ class ReinviteQueue:
             raise SessionEnded(session.reason_or_unknown())
         request: Request = dialog.build_request("INVITE")
         request.headers.set("Contact", session.contact)
-        session.add_capabilities(request)
+        session.chain.announce(request)
         for name, value in wish.headers.items():
             request.headers.set(name, value)
         request.set_body(SDP_TYPE, offer)

@@ -43,11 +43,11 @@ class Responder:
         if request.method == "INVITE" and 100 < status < 300:
             response.headers.set("Contact", session.contact)
             if status >= 200:
-                session.add_capabilities(response)
+                session.chain.announce(response)
         elif status == 415:
-            response.headers.set("Accept", ", ".join(sorted(session.chain.accept)))
+            response.headers.set("Accept", session.chain.accept_text)
         elif status == 469:
-            response.headers.set("Recv-Info", session.recv_info)
+            response.headers.set("Recv-Info", session.chain.recv_info_text)
         for name, value in (headers or {}).items():
             response.headers.set(name, value)
         return response

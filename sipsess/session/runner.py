@@ -84,7 +84,7 @@ class ApplicationRunner:
             self.session.note("application failed", str(error))
             return error.status_hint or NOT_ANSWERED, None, {}
         name = f"application {self.name}"
-        self.session.plugin_failed(name, "handle", error or RuntimeError(failure))
+        self.session.report.plugin_failed(name, "handle", error or RuntimeError(failure))
         return 500, None, {}
 
     def cancel(self, payload: None = None, now: float = 0.0) -> None:

@@ -7,9 +7,9 @@ Theory of operation
     of the peer, :class:`.Responder` their answers, :class:`.OutgoingRequest` a request of ours,
     :class:`.Requester` those within the call, :class:`.Waiting` the time and what plugins promise,
     :class:`.InviteServer` and :class:`.InviteClient` INVITE and ACK, :class:`.ReinviteQueue` the
-    INVITEs within the call, :class:`.MediaNegotiation`
-    offers and answers, :class:`.ApplicationRunner` the application. :class:`.InviteUsage` is the
-    table that says how the call stands and what its hang-up takes.
+    INVITEs within the call, :class:`.MediaNegotiation` offers and answers,
+    :class:`.ApplicationRunner` the application, :class:`.Report` what is told about all of it.
+    :class:`.InviteUsage` is the table that says how the call stands and what its hang-up takes.
 
     It ends exactly once, in :meth:`.SessionEnding.usage_ended`: timers, pending work, the
     application, ``session_end``, cookies, media, ``session_destroy``, in this order.
@@ -21,8 +21,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from sipsess.dialog import Dialog, InviteUsage
 from sipsess.endpoint import Endpoint
@@ -44,6 +42,7 @@ from .invite_server import InviteServer
 from .negotiation import Handlers, MediaNegotiation
 from .reason import LOCAL, EndReason, SessionEnded
 from .reinvites import ReinviteQueue
+from .report import Report
 from .requester import Requester
 from .responder import Responder
 from .runner import ApplicationRunner
@@ -52,8 +51,6 @@ from .waiting import Waiting
 if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.manager import DialogManager
-
-_log = Logger()
 
 
 class Session:
@@ -98,6 +95,7 @@ class Session:
         "on_provisional",
         "record",
         "reinvites",
+        "report",
         "requester",
         "responder",
         "runner",
@@ -141,7 +139,8 @@ class Session:
         )
         #: The media types of an offer of ours.
         self.offered_media: tuple[str, ...] = ("audio",)
-        self.cookies = Cookies(self.cookie_failed)
+        self.report = Report(self)
+        self.cookies = Cookies(self.report.cookie_failed)
         self.waiting = Waiting(self)
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
@@ -243,30 +242,6 @@ class Session:
         """Stop a timer; harmless when it has fired."""
         self.waiting.cancel(timer)
 
-    def plugin_failed(self, name: str, callback: str, error: BaseException) -> None:
-        """Log, count and note what a plugin raised."""
-        self.note("plugin failed", f"{name}.{callback}: {error!r}")
-        self.trace_verdict(name, callback, "failed")
-        self.core.plugin_failed(name, callback, error, self.call_id)
-
-    def trace_verdict(self, plugin: str, callback: str, verdict: str) -> None:
-        """Let the trace, if there is one, see what a plugin decided."""
-        core = self.core
-        if core.trace is not None:
-            core.trace.plugin_verdict(plugin, callback, verdict, self.call_id, core.turn.now)
-
-    def cookie_failed(self, name: str, error: Exception) -> None:
-        """Log, count and note what destroying a cookie raised."""
-        self.plugin_failed(f"cookie {name}", "destroy", error)
-
-    def internal_error(self, failure: Failure) -> None:
-        """Log a bug of this side and end the call."""
-        if failure.check(SessionEnded):
-            return
-        self.core.internal_error(failure, self.call_id)
-        self.set_reason(EndReason(LOCAL, "BYE", text="internal error"))
-        self.terminate(500)
-
     # -- life ------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -287,7 +262,7 @@ class Session:
         deferred = Deferred.fromCoroutine(coroutine)
         if not deferred.called:
             self.work = deferred
-        deferred.addErrback(self.internal_error)
+        deferred.addErrback(self.report.internal_error)
 
     # -- messages of the peer --------------------------------------------------------------
 
@@ -299,8 +274,9 @@ class Session:
         :raises NegotiationFailed: when nothing of it is wanted.
         """
         if has_sdp(request):
-            self.media.receive_offer(parse_sdp(request))
-            self.note("offer", describe_media(self.media.machine.pending_remote))
+            offer = parse_sdp(request)
+            self.media.receive_offer(offer)
+            self.note("offer", describe_media(offer))
 
     # -- responses of ours -----------------------------------------------------------------
 
@@ -374,14 +350,9 @@ class Session:
                 raise SessionEnded(self.reason_or_unknown())
             deferred = self.reinvites.add(headers)
             if response_callback is not None:
-                deferred.addCallback(self._called_back, response_callback)
+                # What the callback gives is not what the Deferred fires with.
+                deferred.addCallback(lambda response: (response_callback(response), response)[1])
             return deferred
-
-    def _called_back(
-        self, response: Response, response_callback: Callable[[Response], object]
-    ) -> Response:
-        response_callback(response)
-        return response
 
     def terminate(
         self,
@@ -409,20 +380,6 @@ class Session:
         transport = self.flow.transport.lower()
         suffix = "" if transport == "udp" else f";transport={transport}"
         return f"<sip:{self.flow.sent_by}{suffix}>"
-
-    def add_capabilities(self, message: Request | Response) -> None:
-        """Set Allow and, when there is anything to say, Supported and Recv-Info."""
-        message.headers.set("Allow", self.core.allow_of(self.chain))
-        if self.chain.option_tags:
-            message.headers.set("Supported", ", ".join(sorted(self.chain.option_tags)))
-        if self.chain.recv_info:
-            # RFC 6086 5.2.1: in every INVITE, re-INVITE and 2xx to one.
-            message.headers.set("Recv-Info", self.recv_info)
-
-    @property
-    def recv_info(self) -> str:
-        """The Recv-Info value: the INFO packages we take, ``nil`` for none."""
-        return ", ".join(sorted(self.chain.recv_info)) or "nil"
 
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""

@@ -88,7 +88,7 @@ class Waiting:
             callback(*args)
         except Exception as error:
             name = getattr(callback, "__qualname__", repr(callback))
-            session.plugin_failed(f"timer {name}", "start_timer", error)
+            session.report.plugin_failed(f"timer {name}", "start_timer", error)
 
     def cancel(self, timer: Timer | None) -> None:
         """See :meth:`.Session.cancel_timer`."""
@@ -129,7 +129,7 @@ class Work:
         self._deferred = None
         self._session.cancel_timer(self._deadline)
         if isinstance(result, Failure) and not result.check(CancelledError):
-            self._session.internal_error(result)
+            self._session.report.internal_error(result)
 
     def cancel(self) -> None:
         """Let what waits in the coroutine fail with ``CancelledError``."""

@@ -205,6 +205,29 @@ class RunnerTests(SessionTestCase):
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
+    def test_woken_from_outside_a_turn_and_refusing(self) -> None:
+        """The call is over before the application waits again: it is cancelled a moment later."""
+        world: Deferred[None] = Deferred()
+        done: list[str] = []
+
+        async def play(session: Session) -> None:
+            await world
+            session.terminate(486)
+            done.append("over" if session.is_finished else "open")
+            try:
+                await Deferred()
+            finally:
+                done.append("cancelled")
+
+        self.start(play=play)
+        self.invite()
+        self.peer.expect(100)
+        world.callback(None)
+        self.assertEqual(done, ["over"])
+        self.peer.ack(self.peer.expect(486))
+        self.assertEqual(done, ["over", "cancelled"])
+        self.finish()
+
     def test_none(self) -> None:
         """A call of ours without application is its caller's affair."""
         self.start()
