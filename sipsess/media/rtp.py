@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "rtp-truncated": "The CSRC list or header extension of an RTP packet reaches past its end.",
     "rtp-bad-padding": "The padding length of an RTP packet is zero or longer than the packet.",
     "event-too-short": "A telephone-event payload was shorter than four bytes.",
+    "bad-dtmf-body": "The body of an INFO request names no key of a telephone.",
 }
 
 _HEADER = Struct("!BBHII")

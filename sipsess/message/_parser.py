@@ -79,6 +79,22 @@ def parse_head(head: bytes) -> Request | Response:
     return message
 
 
+def read_headers(head: bytes) -> Headers:
+    """
+    Read header lines without a start line, such as those of a part of a body.
+
+    :raises MessageError: a line is broken, or a limit is exceeded.
+    """
+    lines = ["", *head.decode("utf-8", "surrogateescape").split("\r\n")]
+    headers = Headers()
+    problem = _index(_join_folded(lines), headers)
+    if problem is None and any(has_control(line) for line in lines):
+        problem = ("bare-line-break", "a CR, LF or NUL stands alone in the headers of a part")
+    if problem is not None:
+        raise MessageError(*problem)
+    return headers
+
+
 def content_length(message: Request | Response) -> int | None:
     """
     Return Content-Length, or ``None`` when absent.
