@@ -63,7 +63,7 @@ POLICY_PACKAGES = (
 
 #: Modules of the policy ring that may import something more, and what; each with its reason.
 POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
-    # The only caller of getPlugins.
+    # The only reader of the plugin package.
     "sipsess.registry": ("twisted.plugin", "twisted.python.modules"),
     # pluginPackagePaths makes it a drop-in package.
     "sipsess.plugins": ("twisted.plugin",),
