@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipsess.testing import Link
 from tests.sim.stories import Stage
 
-#: Seeds per story and address family; ``SIPSESS_SEEDS`` raises it for a long run.
-SEEDS = int(os.environ.get("SIPSESS_SEEDS", "200"))
+#: Seeds per story and address family; ``SIPSESS_SEEDS`` says another number.
+SEEDS = int(os.environ.get("SIPSESS_SEEDS", "2000" if os.environ.get("SIPSESS_LONG") else "200"))
 
 CLEAN = Link(delay=0.02)
 
