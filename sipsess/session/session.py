@@ -130,12 +130,9 @@ class Session:
         self.dialog: Dialog | None = None
         self.ending = SessionEnding(self)
         self.usage = InviteUsage(self.ending, core.turn, is_callee=is_callee)
+        number = core.ids.random.getrandbits(62)
         self.media = MediaNegotiation(
-            self,
-            handlers,
-            host=flow.host,
-            session_id=core.ids.random.getrandbits(62),
-            wait=self.wait,
+            self, handlers, host=flow.host, session_id=number, wait=self.wait
         )
         #: The media types of an offer of ours.
         self.offered_media: tuple[str, ...] = ("audio",)
@@ -158,11 +155,8 @@ class Session:
         #: Called when the call stands, and for each provisional response.
         self.on_confirmed: Callable[[], None] | None = None
         self.on_provisional: Callable[[Response], None] | None = None
-        now = core.turn.now
-        who = invite.from_.uri if is_callee else invite.to.uri
-        self.record = DecisionRecord(
-            invite.call_id, f"call {'from' if is_callee else 'to'} {who}", now
-        )
+        who = f"from {invite.from_.uri}" if is_callee else f"to {invite.to.uri}"
+        self.record = DecisionRecord(invite.call_id, f"call {who}", core.turn.now)
         #: What prepares a call of ours, while it waits.
         self.work: Deferred[Any] | None = None
         #: The supplements have heard of the beginning.
