@@ -30,6 +30,7 @@ from sipsess.interfaces import (
 )
 from sipsess.message import SIPURI, Request, Response, TelURI, build_request
 from sipsess.session import Chain, EndReason, Session, order_handlers
+from sipsess.session.bodies import refusal_of_body
 from sipsess.session.reason import LOCAL
 from sipsess.supplement import Reject
 from sipsess.trace import RecordBook
@@ -281,14 +282,8 @@ class DialogManager:
 
     def _refusal_of_body(self, request: Request) -> dict[str, str] | None:
         """Return the headers of a 415 (:rfc:`3261#section-8.2.3`), or ``None``."""
-        if not request.body or _is_optional(request):
-            return None
-        if request.content_type not in self._chain.accept:
-            return {"Accept": ", ".join(sorted(self._chain.accept))}
-        encodings = {value.lower() for value in request.headers.values("Content-Encoding")}
-        if encodings - {"identity"}:
-            return {"Accept-Encoding": "identity"}
-        return None
+        headers = refusal_of_body(request, self._chain.accept)
+        return headers if headers != {} else {"Accept": self._chain.accept_text}
 
     def route(self, request: Request) -> IApplication | None:
         """
@@ -464,13 +459,6 @@ def _user_of(request: Request) -> str:
     if isinstance(uri, TelURI):
         return uri.digits
     return (uri.user_text or "") if isinstance(uri, SIPURI) else ""
-
-
-def _is_optional(request: Request) -> bool:
-    """Tell whether a body need not be understood (``handling=optional``, 20.11)."""
-    disposition = request.headers.get("Content-Disposition") or ""
-    parameters = disposition.lower().replace(" ", "").split(";")[1:]
-    return "handling=optional" in parameters
 
 
 def _accepts_sdp(request: Request) -> bool:

@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 from sipsess.dialog import CSeqError, Dialog
 from sipsess.dialog.usage import FAIL, RECEIVE_CANCEL, TERMINATING
 from sipsess.errors import DialogStateError, SIPError
-from sipsess.message import Request
+from sipsess.message import MessageError, Request
 from sipsess.supplement import Reject
 
+from .bodies import refusal_of_body
 from .incoming import IncomingRequest
 from .reason import NETWORK, REMOTE, EndReason
 
@@ -127,10 +128,7 @@ class RequestDesk:
         """Refuse a re-INVITE that meets another INVITE (14.2); ``False`` when it was refused."""
         session = self.session
         server = session.invite_server
-        request = incoming.request
-        if request.body and request.content_type not in (*session.chain.accept, None):
-            session.core.counters.refuse("unsupported-body")
-            session.responder.reject(incoming, 415)
+        if self._refuse_body(incoming):
             return False
         if server.current is not None and not server.current.is_answered:
             delay = session.core.ids.random.randint(0, 10)
@@ -140,6 +138,22 @@ class RequestDesk:
             session.responder.reject(incoming, 491)
             return False
         server.current = incoming
+        return True
+
+    def _refuse_body(self, incoming: IncomingRequest) -> bool:
+        """Refuse a request whose body this side cannot read; ``False`` when it can."""
+        session = self.session
+        if incoming.request.content_type is None:
+            return False
+        try:
+            headers = refusal_of_body(incoming.request, session.chain.accept)
+        except MessageError as error:
+            session.responder.reject_remote(incoming, error)
+            return True
+        if headers is None:
+            return False
+        session.core.counters.refuse("unsupported-body")
+        session.responder.reject(incoming, 415, headers=headers)
         return True
 
     def next_request(self) -> None:
