@@ -27,6 +27,7 @@ from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.sdphandlers.audio import find_audio, want_direction
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
+from sipsess.session.reason import LOCAL
 
 from .sound import Sound, load
 from .wait import Wait
@@ -211,6 +212,8 @@ class Call:
         all_headers = dict(headers or {})
         if reason is not None:
             all_headers.setdefault("Reason", f"SIP;cause={cause};text={_quote(reason)}")
+            if self.session.is_answered:
+                self.session.set_reason(EndReason(LOCAL, "BYE", text=reason))
         self.session.terminate(headers=all_headers)
         return succeed(None)
 

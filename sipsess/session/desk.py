@@ -290,7 +290,11 @@ class RequestDesk:
         self._waiting.clear()
         for incoming in tuple(self._open.values()):
             incoming.release()
-            self.session.responder.reject(incoming, 487)
+            if not incoming.is_answered:
+                self.session.responder.reject(incoming, 487)
+            # Its transaction lives on for 32 s; the session shall not.
+            incoming.transaction.user = None
+        self._open.clear()
 
 
 def _refusal_of_unclaimed(request: Request) -> int:

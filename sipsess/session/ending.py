@@ -23,6 +23,7 @@ from sipsess.dialog.usage import (
 )
 from sipsess.errors import SIPError
 from sipsess.message import Request, Response, build_cancel
+from sipsess.status import reason_phrase
 from sipsess.supplement import check_headers
 
 from .outgoing import OutgoingRequest
@@ -72,7 +73,7 @@ class SessionEnding:
         if session.is_answered:
             return EndReason(LOCAL, "BYE", text=reason or "hung up")
         if session.is_callee:
-            return EndReason(LOCAL, "INVITE", status, reason or "")
+            return EndReason(LOCAL, "INVITE", status, reason or reason_phrase(status))
         return EndReason(LOCAL, "CANCEL", text=reason or "cancelled")
 
     def fail(self, reason: EndReason) -> None:

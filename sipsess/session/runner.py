@@ -69,14 +69,18 @@ class ApplicationRunner:
         """Hang up, or refuse, what the application has left."""
         session = self.session
         status, reason, headers = NOT_ANSWERED, None, dict[str, str]()
+        text = "the application is done"
         if isinstance(result, Failure) and not (session.is_over and result.check(CancelledError)):
             status, reason, headers = self._failed(result)
-        session.set_reason(EndReason(LOCAL, "BYE", text=reason or "the application is done"))
+            text = reason or "the application failed"
+        if session.is_answered:
+            session.set_reason(EndReason(LOCAL, "BYE", text=text))
         session.terminate(status, reason=reason, headers=headers)
 
     def _failed(self, failure: Failure) -> tuple[int, str | None, dict[str, str]]:
         error = failure.value
         if isinstance(error, Reject):
+            self.session.note("rejected", f"{error} by application {self.name}")
             return error.status, error.reason, error.headers
         if isinstance(error, NegotiationFailed):
             return error.status, None, {}

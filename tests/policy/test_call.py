@@ -17,7 +17,7 @@ from sipsess.call import MAX_DIGITS, Call, Recording, load
 from sipsess.call import sound as sound_module
 from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import WAVError, WAVWriter, load_sound, read_wav
-from sipsess.session import SessionEnded
+from sipsess.session import Session, SessionEnded
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import CallPair, VirtualNetwork
 from sipsess.testing.agent import Agent
@@ -248,6 +248,20 @@ class RingTests(CallTestCase):
         assert reason is not None
         self.assertEqual(reason.text, 'SIP;cause=480;text="a \\"quoted\\"?\\\\ reason"')
         self.hang_up()
+
+    def test_reason_in_our_own_record(self) -> None:
+        """What the application gives as its reason is what the record says."""
+
+        async def application(call: Call) -> None:
+            await call.answer()
+            await call.wait(0.1)
+            sessions.append(call.session)
+            await call.hangup("all keys pressed")
+
+        sessions: list[Session] = []
+        self.start(application)
+        self.hang_up()
+        self.assertEqual(str(sessions[0].end_reason), "BYE by this side: all keys pressed")
 
     def test_own_reason_header(self) -> None:
         """A Reason header of the application's own is left alone."""

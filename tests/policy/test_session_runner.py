@@ -35,7 +35,8 @@ class RunnerTests(SessionTestCase):
         async def play(session: Session) -> None:
             return
 
-        self._refused(play, 480)
+        told = self._refused(play, 480)
+        self.assertIn("INVITE by this side: 480 Temporarily Unavailable", told)
 
     def test_rejects(self) -> None:
         """Reject gives status, reason and headers."""
@@ -43,7 +44,9 @@ class RunnerTests(SessionTestCase):
         async def play(session: Session) -> None:
             raise Reject(302, headers={"Contact": "<sip:elsewhere@192.0.2.7>"})
 
-        self._refused(play, 302)
+        told = self._refused(play, 302)
+        self.assertIn("302 Moved Temporarily by application script", told)
+        self.assertIn("INVITE by this side: 302 Moved Temporarily", told)
 
     def test_raises(self) -> None:
         """A bug of the application is a 500, and the log names it."""
