@@ -129,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except usage.UsageError as error:
-        print(f"sipsess: {error} (see sipsess --help)", file=sys.stderr)
+        command = f"sipsess {options.subCommand or ''}".rstrip()
+        print(f"sipsess: {error} (see {command} --help)", file=sys.stderr)
     except LocalError as error:
         print(f"sipsess: {error}", file=sys.stderr)
     except BrokenPipeError:

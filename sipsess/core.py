@@ -397,7 +397,8 @@ class SIPCore:
         message = getattr(error, "message", None)
         if not isinstance(message, Request) or message.method == "ACK":
             return
-        if "Via" not in message.headers:
+        if "Via" not in message.headers or "CSeq" not in message.headers:
+            # 8.2.6.2: an answer repeats them, and without them nobody could tell what it answers.
             return
         status = getattr(error, "status", 400)
         try:

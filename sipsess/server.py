@@ -45,6 +45,7 @@ from sipsess.interfaces import (
 )
 from sipsess.manager import DialogManager
 from sipsess.message import Response
+from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
 from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
@@ -75,7 +76,7 @@ class SIPServer(Service):
     :param reactor: provides ``IReactorUDP`` and ``IReactorTime``; a ``VirtualHost`` does.
     :param listen: where, as :func:`.parse_listen` reads it, or as :class:`.ListenSpec`.
     :param supplements: for every session.
-    :param handlers: the SDP handlers.
+    :param handlers: the SDP handlers; left out, the shipped audio handler alone.
     :param applications: a Request-URI user that equals a name chooses that application.
     :param application: the name of the application for every other user; ``None`` refuses (404).
     :param gates: ask in this order whether a request comes in; ``None`` admits everybody.
@@ -99,7 +100,7 @@ class SIPServer(Service):
         listen: Iterable[str | ListenSpec] = DEFAULT_LISTEN,
         *,
         supplements: Iterable[ISessionSupplement] = (),
-        handlers: Iterable[ISDPHandler] = (),
+        handlers: Iterable[ISDPHandler] | None = None,
         applications: Iterable[IApplication] = (),
         application: str | None = None,
         gates: Iterable[IRequestGate] | None = None,
@@ -145,7 +146,7 @@ class SIPServer(Service):
         self.manager = DialogManager(
             self.core,
             supplements=supplements,
-            handlers=handlers,
+            handlers=(AudioHandler(),) if handlers is None else handlers,
             applications=applications,
             application=application,
             media_ports=self.media_ports,

@@ -293,6 +293,14 @@ class StrayTests(BoxTestCase):
         self.assertEqual(self.box.core.counters.responses_received, 3)
         self.finish()
 
+    def test_what_no_answer_could_name(self) -> None:
+        """A request without a CSeq is counted, not answered: who could tell what it is (8.2.6.2)?"""
+        self.start()
+        self.peer.send(b"OPTIONS sip:x SIP/2.0\r\nVia: broken\r\n\r\n", (US, 5060))
+        self.peer.expect_silence(40)
+        self.assertEqual(sum(self.box.refused.values()), 1)
+        self.finish()
+
     def test_success_to_an_invite_of_nobody(self) -> None:
         """A 2xx to an INVITE that we did not send is not acknowledged."""
         self.start()

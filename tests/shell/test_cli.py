@@ -73,6 +73,7 @@ class MainTests(CommandCase):
         """An unknown command or option is one line."""
         self.assertIn("nonsense", self.mistake("nonsense"))
         self.assertIn("--nonsense", self.mistake("--nonsense"))
+        self.assertIn("(see sipsess call --help)", self.mistake("call", "--nonsense"))
         self.assertIn("--nonsense", self.mistake("plugins", "--nonsense"))
 
     def test_arguments_of_the_process(self) -> None:

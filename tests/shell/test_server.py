@@ -138,6 +138,11 @@ class StartTests(ServerCase):
         with self.assertRaisesRegex(LocalError, "no even port|even port"):
             SIPServer(self.bob, rtp_ports=(5, 5))
 
+    def test_audio_is_handled_by_default(self) -> None:
+        """A server that is told no SDP handlers has the shipped one, so that a script can call."""
+        self.assertEqual(list(SIPServer(self.bob).manager.handlers), ["audio"])
+        self.assertEqual(list(SIPServer(self.bob, handlers=()).manager.handlers), [])
+
     def test_privileged_start(self) -> None:
         """Ports are opened once, before privileges are given up."""
         server = SIPServer(self.bob)
