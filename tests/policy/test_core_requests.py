@@ -294,7 +294,7 @@ class StrayTests(BoxTestCase):
         self.finish()
 
     def test_what_no_answer_could_name(self) -> None:
-        """A request without a CSeq is counted, not answered: who could tell what it is (8.2.6.2)?"""
+        """A request without a CSeq is counted, not answered: nobody could match it (8.2.6.2)."""
         self.start()
         self.peer.send(b"OPTIONS sip:x SIP/2.0\r\nVia: broken\r\n\r\n", (US, 5060))
         self.peer.expect_silence(40)
