@@ -62,7 +62,16 @@ class RequestDesk:
         session.dialog = Dialog.as_uas(admission.request, session.local_tag)
         session.add_dialog(session.dialog)
         self._current = incoming
+        expires = admission.request.headers.get("Expires") or ""
+        if expires.isascii() and expires.isdigit() and len(expires) < 10 and not session.is_over:
+            session.start_timer(int(expires), self._expire, incoming)
         incoming.run(session.chain.incoming("INVITE"))
+
+    def _expire(self, incoming: IncomingRequest) -> None:
+        """Refuse an INVITE whose Expires ran out before its final response (13.3.1)."""
+        if not incoming.is_answered:
+            self.session.set_reason(EndReason(REMOTE, "INVITE", 487, "its Expires ran out"))
+            self.session.responder.reject(incoming, 487)
 
     def receive_request(self, admission: Admission) -> None:
         """Take a request within the dialog: checks first, then the supplements."""

@@ -442,6 +442,27 @@ class IncomingReinviteTests(SessionTestCase):
         self.peer.ack(self.peer.expect(487))
         self.finish()
 
+    def test_expires(self) -> None:
+        """An INVITE that nobody answers before its Expires gets 487 (13.3.1)."""
+        self.start(play=ring)
+        self.invite(headers={"Expires": "20"})
+        self.peer.expect(180)
+        self.peer.expect_silence(19)
+        self.peer.ack(self.peer.expect(487))
+        self.finish()
+
+    def test_expires_of_an_answered_call(self) -> None:
+        """Once the call is answered, the Expires of its INVITE says nothing; nor does a bad one."""
+        for expires in ("1", "soon", "9" * 20):
+            self.start()
+            self.invite(headers={"Expires": expires})
+            success = self.peer.expect(200)
+            self.peer.ack(success)
+            self.net.run_for(5)
+            self.assertTrue(self.session.is_answered)
+            self.hang_up(self.session)
+            self.finish()
+
     def test_a_handler_that_never_comes(self) -> None:
         """A re-INVITE whose handler hangs is answered at last, and the media is as before."""
         handler = Handler()
