@@ -72,6 +72,8 @@ RETRY_AFTER = 10
 #: The methods that mean something only within a dialog (:rfc:`3261#section-15`, :rfc:`3262`,
 #: :rfc:`3311`, :rfc:`6086`): outside one they are answered 481, supported or not.
 _DIALOG_ONLY = frozenset({"BYE", "INFO", "PRACK", "UPDATE"})
+#: Those that are answered 481 outside one when they are supported (:rfc:`6665#section-4.1.3`).
+_UNKNOWN_OUTSIDE = _DIALOG_ONLY | {"NOTIFY"}
 
 #: Why the core refuses or drops.
 REASONS: dict[str, str] = {
@@ -312,7 +314,7 @@ class SIPCore:
             return
         if is_outside and method == "OPTIONS":
             self.respond(admission.transaction, self.build_capabilities(request))
-        elif is_outside and method not in _DIALOG_ONLY:
+        elif is_outside and method not in _UNKNOWN_OUTSIDE:
             # A service allows the method, but none wants this request of it.
             admission.refuse("request-unclaimed", 501)
         else:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.core import Admission
     from sipsess.flow import Address, Flow
+    from sipsess.manager import DialogManager
     from sipsess.media import AudioStream
     from sipsess.message import Request, Response
+    from sipsess.message.refer import ReferTo, Replaces, StatusLine
     from sipsess.sdp import SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -103,6 +105,44 @@ class IPrepareRequest(Interface):
         The INVITE of an outgoing session will be sent when the Deferred has fired.
 
         :raises Reject: the call is not made.
+        """
+
+
+class IChooseApplication(Interface):
+    """Optional, for supplements: a say in what a new call is for."""
+
+    def choose_application(manager: DialogManager, request: Request) -> IApplication | None:
+        """
+        An INVITE outside any dialog came, and the call will be accepted; no session exists yet.
+
+        The first supplement that chooses counts; when none does, the Request-URI does.
+
+        :return: the application of the call, or ``None`` for no opinion.
+        :raises RemoteError: to refuse what breaks the protocol.
+        :raises Reject: to refuse the call.
+        """
+
+
+class ITransfer(Interface):
+    """Optional, for supplements: asks the peer to call another one; see :meth:`.Call.transfer`."""
+
+    def transfer(session: Session, uri: str, replaces: Replaces | None) -> Deferred[StatusLine]:
+        """
+        Ask the peer of ``session`` to call ``uri``, and hang up when it has.
+
+        :param replaces: of the INVITE to ``uri``, or ``None``.
+        :return: fires with what became of it.
+        """
+
+
+class ITransferPolicy(Interface):
+    """Optional, for applications: a say when the peer wants to transfer us to somebody else."""
+
+    def transfer_requested(call: Call, refer_to: ReferTo) -> None:
+        """
+        The peer of the call wants us to call somebody else; every supplement agrees.
+
+        :raises Reject: to refuse it, with 603 say.
         """
 
 

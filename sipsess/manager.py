@@ -5,11 +5,13 @@ The dialog manager: the session service of the core.
 It owns every dialog and session, gives each request to its dialog, makes a session of each INVITE
 outside one, and places calls. Plugins are given to it; what is registered later counts for the
 sessions that begin later.
+
+The module is long because plugins, incoming and outgoing calls meet here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -18,10 +20,11 @@ from zope.interface import implementer
 from sipsess.core import Admission, SIPCore
 from sipsess.dialog import Dialog, DialogId, check_dialog
 from sipsess.endpoint import ANONYMOUS, Endpoint
-from sipsess.errors import LocalError
+from sipsess.errors import LocalError, RemoteError
 from sipsess.flow import Flow, format_host
 from sipsess.interfaces import (
     IApplication,
+    IChooseApplication,
     IMediaClock,
     IMediaPorts,
     ISDPHandler,
@@ -47,6 +50,7 @@ DIAL_LIMIT = 180.0
 
 REASONS: dict[str, str] = {
     "sessions-full": "there are too many sessions (503)",
+    "call-refused": "a supplement refused a call before it began",
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",
     "unsupported-body": "the body's type is not understood here (415)",
@@ -104,8 +108,11 @@ class DialogManager:
         self._supplements = list(supplements)
         self._handlers = list(handlers)
         self._chain = Chain(self._supplements)
+        self._choosers = _choosers(self._chain)
         self._ordered = order_handlers(self._handlers)
         self._make_call = make_call
+        #: Finds the way to a URI that needs the name service; without it, addresses alone do.
+        self.resolve: Callable[[str], Awaitable[Flow]] | None = None
         core.register_service(self)
 
     # -- plugins ---------------------------------------------------------------------------
@@ -129,12 +136,16 @@ class DialogManager:
         if any(item.name == supplement.name for item in self._supplements):
             raise LocalError(f"there is a supplement {supplement.name!r} already")
         self._supplements.append(supplement)
-        self._chain = Chain(self._supplements)
+        self._set_chain()
 
     def unregister_supplement(self, supplement: ISessionSupplement) -> None:
         """Take a supplement away; live sessions keep it."""
         self._supplements = [item for item in self._supplements if item is not supplement]
+        self._set_chain()
+
+    def _set_chain(self) -> None:
         self._chain = Chain(self._supplements)
+        self._choosers = _choosers(self._chain)
 
     def register_sdp_handler(self, handler: ISDPHandler, media_type: str | None = None) -> None:
         """
@@ -229,7 +240,11 @@ class DialogManager:
         if self._is_refused(admission):
             return
         request = admission.request
-        application = self.route(request)
+        try:
+            application = self._choose(request) or self.route(request)
+        except Reject as reject:
+            admission.refuse("call-refused", reject.status, reject.reason, reject.headers)
+            return
         if application is None:
             admission.refuse("no-application", 404)
             return
@@ -251,6 +266,25 @@ class DialogManager:
             # A bug of ours: the core answers 500, and nothing of the session may stay.
             session.ending.fail(EndReason(LOCAL, "INVITE", 500, "internal error"))
             raise
+
+    def _choose(self, request: Request) -> IApplication | None:
+        """
+        Return the application that a supplement chooses, or ``None``.
+
+        :raises Reject: when one refuses the call; 500 when one fails, which is logged.
+        :raises RemoteError: when one finds that the request breaks the protocol.
+        """
+        for name, choose in self._choosers:
+            try:
+                application = choose(self, request)
+            except (Reject, RemoteError):
+                raise
+            except Exception as error:
+                self.core.plugin_failed(name, "choose_application", error, request.call_id)
+                raise Reject(500) from error
+            if application is not None:
+                return application
+        return None
 
     def _is_refused(self, admission: Admission) -> bool:
         """
@@ -297,6 +331,17 @@ class DialogManager:
         return application
 
     # -- outgoing calls --------------------------------------------------------------------
+
+    async def find_flow(self, uri: str, near: Flow) -> Flow:
+        """
+        Return the flow to a URI, for :meth:`dial`.
+
+        :param near: of the call that wants it; the way to names when nothing can resolve them.
+        :raises TransportError: when the URI leads nowhere.
+        """
+        if self.resolve is not None:
+            return await self.resolve(uri)
+        return self.core.flow_to(uri, near)
 
     def dial(
         self,
@@ -451,6 +496,17 @@ class DialogManager:
             *self.core.layer.leftovers(),
             *([f"{len(self.core.timers)} timers"] if len(self.core.timers) else []),
         ]
+
+
+def _choosers(
+    chain: Chain,
+) -> tuple[tuple[str, Callable[[DialogManager, Request], IApplication | None]], ...]:
+    """Return who has a say in what a call is for, by name."""
+    return tuple(
+        (item.name, item.choose_application)
+        for item in chain.supplements
+        if IChooseApplication.providedBy(item)
+    )
 
 
 def _user_of(request: Request) -> str:

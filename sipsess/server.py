@@ -153,6 +153,7 @@ class SIPServer(Service):
             media_clock=self.media_clock,
             make_call=make_call,
         )
+        self.manager.resolve = self._find_flow
 
     # -- starting --------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What the session sends by itself, or by another call.
 _NOT_HERE = CORE_METHODS - {"OPTIONS"}
+#: What belongs to another usage of the dialog: its failure says nothing of the call (RFC 5057 5.1).
+_OTHER_USAGES = frozenset({"NOTIFY", "SUBSCRIBE"})
 
 
 class Requester:
@@ -83,6 +85,8 @@ class Requester:
 
     def _dialog_lost(self, by: str, outgoing: OutgoingRequest, status: int, text: str) -> None:
         """End the call: the other end knows no such dialog, or is gone (12.2.1.2)."""
+        if outgoing.request.method in _OTHER_USAGES:
+            return
         self._session.set_reason(EndReason(by, outgoing.request.method, status, text))
         self._session.terminate()
 
