@@ -22,6 +22,7 @@ TABLES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("non-invite-client", "sipsess.transaction.client_tables", "NON_INVITE_CLIENT", ("TRYING",)),
     ("non-invite-server", "sipsess.transaction.server_tables", "NON_INVITE_SERVER", ("TRYING",)),
     ("invite-usage", "sipsess.dialog.usage", "TABLE", ("INCOMING", "CALLING")),
+    ("reliable-provisional", "sipsess.dialog.reliable", "TABLE", ("IDLE",)),
     ("offer-answer", "sipsess.sdp.offeranswer", "TABLE", ("STABLE",)),
 )
 

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from sipsess.core import Admission, SIPCore
 from sipsess.dialog import Dialog, DialogId, check_dialog
+from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.errors import LocalError, RemoteError
 from sipsess.flow import Flow, format_host
@@ -55,6 +56,7 @@ REASONS: dict[str, str] = {
     "stopping": "the server is stopping (503)",
     "unsupported-body": "the body's type is not understood here (415)",
     "answer-unacceptable": "the caller does not accept a session description (406)",
+    "extension-required": "the endpoint demands 100rel, which the caller does not support (421)",
     "media-refused": "nothing of the offered media can be used (488)",
     "session-busy": "too many requests of one dialog wait (500)",
     "request-unclaimed": "no plugin wanted a request that one of them allows (501, 415)",
@@ -305,7 +307,21 @@ class DialogManager:
             # RFC 4475 3.3.15: no 2xx could be written that he would read.
             admission.refuse("answer-unacceptable", 406)
             return True
+        if self._is_reliability_refused(admission):
+            return True
         check_dialog(request)
+        return False
+
+    def _is_reliability_refused(self, admission: Admission) -> bool:
+        """Refuse an INVITE whose caller and endpoint do not agree about :rfc:`3262`."""
+        request = admission.request
+        policy = (admission.endpoint or ANONYMOUS).reliable
+        if policy == "no" and OPTION_TAG in request.require:
+            admission.refuse("bad-extension", 420, headers={"Unsupported": OPTION_TAG})
+            return True
+        if policy == "required" and OPTION_TAG not in request.supported | request.require:
+            admission.refuse("extension-required", 421, headers={"Require": OPTION_TAG})
+            return True
         return False
 
     def _refusal_of_call(self) -> str | None:
@@ -417,7 +433,7 @@ class DialogManager:
         session.begin()
         try:
             request.headers.set("Contact", session.contact)
-            session.chain.announce(request)
+            session.announce(request)
             if session.offered_media:
                 offer = await session.media.create_offer(session.offered_media)
                 request.set_body("application/sdp", offer.to_bytes())

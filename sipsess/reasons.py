@@ -6,7 +6,7 @@ What each reason code means: the ``REASONS`` of all rooms in one table, for whoe
 from __future__ import annotations
 
 from sipsess import core, manager, sdp
-from sipsess.dialog import dialog
+from sipsess.dialog import dialog, reliable
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
 from sipsess.transaction import REASONS as TRANSACTION_REASONS
@@ -19,6 +19,7 @@ def all_reasons() -> dict[str, str]:
         TRANSACTION_REASONS,
         sdp.REASONS,
         dialog.REASONS,
+        reliable.REASONS,
         rtp.REASONS,
         core.REASONS,
         manager.REASONS,

@@ -10,6 +10,8 @@ Theory of operation
 
     Digits that the peer presses while nobody reads them are kept, :data:`MAX_DIGITS` at most, for
     the next :meth:`Call.read_digits`.
+
+The module is long because everything that an application does with a call is one class.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from twisted.python.failure import Failure
 from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.message import SIPURI, Request, Response, TelURI
-from sipsess.sdphandlers.audio import find_audio, want_direction
+from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 from sipsess.session.reason import LOCAL
 
@@ -136,19 +138,61 @@ class Call:
     # -- from ringing to hanging up --------------------------------------------------------
 
     def ring(
-        self, status: int = 180, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int = 180,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reliable: bool | None = None,
     ) -> Deferred[Response]:
         """
         Tell the caller that somebody is being alerted.
 
         :param status: 101 to 199.
+        :param reliable: whether it is repeated until the caller acknowledges it (:rfc:`3262`); left
+            out, when he demands that.
         :return: fires when it was sent.
-        :raises DialogStateError: when the call was answered, or is one of ours.
+        :raises DialogStateError: when the call was answered, or is one of ours; or when the caller
+            does not support what ``reliable`` asks for.
         """
+        self._check_provisional(status)
+        return self.session.send_response(status, headers=headers, reliable=reliable)
+
+    def progress(
+        self,
+        status: int = 183,
+        *,
+        headers: Mapping[str, str] | None = None,
+        reliable: bool | None = None,
+    ) -> Deferred[None]:
+        """
+        Begin early media: from then on :meth:`play` is heard before the call is answered.
+
+        When the INVITE brought no offer and its caller does not support :rfc:`3262`, there can be
+        none; then the response goes without, and :attr:`audio` stays ``None``.
+
+        :param status: 101 to 199.
+        :param reliable: as for :meth:`ring`; left out, when the caller supports it.
+        :return: fires when it was sent and both sides know each other's media: at once, or with the
+            PRACK when the INVITE brought no offer.
+        :raises DialogStateError: as for :meth:`ring`.
+        """
+        self._check_provisional(status)
+        return self._run(self._progress(status, headers, reliable))
+
+    async def _progress(
+        self, status: int, headers: Mapping[str, str] | None, reliable: bool | None
+    ) -> None:
+        session = self.session
+        await session.wait(
+            session.send_response(status, headers=headers, reliable=reliable, with_media=True)
+        )
+        if session.early.description is not None and session.media.is_open:
+            await session.wait(session.early.settled())
+
+    def _check_provisional(self, status: int) -> None:
         self._check()
         if not 101 <= status <= 199:
             raise DialogStateError(f"{status} is no provisional status that an application sends")
-        return self.session.send_response(status, headers=headers)
 
     def answer(self, headers: Mapping[str, str] | None = None) -> Deferred[None]:
         """
@@ -231,8 +275,9 @@ class Call:
 
     def _renegotiate(self, direction: str) -> Deferred[Response]:
         self._check()
-        want_direction(self.session, direction)
-        return self.session.wait(self.session.send_reinvite())
+        session = self.session
+        request = session.hold() if direction == "sendonly" else session.unhold()
+        return session.wait(request)
 
     def wait(self, seconds: float) -> Deferred[None]:
         """

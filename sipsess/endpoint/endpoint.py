@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,3 +14,5 @@ class Endpoint:
     name: str
     #: Whether it may assert identities (:rfc:`3325`).
     is_trusted: bool = False
+    #: Reliable provisional responses (:rfc:`3262`): never used, used where they help, or demanded.
+    reliable: Literal["no", "supported", "required"] = "supported"

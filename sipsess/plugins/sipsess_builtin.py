@@ -1,6 +1,7 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """The plugins that are shipped: SDP handlers and applications, one instance of each."""
 
+from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
 from sipsess.applications.reject import RejectApplication
@@ -9,6 +10,7 @@ from sipsess.sdphandlers.audio import AudioHandler
 
 audio = AudioHandler()
 
+early = EarlyApplication()
 echo = EchoApplication()
 hello = HelloApplication()
 reject = RejectApplication()

@@ -76,7 +76,7 @@ class Audio:
     :param stream: who speaks and listens.
     """
 
-    __slots__ = ("_clock", "_counters", "port", "stream", "wanted")
+    __slots__ = ("_clock", "_counters", "port", "stream")
 
     def __init__(
         self, session: Session, clock: IMediaClock, port: IMediaPort, stream: AudioStream
@@ -85,8 +85,6 @@ class Audio:
         self._counters = session.core.counters
         self.port = port
         self.stream = stream
-        #: The direction that this side would like; ``"sendonly"`` puts the peer on hold.
-        self.wanted = "sendrecv"
 
     def start(self) -> None:
         """Let the stream speak."""
@@ -176,9 +174,9 @@ class AudioHandler(SDPHandler):
         audio = _find(stream) or self._open(session, stream, formats)
         if audio is None:
             return StreamVerdict.NOT_HANDLED
-        direction = audio.wanted
+        direction = stream.wanted_direction
         if remote is not None:
-            direction = answer_direction(_offered_direction(remote), audio.wanted)
+            direction = answer_direction(_offered_direction(remote), direction)
         return sdp.media(
             "audio",
             audio.port.port,
@@ -265,10 +263,7 @@ def want_direction(session: Session, wanted: str) -> None:
 
     :param wanted: ``"sendonly"`` puts the peer on hold, ``"sendrecv"`` takes him back.
     """
-    for stream in session.media.streams:
-        audio = None if stream is None else _find(stream)
-        if audio is not None:
-            audio.wanted = wanted
+    session.media.want_direction(wanted)
 
 
 def common_formats(media: MediaDescription) -> list[Format]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import PluginError
 from sipsess.interfaces import IPrepareRequest, ISessionCreate, ISessionSupplement
 from sipsess.supplement import MEDIA, Reject, Retry, SessionSupplement, Verdict
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from .session import Session
 
 #: What the session itself answers, whatever the supplements are.
-CORE_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS"})
+CORE_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "PRACK", "UPDATE"})
+#: The extensions that the session itself supports.
+CORE_OPTION_TAGS = frozenset({OPTION_TAG})
+#: Methods that may bring an offer or answer for the SDP handlers to see.
+_WITH_MEDIA = frozenset({"INVITE", "PRACK", "UPDATE"})
 #: The body that the session itself reads.
 CORE_BODIES = frozenset({"application/sdp"})
 #: Methods that a chain remembers; one that is not remembered is only slower.
@@ -76,7 +81,7 @@ class Chain:
         self._links: dict[tuple[str, str], Links] = {}
         #: Computed from what the supplements declare (Allow, Supported, Accept, Recv-Info).
         self.allow = CORE_METHODS.union(*(item.allow for item in ordered))
-        self.option_tags: frozenset[str] = frozenset().union(
+        self.option_tags: frozenset[str] = CORE_OPTION_TAGS.union(
             *(item.option_tags for item in ordered)
         )
         self.accept = CORE_BODIES.union(*(item.accept for item in ordered))
@@ -119,7 +124,7 @@ class Chain:
     def incoming(self, method: str) -> tuple[Link, ...]:
         """Return the whole way of an incoming request: supplements, media, supplements."""
         links = self.links("incoming_request", method)
-        if method != "INVITE":
+        if method not in _WITH_MEDIA:
             return links.before_media + links.after_media
         return (*links.before_media, MEDIA_LINK, *links.after_media)
 

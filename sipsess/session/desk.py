@@ -61,6 +61,7 @@ class RequestDesk:
         session.invite_server.current = incoming
         session.dialog = Dialog.as_uas(admission.request, session.local_tag)
         session.add_dialog(session.dialog)
+        session.note_capabilities(admission.request)
         self._current = incoming
         expires = admission.request.headers.get("Expires") or ""
         if expires.isascii() and expires.isdigit() and len(expires) < 10 and not session.is_over:
@@ -118,9 +119,6 @@ class RequestDesk:
         core.counters.refuse("method-not-allowed")
         if method in ("SUBSCRIBE", "NOTIFY") and "Event" in incoming.request.headers:
             responder.reject(incoming, 489)
-        elif method == "PRACK":
-            # RFC 3262 3: a PRACK that matches no reliable provisional response.
-            responder.reject(incoming, 481)
         else:
             allow = self.session.chain.allow_text
             responder.reject(incoming, core.refusal_of_method(method), headers={"Allow": allow})
@@ -128,6 +126,10 @@ class RequestDesk:
     def _admit(self, incoming: IncomingRequest) -> None:
         method = incoming.request.method
         if method == "INVITE" and not self._admit_reinvite(incoming):
+            return
+        if method == "PRACK" and not self.session.early.admit_prack(incoming):
+            return
+        if method == "UPDATE" and not self._admit_update(incoming):
             return
         if method not in _URGENT:
             self._current = incoming
@@ -143,10 +145,23 @@ class RequestDesk:
             delay = session.core.ids.random.randint(0, 10)
             session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
             return False
+        if session.media.is_answering:
+            # An offer of his, in an UPDATE, waits for our answer.
+            delay = session.core.ids.random.randint(0, 10)
+            session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            return False
         if session.media.is_open:
             session.responder.reject(incoming, 491)
             return False
+        session.note_capabilities(incoming.request)
         server.current = incoming
+        return True
+
+    def _admit_update(self, incoming: IncomingRequest) -> bool:
+        """Refuse an UPDATE that cannot be read, or meets another; ``False`` when refused."""
+        if self._refuse_body(incoming) or not self.session.updates.admit(incoming):
+            return False
+        self.session.note_capabilities(incoming.request)
         return True
 
     def _refuse_body(self, incoming: IncomingRequest) -> bool:
@@ -185,6 +200,8 @@ class RequestDesk:
                 session.core.turn.later(session.runner.start)
             else:
                 session.invite_server.answer(incoming).addErrback(self._not_answered)
+        elif method in ("PRACK", "UPDATE"):
+            session.updates.answer(incoming)
         elif method == "BYE":
             session.responder.reply(incoming, 200)
         elif method == "OPTIONS":

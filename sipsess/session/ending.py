@@ -179,6 +179,9 @@ class SessionEnding:
         session = self.session
         session.waiting.close()
         session.invite_server.stop()
+        session.early.close()
+        session.updates.stop()
+        session.provisionals.hurry()
         session.desk.close()
         session.runner.cancel()
         if session.work is not None:

@@ -129,8 +129,15 @@ class InviteClient:
     def _provisional(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session
         session.note("provisional", f"{response.status} {response.reason}")
-        if response.status > 100 and response.to_tag and len(session.dialogs) < MAX_FORKS:
-            self._dialog(outgoing, response)
+        tag = response.to_tag
+        if (
+            response.status > 100
+            and tag
+            and (tag in session.dialogs or len(session.dialogs) < MAX_FORKS)
+        ):
+            dialog = self._dialog(outgoing, response)
+            session.note_capabilities(response)
+            session.provisionals.receive(outgoing, dialog, response)
         session.usage.feed(RECEIVE_PROVISIONAL)
         if session.on_provisional is not None:
             session.on_provisional(response)
@@ -157,6 +164,9 @@ class InviteClient:
             self._drop_fork(outgoing, dialog, response)
             return
         self.outgoing = None
+        session.provisionals.hurry()
+        session.reinvites.hurry()
+        session.note_capabilities(response)
         self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
         session.note("answered", f"{response.status} {response.reason}")
@@ -172,6 +182,8 @@ class InviteClient:
         if session.usage.state not in (CALLING, PROCEEDING):
             return False
         session.usage.feed(SEND_AGAIN)
+        session.provisionals.forget()
+        session.media.reopen()
         for dialog in tuple(session.dialogs.values()):
             # 13.2.2.3: the refusal has ended the early dialogs.
             session.remove_dialog(dialog)
@@ -184,7 +196,7 @@ class InviteClient:
         session = self.session
         body, fault = b"", ""
         try:
-            body = await self._take_description(response)
+            body = await self._take_description(outgoing, dialog, response)
         except (CancelledError, NegotiationFailed, PluginError, RemoteError) as error:
             fault = str(error) or "the call was hung up, or an SDP handler took too long"
         except Exception as error:
@@ -202,13 +214,20 @@ class InviteClient:
             session.terminate(headers={"Reason": 'SIP;cause=488;text="Not Acceptable Here"'})
         session.usage.feed(SEND_ACK)
 
-    async def _take_description(self, response: Response) -> bytes:
+    async def _take_description(
+        self, outgoing: OutgoingRequest, dialog: Dialog, response: Response
+    ) -> bytes:
         """Take the answer of a 2xx; or its offer, and return our answer to that."""
         media = self.session.media
+        media.choose(dialog.remote_tag)
         if self.session.usage.state != ANSWERED:
             # RFC 5407 3.1.2: a 2xx that crosses our CANCEL; no media flows any more.
             media.rollback()
             return self._decline(response)
+        if media.is_established:
+            # A provisional response of this dialog brought the answer, or the offer. 13.2.1: the
+            # session descriptions of later responses are ignored.
+            return b""
         if media.is_open:
             media.receive_answer(parse_sdp(response))
             return b""

@@ -50,6 +50,11 @@ class InviteServer:
         self._successes: dict[int, SuccessRetransmission] = {}
 
     @property
+    def is_answering(self) -> bool:
+        """Whether the 2xx is being made."""
+        return self._is_answering
+
+    @property
     def awaits_ack(self) -> bool:
         """Whether a 2xx waits for its ACK."""
         return bool(self._successes)
@@ -88,21 +93,22 @@ class InviteServer:
     async def _answer(self, incoming: IncomingRequest, response: Response) -> Response:
         session = self.session
         try:
-            sdp = await self._describe(incoming)
+            sdp = await self._describe_success(incoming)
         except Exception as error:
             if self._is_answering:
                 self._answering = None
                 self._is_answering = False
-                self._refuse(incoming, error)
+                self.refuse(incoming, error)
             raise
         if not incoming.is_over:
-            response.set_body(SDP_TYPE, sdp.to_bytes())
+            if sdp is not None:
+                response.set_body(SDP_TYPE, sdp.to_bytes())
             if self._send_success(incoming, response):
                 return response
         raise SessionEnded(session.reason_or_unknown())
 
-    def _refuse(self, incoming: IncomingRequest, error: Exception) -> None:
-        """Answer an INVITE for which no description could be made."""
+    def refuse(self, incoming: IncomingRequest, error: Exception) -> None:
+        """Refuse a request for which no description could be made."""
         responder = self.session.responder
         if isinstance(error, NegotiationFailed):
             responder.reject_media(incoming, error.text, error.warn_code, error.status)
@@ -112,17 +118,28 @@ class InviteServer:
             self.session.note("no answer made", repr(error))
             responder.reject(incoming, 500)
 
-    async def _describe(self, incoming: IncomingRequest) -> SessionDescription:
-        """Return the SDP of the 2xx: our answer, or our offer when the INVITE had none."""
+    async def _describe_success(self, incoming: IncomingRequest) -> SessionDescription | None:
+        """Return the SDP of the 2xx, ``None`` when the exchange was completed before it."""
+        session = self.session
+        if session.is_initial(incoming.request):
+            early = session.early
+            await early.settled()
+            if early.description is not None:
+                return None if early.is_reliable else early.description
+        sdp = await self.describe(incoming)
+        if session.media.is_open:
+            self.offer_cseq = incoming.request.cseq.number
+        return sdp
+
+    async def describe(self, incoming: IncomingRequest) -> SessionDescription:
+        """Return our answer to an INVITE, or our offer when it had none."""
         media = self.session.media
         if not media.is_open:
             # A supplement below MEDIA may answer by itself, before the offer was looked at.
             self.session.negotiate(incoming.request)
         if media.is_open:
             return await media.create_answer()
-        sdp = await media.create_offer(self.session.offered_media)
-        self.offer_cseq = incoming.request.cseq.number
-        return sdp
+        return await media.create_offer(self.session.offered_media)
 
     def _send_success(self, incoming: IncomingRequest, response: Response) -> bool:
         """Send the 2xx and repeat it; ``False`` when a supplement ended the call instead."""

@@ -9,6 +9,10 @@ Theory of operation
     force: :attr:`MediaNegotiation.streams` changes only at *apply*, and :meth:`rollback` destroys
     what only the failed exchange had made.
 
+    An INVITE of ours may make several early dialogs, and offers and answers are of each:
+    :meth:`~MediaNegotiation.follow` changes to another one's, over the same streams, until
+    :meth:`~MediaNegotiation.choose` says with whom the call is.
+
     Every call of a handler is guarded: its exception is logged with its name, and fails the
     exchange, never the server.
 """
@@ -69,12 +73,25 @@ class MediaNegotiation:
         self.streams: list[SessionStream | None] = []
         self._pending: list[SessionStream | None] | None = None
         self._offer: SessionDescription | None = None
+        #: Who brought the offer that we have to answer.
+        self.offered_by: object = None
+        #: The early dialogs of our INVITE: the machine as it was sent, and those of each dialog.
+        self._origin: OfferAnswer | None = None
+        self._forks: dict[str, OfferAnswer] = {}
+        self._fork: str | None = None
+        #: The streams of our first offer, kept for all forks until one is chosen.
+        self._shared: list[SessionStream | None] = []
         self.is_closed = False
 
     @property
     def is_open(self) -> bool:
         """Whether an offer waits for its answer, on either side."""
         return self._pending is not None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the peer's offer waits for our answer."""
+        return self._offer is not None
 
     @property
     def is_established(self) -> bool:
@@ -221,10 +238,18 @@ class MediaNegotiation:
         :raises SDPError: when it does not fit the offer; the exchange is rolled back.
         """
         try:
-            self.machine.receive_answer(sdp)
+            self.receive_preview(sdp)
         except BaseException:
             self.rollback()
             raise
+
+    def receive_preview(self, sdp: SessionDescription) -> None:
+        """
+        Take an answer that may be replaced by another one, in the final response.
+
+        :raises SDPError: when it does not fit the offer, which stays open.
+        """
+        self.machine.receive_answer(sdp)
         pending = self._pending or []
         for index, stream in enumerate(pending):
             if stream is not None:
@@ -234,6 +259,84 @@ class MediaNegotiation:
                     if not stream.is_active:
                         self._destroy(stream)
         self._apply()
+
+    # -- the early dialogs of our INVITE ---------------------------------------------------
+
+    def follow(self, fork: str) -> None:
+        """
+        Go on with the offers and answers of one early dialog of our INVITE.
+
+        :param fork: the dialog's remote tag.
+        """
+        if self._fork == fork:
+            return
+        if self._origin is None:
+            self._origin = self.machine
+            self._shared = list(self._pending or ())
+        self._fork = fork
+        machine = self._forks.get(fork)
+        if machine is None:
+            machine = self._forks[fork] = self._origin.fork()
+        self.machine = machine
+        self._offer = None
+        if machine.local is not None and machine.remote is not None:
+            self._return_to(machine.local, machine.remote)
+        else:
+            self._pending = self._offer_again()
+
+    def _offer_again(self) -> list[SessionStream | None] | None:
+        """Return the streams of our first offer as it was sent; ``None`` when there was none."""
+        offer = self.machine.pending_local
+        if offer is None:
+            return None
+        for index, stream in enumerate(self._shared):
+            if stream is not None:
+                stream.local = offer.media[index]
+        return list(self._shared)
+
+    def _return_to(self, local: SessionDescription, remote: SessionDescription) -> None:
+        """Put in force again what was agreed with an early dialog."""
+        pool = self._shared or self.streams
+        pending: list[SessionStream | None] = []
+        self._pending = pending
+        for index, media in enumerate(remote.media):
+            stream = pool[index] if index < len(pool) else None
+            if stream is None or media.is_declined or local.media[index].is_declined:
+                pending.append(None)
+                continue
+            stream.local, stream.remote = local.media[index], media
+            pending.append(stream)
+        self._apply()
+
+    def choose(self, fork: str) -> None:
+        """Forget all early dialogs but one: the call is with it."""
+        if self._origin is None:
+            return
+        self.follow(fork)
+        shared, self._shared = self._shared, []
+        self._origin = None
+        self._forks.clear()
+        for stream in shared:
+            if stream is None or stream in self.streams:
+                continue
+            if stream in (self._pending or ()):
+                # Media that flowed for another fork is nothing that this one has agreed to.
+                stream.is_active = False
+            else:
+                self._destroy(stream)
+
+    def reopen(self) -> None:
+        """Forget all early dialogs: the INVITE is sent again, with the same offer."""
+        if self._origin is None:
+            return
+        self.machine, self._origin = self._origin, None
+        self._forks.clear()
+        self._fork = None
+        self._pending = self._offer_again()
+        self._shared, self.streams = [], []
+        for stream in self._pending or ():
+            if stream is not None:
+                stream.is_active = False
 
     # -- both ------------------------------------------------------------------------------
 
@@ -310,6 +413,16 @@ class MediaNegotiation:
             if stream is not None and not stream.is_active:
                 self._destroy(stream)
 
+    def want_direction(self, wanted: str) -> None:
+        """
+        Say which direction this side would like for all streams, from the next negotiation on.
+
+        :param wanted: ``"sendonly"`` puts the peer on hold, ``"sendrecv"`` takes him back.
+        """
+        for stream in self.streams:
+            if stream is not None:
+                stream.wanted_direction = wanted
+
     def _restore(self, stream: SessionStream) -> None:
         stream.local, stream.remote = stream.active_local, stream.active_remote
 
@@ -325,16 +438,18 @@ class MediaNegotiation:
         if self.is_closed:
             return
         self.is_closed = True
+        shared, self._shared = self._shared, []
         self.rollback()
         self.stop()
-        for stream in self.streams:
+        for stream in (*self.streams, *shared):
             if stream is not None:
                 self._destroy(stream)
         self.streams = []
 
     def _destroy(self, stream: SessionStream) -> None:
         """Destroy a stream and its cookies, exactly once."""
-        if stream.is_destroyed:
+        if stream.is_destroyed or stream in self._shared:
+            # Another early dialog may still want it.
             return
         stream.is_destroyed = True
         if stream.is_active and not stream.is_stopped:

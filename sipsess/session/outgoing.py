@@ -89,7 +89,11 @@ class OutgoingRequest:
             return
         if response.status == 100:
             self._responded(self, response)
-        else:
+        elif (
+            response.status >= 200
+            or self.request.method != "INVITE"
+            or self.session.provisionals.admit(response)
+        ):
             self._show(response)
 
     def _show(self, response: Response) -> None:
@@ -142,7 +146,7 @@ class OutgoingRequest:
 
     def _next_cseq(self) -> int:
         number = self.request.cseq.number
-        dialog = self.session.dialog
+        dialog = self.session.dialogs.get(self.request.to_tag or "") or self.session.dialog
         if dialog is None:
             return number + 1
         dialog.local_seq = max(dialog.local_seq, number) + 1

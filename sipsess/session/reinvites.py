@@ -1,9 +1,10 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-The INVITEs that this side sends within a call.
+The INVITEs and UPDATEs that this side sends within a call.
 
 One is sent at a time; the others wait, for an INVITE of the peer too, and after 491 (glare) for the
-time of :rfc:`3261#section-14.1`.
+time of :rfc:`3261#section-14.1`. An UPDATE may go before the call is answered: with an offer when
+an exchange was completed reliably (:rfc:`3311#section-5.1`), without one in any early dialog.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from sipsess.dialog.usage import CONFIRMED
+from sipsess.dialog import Dialog
+from sipsess.dialog.usage import CONFIRMED, INCOMING, PROCEEDING, TERMINATING
 from sipsess.errors import PluginError, RemoteError, SIPError, Timeout
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
@@ -34,22 +36,27 @@ if TYPE_CHECKING:
 MAX_WAITING = 16
 #: How often one re-INVITE is sent again after 491.
 MAX_GLARES = 5
+_NAMES = {"INVITE": "re-INVITE", "UPDATE": "UPDATE"}
+#: The states of a call in which one that met another is sent again.
+_LIVE = frozenset({CONFIRMED, INCOMING, PROCEEDING})
 
 
 class Reinvite:
-    """One INVITE of ours within the call, from the wish to its final response."""
+    """One INVITE or UPDATE of ours within the call, from the wish to its final response."""
 
-    __slots__ = ("deferred", "glares", "headers")
+    __slots__ = ("deferred", "glares", "headers", "method", "with_offer")
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    def __init__(self, headers: dict[str, str], method: str, with_offer: bool) -> None:
         self.headers = headers
+        self.method = method
+        self.with_offer = with_offer
         self.deferred: Deferred[Response] = Deferred()
         self.glares = 0
 
 
 class ReinviteQueue:
     """
-    The re-INVITEs of a session.
+    The re-INVITEs and UPDATEs of a session.
 
     :param session: that they belong to.
     """
@@ -58,21 +65,28 @@ class ReinviteQueue:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        #: The re-INVITE that has no final response yet.
+        #: The request that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
         self._waiting: deque[Reinvite] = deque()
         self._current: Reinvite | None = None
         self._glare: Timer | None = None
         self._work = Work(session)
 
-    def add(self, headers: Mapping[str, str] | None) -> Deferred[Response]:
+    def add(
+        self,
+        headers: Mapping[str, str] | None,
+        method: str = "INVITE",
+        *,
+        with_offer: bool = True,
+    ) -> Deferred[Response]:
         """
-        Send a re-INVITE with the media as the handlers now describe it, as soon as it may go.
+        Send a request with the media as the handlers now describe it, as soon as it may go.
 
+        :param method: INVITE or UPDATE; an INVITE always has an offer.
         :return: see :meth:`.Session.send_reinvite`.
         """
         check_headers(headers or {})
-        wish = Reinvite(dict(headers or {}))
+        wish = Reinvite(dict(headers or {}), method, with_offer)
         if len(self._waiting) >= MAX_WAITING:
             wish.deferred.errback(PluginError(f"{MAX_WAITING} re-INVITEs wait already"))
         else:
@@ -82,31 +96,71 @@ class ReinviteQueue:
 
     @property
     def is_free(self) -> bool:
-        """Whether an INVITE may be sent now: none is pending on either side (14.1)."""
+        """Whether no request of ours is pending, nor one that met another waits for its time."""
+        return self._current is None and self._glare is None
+
+    def _may_send(self, wish: Reinvite) -> bool:
+        """Tell whether a request may be sent now."""
         session = self._session
-        return (
-            session.usage.state == CONFIRMED
-            and self._current is None
-            and self._glare is None
-            and session.invite_server.current is None
-            and not session.invite_server.awaits_ack
-            and not session.media.is_open
-        )
+        dialog = self._dialog_for(wish)
+        if dialog is None:
+            return False
+        if not wish.with_offer:
+            return True
+        if session.dialog is None and not session.media.is_answering:
+            session.media.follow(dialog.remote_tag)
+        server = session.invite_server
+        # 14.1: no INVITE is pending on either side; the first one of a call is no obstacle to an
+        # UPDATE.
+        is_pending = server.current is not None and session.is_answered
+        return not (session.media.is_open or is_pending or server.awaits_ack)
+
+    def _dialog_for(self, wish: Reinvite) -> Dialog | None:
+        """Return the dialog that a request may be sent in, ``None`` when there is none yet."""
+        session = self._session
+        state = session.usage.state
+        if state == CONFIRMED:
+            return session.dialog
+        if wish.method != "UPDATE":
+            return None
+        if state == INCOMING:
+            early = session.early
+            is_ready = early.is_complete if wish.with_offer else early.has_dialog
+            return session.dialog if is_ready else None
+        if state == PROCEEDING:
+            ready = session.provisionals.acknowledged if wish.with_offer else session.dialogs
+            for dialog in reversed(session.dialogs.values()):
+                if dialog.remote_tag in ready:
+                    return dialog
+        return None
 
     def send_waiting(self) -> None:
-        """Send the next re-INVITE that waits, if it may go now; the one place that decides."""
-        if self._waiting and self.is_free:
-            wish = self._current = self._waiting.popleft()
-            self._work.run(self._send(wish))
+        """Send the next request that waits and may go now; the one place that decides."""
+        if not self.is_free:
+            return
+        for wish in self._waiting:
+            if self._may_send(wish):
+                self._waiting.remove(wish)
+                self._current = wish
+                self._work.run(self._send(wish))
+                return
+
+    def hurry(self) -> None:
+        """Wait no more for an SDP handler: the call was answered meanwhile."""
+        self._work.cancel()
 
     async def _send(self, wish: Reinvite) -> None:
         session = self._session
         try:
-            offer = await session.media.create_offer(session.offered_media)
-            self.outgoing = self._build(wish, offer.to_bytes())
+            offer = b""
+            if wish.with_offer:
+                sdp = await session.media.create_offer(session.offered_media)
+                offer = sdp.to_bytes()
+            self.outgoing = self._build(wish, offer)
         except Exception as error:
             self._current = None
-            session.media.rollback()
+            if wish.with_offer:
+                session.media.rollback()
             session.core.turn.later(self.send_waiting)
             if isinstance(error, CancelledError):
                 error = NegotiationFailed("an SDP handler took too long over our offer")
@@ -117,15 +171,16 @@ class ReinviteQueue:
 
     def _build(self, wish: Reinvite, offer: bytes) -> OutgoingRequest:
         session = self._session
-        dialog = session.dialog
-        if dialog is None or session.usage.state != CONFIRMED:
+        dialog = self._dialog_for(wish)
+        if dialog is None:
             raise SessionEnded(session.reason_or_unknown())
-        request: Request = dialog.build_request("INVITE")
+        request: Request = dialog.build_request(wish.method)
         request.headers.set("Contact", session.contact)
-        session.chain.announce(request)
+        session.announce(request)
         for name, value in wish.headers.items():
             request.headers.set(name, value)
-        request.set_body(SDP_TYPE, offer)
+        if offer:
+            request.set_body(SDP_TYPE, offer)
         return OutgoingRequest(
             session, request, session.flow_to(dialog), self._responded, self._failed
         )
@@ -133,48 +188,63 @@ class ReinviteQueue:
     # -- the outcome -----------------------------------------------------------------------
 
     def _responded(self, outgoing: OutgoingRequest, response: Response) -> None:
+        session = self._session
         if response.status < 200:
+            if outgoing.request.method == "INVITE" and session.dialog is not None:
+                session.provisionals.receive(outgoing, session.dialog, response)
             return
         self.outgoing = None
         wish, self._current = self._current, None
         if response.status < 300:
             self._accepted(outgoing, response)
-        elif self._refused(response, wish):
+        elif self._refused(outgoing, response, wish):
             return
         if wish is not None and not wish.deferred.called:
             wish.deferred.callback(response)
+        session.early.check()
         self.send_waiting()
 
     def _accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self._session
-        dialog = session.dialog
-        assert dialog is not None  # the re-INVITE was sent within it
+        request = outgoing.request
+        dialog = session.dialogs.get(request.to_tag or "")
+        if dialog is None:
+            # It was an early dialog, and the call is with another one.
+            return
         dialog.refresh_target(response)
+        session.note_capabilities(response)
         fault = ""
-        if session.usage.state == CONFIRMED:
+        if request.body and session.media.is_open and session.usage.state != TERMINATING:
             try:
                 session.media.receive_answer(parse_sdp(response))
             except RemoteError as error:
                 session.media.rollback()
                 fault = error.text
-        session.invite_client.send_ack(outgoing, dialog, response)
+        if request.method == "INVITE":
+            session.invite_client.send_ack(outgoing, dialog, response)
         if fault:
             session.note("bad answer", fault)
             session.set_reason(EndReason(LOCAL, "BYE", text=f"bad answer: {fault}"))
             session.terminate()
 
-    def _refused(self, response: Response, wish: Reinvite | None) -> bool:
-        """Put the media back; ``True`` when the re-INVITE will be sent again."""
+    def _refused(
+        self, outgoing: OutgoingRequest, response: Response, wish: Reinvite | None
+    ) -> bool:
+        """Put the media back; ``True`` when the request will be sent again."""
         session = self._session
-        session.media.rollback()
-        session.note("re-INVITE refused", f"{response.status} {response.reason}")
-        is_glare = response.status == 491 and session.usage.state == CONFIRMED
+        name = _NAMES[outgoing.request.method]
+        if outgoing.request.body:
+            session.media.rollback()
+        session.note(f"{name} refused", f"{response.status} {response.reason}")
+        is_glare = response.status == 491 and session.usage.state in _LIVE
         if is_glare and wish is not None and wish.glares < MAX_GLARES:
             self._after_glare(wish)
             return True
         if response.status in (408, 481):
             # 14.1 and 12.2.1.2: the peer knows no such dialog any more.
-            session.set_reason(EndReason(REMOTE, "INVITE", response.status, "to a re-INVITE"))
+            method = outgoing.request.method
+            article = "an" if method == "UPDATE" else "a"
+            session.set_reason(EndReason(REMOTE, method, response.status, f"to {article} {name}"))
             session.terminate()
         return False
 
@@ -196,9 +266,12 @@ class ReinviteQueue:
         session = self._session
         self.outgoing = None
         wish, self._current = self._current, None
-        session.media.rollback()
-        text = "no answer to a re-INVITE" if isinstance(error, Timeout) else str(error)
-        session.set_reason(EndReason(NETWORK, "INVITE", error.status_hint, text))
+        method = outgoing.request.method
+        if outgoing.request.body:
+            session.media.rollback()
+        name = "an UPDATE" if method == "UPDATE" else "a re-INVITE"
+        text = f"no answer to {name}" if isinstance(error, Timeout) else str(error)
+        session.set_reason(EndReason(NETWORK, method, error.status_hint, text))
         session.terminate()
         if wish is not None and not wish.deferred.called:
             wish.deferred.errback(error)

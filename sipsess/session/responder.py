@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sipsess.dialog.usage import RECEIVE_BYE, SEND_FAILURE
 from sipsess.errors import RemoteError
 from sipsess.message import Request, Response, build_response
+from sipsess.sdp import RemoteGlareError
 from sipsess.status import reason_phrase
 
 from .incoming import IncomingRequest
@@ -16,6 +17,9 @@ from .reason import LOCAL, REMOTE, EndReason
 
 if TYPE_CHECKING:
     from .session import Session
+
+#: Requests that refresh the target, and their 2xx (:rfc:`3261#section-12.2`, :rfc:`3311`).
+_TARGET_REFRESH = frozenset({"INVITE", "UPDATE"})
 
 
 class Responder:
@@ -40,10 +44,10 @@ class Responder:
         """Return a response with our tag and the headers that its status needs."""
         session = self.session
         response = build_response(request, status, reason, to_tag=session.local_tag)
-        if request.method == "INVITE" and 100 < status < 300:
+        if request.method in _TARGET_REFRESH and 100 < status < 300:
             response.headers.set("Contact", session.contact)
             if status >= 200:
-                session.chain.announce(response)
+                session.announce(response)
         elif status == 415:
             response.headers.set("Accept", session.chain.accept_text)
         elif status == 469:
@@ -69,9 +73,15 @@ class Responder:
             incoming.release()
             if session.invite_server.current is incoming:
                 session.invite_server.current = None
+                if session.is_initial(incoming.request):
+                    session.early.stop()
                 session.core.turn.later(session.reinvites.send_waiting)
             if method == "BYE":
                 self._bye_answered(incoming.request, response.status)
+            elif method == "PRACK":
+                session.core.turn.later(session.early.prack_answered)
+            elif method == "UPDATE":
+                session.core.turn.later(session.updates.answered)
             session.core.turn.later(session.desk.next_request)
         return True
 
@@ -113,6 +123,9 @@ class Responder:
         if incoming is session.invite_server.current:
             session.invite_server.stop_answering()
             session.media.rollback()
+        elif session.media.is_answering and session.media.offered_by is request:
+            # RFC 6141: what the PRACK or UPDATE has changed is put back.
+            session.media.rollback()
         session.note("refused", f"{request.method}: {status} {text}")
         self.respond(incoming, response)
         if session.is_initial(request) and not session.is_over:
@@ -133,6 +146,11 @@ class Responder:
     def reject_remote(self, incoming: IncomingRequest, error: RemoteError) -> None:
         """Refuse a request that breaks the protocol."""
         self.session.core.counters.refuse(error.reason_code)
+        if isinstance(error, RemoteGlareError):
+            # RFC 3311 5.2 and RFC 3261 14.2: the peer tries again after a while.
+            delay = self.session.core.ids.random.randint(0, 10)
+            self.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            return
         status = getattr(error, "status", None) or error.status_hint or 400
         if status == 488:
             self.reject_media(incoming, error.text, 399)

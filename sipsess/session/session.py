@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 
 from sipsess.dialog import Dialog, InviteUsage
+from sipsess.dialog.reliable import OPTION_TAG
+from sipsess.dialog.usage import INCOMING
 from sipsess.endpoint import Endpoint
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
@@ -35,17 +37,20 @@ from .bodies import describe_media, has_sdp, parse_sdp
 from .chain import Chain
 from .cookies import Cookies
 from .desk import RequestDesk
+from .early import EarlyMedia
 from .ending import SessionEnding
 from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
 from .negotiation import Handlers, MediaNegotiation
+from .provisionals import Provisionals
 from .reason import LOCAL, EndReason, SessionEnded
 from .reinvites import ReinviteQueue
 from .report import Report
 from .requester import Requester
 from .responder import Responder
 from .runner import ApplicationRunner
+from .updates import UpdateServer
 from .waiting import Waiting
 
 if TYPE_CHECKING:
@@ -76,6 +81,7 @@ class Session:
         "desk",
         "dialog",
         "dialogs",
+        "early",
         "end_reason",
         "ending",
         "endpoint",
@@ -93,12 +99,15 @@ class Session:
         "offered_media",
         "on_confirmed",
         "on_provisional",
+        "provisionals",
         "record",
         "reinvites",
         "report",
         "requester",
         "responder",
         "runner",
+        "told_capabilities",
+        "updates",
         "usage",
         "waiting",
         "work",
@@ -147,6 +156,10 @@ class Session:
         self.runner = ApplicationRunner(self)
         self.invite_server = InviteServer(self)
         self.invite_client = InviteClient(self)
+        self.early, self.provisionals = EarlyMedia(self), Provisionals(self)
+        self.updates = UpdateServer(self)
+        #: The message in which the peer last said what it allows, if it did.
+        self.told_capabilities: Request | Response | None = None
         self.reinvites = ReinviteQueue(self)
         #: Why the session ended, ``None`` while it lives and nobody has decided its end.
         self.end_reason: EndReason | None = None
@@ -155,8 +168,7 @@ class Session:
         #: Called when the call stands, and for each provisional response.
         self.on_confirmed: Callable[[], None] | None = None
         self.on_provisional: Callable[[Response], None] | None = None
-        who = f"from {invite.from_.uri}" if is_callee else f"to {invite.to.uri}"
-        self.record = DecisionRecord(invite.call_id, f"call {who}", core.turn.now)
+        self.record = DecisionRecord(invite.call_id, _title(invite, is_callee), core.turn.now)
         #: What prepares a call of ours, while it waits.
         self.work: Deferred[Any] | None = None
         #: The supplements have heard of the beginning.
@@ -267,9 +279,13 @@ class Session:
         :raises RemoteError: when the body cannot be read.
         :raises NegotiationFailed: when nothing of it is wanted.
         """
+        is_early = self.usage.state == INCOMING and not self.is_initial(request)
+        if is_early and self.early.take_sdp(request):
+            return
         if has_sdp(request):
             offer = parse_sdp(request)
             self.media.receive_offer(offer)
+            self.media.offered_by = request
             self.note("offer", describe_media(offer))
 
     # -- responses of ours -----------------------------------------------------------------
@@ -281,15 +297,27 @@ class Session:
         *,
         reason: str | None = None,
         headers: Mapping[str, str] | None = None,
+        reliable: bool | None = None,
+        with_media: bool = False,
     ) -> Deferred[Response]:
         """
         Answer a request of the peer; a 2xx to INVITE brings the media's description with it.
 
+        A 2xx to INVITE waits while a reliable provisional response with a description has no PRACK
+        (:rfc:`3262#section-3`).
+
         :param status: 101 to 699; 100 is the core's.
         :param request: left out, the INVITE that has no answer yet.
-        :return: fires with the response when it was sent, at once unless an SDP handler takes time.
+        :param reliable: whether a provisional response to the first INVITE is repeated until its
+            PRACK comes. Left out, when the caller or the endpoint demands it, or when it brings the
+            media's description and the caller supports it.
+        :param with_media: whether a provisional response brings the media's description: early
+            media. When the INVITE had no offer, it only does when it is reliable.
+        :return: fires with the response when it was sent: at once, unless an SDP handler takes
+            time, or a reliable response has no PRACK yet.
         :raises DialogStateError: when the request has its final response, or is none of this
-            session.
+            session; or ``reliable`` is asked for, but the caller does not support it.
+        :raises LocalError: when too many reliable responses wait for a PRACK.
         :raises HeaderValueError: when something of it cannot be written.
         """
         with self.core.turn:
@@ -301,6 +329,10 @@ class Session:
                 return self.invite_server.answer(incoming, headers, reason)
             if status >= 300:
                 return succeed(self.responder.reject(incoming, status, reason, headers))
+            if incoming.request.method == "INVITE" and status < 200:
+                return self.early.send(
+                    incoming, status, reason, headers, reliable=reliable, with_media=with_media
+                )
             response = self.responder.build(incoming.request, status, reason, headers)
             self.responder.respond(incoming, response)
             return succeed(response)
@@ -339,14 +371,53 @@ class Session:
         :return: fires with the final response, whatever it says; fails with :class:`.SessionEnded`,
             :class:`.Timeout`, :class:`.TransportError` or :class:`.NegotiationFailed`.
         """
+        deferred = self._renegotiate(headers, "INVITE", True)
+        if response_callback is not None:
+            # What the callback gives is not what the Deferred fires with.
+            deferred.addCallback(lambda response: (response_callback(response), response)[1])
+        return deferred
+
+    def send_update(
+        self, headers: Mapping[str, str] | None = None, *, with_offer: bool = False
+    ) -> Deferred[Response]:
+        """
+        Send an UPDATE (:rfc:`3311`), before or after the call is answered, as soon as it may go.
+
+        :param headers: more headers of it.
+        :param with_offer: whether it re-negotiates the media; without, it refreshes the target and
+            whatever supplements add.
+        :return: as for :meth:`send_reinvite`.
+        """
+        return self._renegotiate(headers, "UPDATE", with_offer)
+
+    def refresh(self, *, with_offer: bool = False) -> Deferred[Response]:
+        """
+        Refresh the session: by UPDATE when the peer allows it, else by a re-INVITE.
+
+        :param with_offer: whether an UPDATE describes our media; a re-INVITE always does.
+        :return: as for :meth:`send_reinvite`.
+        """
+        if self.peer_allows("UPDATE"):
+            return self.send_update(with_offer=with_offer)
+        return self.send_reinvite()
+
+    def hold(self) -> Deferred[Response]:
+        """Put the peer on hold; see :meth:`send_reinvite`."""
+        self.media.want_direction("sendonly")
+        return self.send_reinvite()
+
+    def unhold(self) -> Deferred[Response]:
+        """Take the peer back from hold; see :meth:`send_reinvite`."""
+        self.media.want_direction("sendrecv")
+        return self.send_reinvite()
+
+    def _renegotiate(
+        self, headers: Mapping[str, str] | None, method: str, with_offer: bool
+    ) -> Deferred[Response]:
         with self.core.turn:
             if self.is_over:
                 raise SessionEnded(self.reason_or_unknown())
-            deferred = self.reinvites.add(headers)
-            if response_callback is not None:
-                # What the callback gives is not what the Deferred fires with.
-                deferred.addCallback(lambda response: (response_callback(response), response)[1])
-            return deferred
+            return self.reinvites.add(headers, method, with_offer=with_offer)
 
     def terminate(
         self,
@@ -375,6 +446,29 @@ class Session:
         suffix = "" if transport == "udp" else f";transport={transport}"
         return f"<sip:{self.flow.sent_by}{suffix}>"
 
+    def peer_allows(self, method: str) -> bool:
+        """Tell whether the peer has said, in its last Allow, that it takes a method."""
+        told = self.told_capabilities
+        return told is not None and method in told.allow
+
+    def note_capabilities(self, message: Request | Response) -> None:
+        """Note a message of the peer that may say what it allows."""
+        if "Allow" in message.headers:
+            self.told_capabilities = message
+
+    def announce(self, message: Request | Response) -> None:
+        """Say in a request or response what this side supports, as the endpoint wants it."""
+        self.chain.announce(message)
+        policy = self.endpoint.reliable
+        if policy == "no":
+            tags = self.chain.option_tags - {OPTION_TAG}
+            if tags:
+                message.headers.set("Supported", ", ".join(sorted(tags)))
+            else:
+                message.headers.remove("Supported")
+        elif policy == "required" and message is self.invite and not self.is_callee:
+            message.headers.set("Require", OPTION_TAG)
+
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
         return self.core.flow_to(dialog.next_hop(), self.flow)
@@ -389,3 +483,8 @@ class Session:
         dialog.terminate()
         self.dialogs.pop(dialog.remote_tag, None)
         self.manager.remove_dialog(dialog)
+
+
+def _title(invite: Request, is_callee: bool) -> str:
+    """Return what the decision record calls a call."""
+    return f"call from {invite.from_.uri}" if is_callee else f"call to {invite.to.uri}"

@@ -31,6 +31,7 @@ class SessionStream:
         "is_stopped",
         "local",
         "remote",
+        "wanted_direction",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class SessionStream:
         #: Both sides have agreed on it at least once.
         self.is_active = False
         self.is_stopped = False
+        #: The direction that this side would like; ``"sendonly"`` puts the peer on hold.
+        self.wanted_direction = "sendrecv"
         self.is_destroyed = False
 
     @property

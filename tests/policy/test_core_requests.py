@@ -76,7 +76,7 @@ class MethodTests(BoxTestCase):
         self.send("OPTIONS")
         response = self.peer.expect(200)
         self.assertIn("REGISTER", response.allow)
-        self.assertEqual(response.supported, {"gruu"})
+        self.assertEqual(response.supported, {"100rel", "gruu"})
         bodies = response.headers.values("Accept")
         self.assertEqual(bodies, ["application/pidf+xml", "application/sdp"])
         self.finish()

@@ -278,7 +278,7 @@ class CapabilityTests(BoxTestCase):
         self.send("OPTIONS", headers={"Require": "x-test"})
         response = self.peer.expect(200)
         self.assertIn("INFO", response.allow)
-        self.assertEqual(response.supported, {"x-test"})
+        self.assertEqual(response.supported, {"100rel", "x-test"})
         self.assertIn("application/x-test", response.headers.values("Accept"))
         self.box.manager.unregister_supplement(bodies)
         self.send("OPTIONS", headers={"Require": "x-test"})

@@ -261,12 +261,13 @@ class ChainTests(SessionTestCase):
         _, invite = self.placed(uri="sip:peer@192.0.2.9")
         for message in (success, invite):
             self.assertEqual(
-                message.headers.get("Allow"), "ACK, BYE, CANCEL, INFO, INVITE, OPTIONS, REFER"
+                message.headers.get("Allow"),
+                "ACK, BYE, CANCEL, INFO, INVITE, OPTIONS, PRACK, REFER, UPDATE",
             )
-            self.assertEqual(message.headers.get("Supported"), "timer")
+            self.assertEqual(message.headers.get("Supported"), "100rel, timer")
             self.assertEqual(message.headers.get("Recv-Info"), "conference, dtmf")
-        self.request_within(success, "UPDATE")
-        refusal = self.answer_to("UPDATE")
+        self.request_within(success, "MESSAGE")
+        refusal = self.answer_to("MESSAGE")
         self.assertEqual(refusal.status, 405)
         self.assertIn("REFER", refusal.headers.get("Allow") or "")
         self.request_within(success, "INFO", body="x", content_type="text/odd")
