@@ -1,0 +1,580 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Which section of which RFC is kept, and the test that shows it.
+
+From this table ``docs/make_supported_rfcs.py`` writes ``docs/supported-rfcs.rst``;
+``tests/test_supported_rfcs.py`` sees to it that the page is up to date, that each test named here
+exists, and that nothing is called done without one. A name is that of a test, or of a class or
+module when all tests of it are about the section, and begins below ``tests``. The module is longer
+than others because it is a table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DONE = "done"
+PARTIAL = "partial"
+NOT = "not"
+
+STATUSES = (DONE, PARTIAL, NOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of an RFC, or a whole one when ``number`` is empty."""
+
+    number: str
+    title: str
+    status: str
+    #: Names below ``tests``.
+    tests: tuple[str, ...] = ()
+    #: What is missing, and what happens instead.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RFC:
+    """What of one RFC is kept."""
+
+    number: int
+    title: str
+    sections: tuple[Section, ...]
+
+
+def done(number: str, title: str, *tests: str) -> Section:
+    """Return a section that is kept."""
+    return Section(number, title, DONE, tests)
+
+
+def partial(number: str, title: str, note: str, *tests: str) -> Section:
+    """Return a section that is kept but for what the note says."""
+    return Section(number, title, PARTIAL, tests, note)
+
+
+def missing(number: str, title: str, note: str, *tests: str) -> Section:
+    """Return a section that is not kept; the tests show what happens instead."""
+    return Section(number, title, NOT, tests, note)
+
+
+def rfc(number: int, title: str, *sections: Section) -> RFC:
+    """Return an RFC."""
+    return RFC(number, title, sections)
+
+
+_REQUESTS = "policy.test_core_requests"
+_INCOMING = "policy.test_manager_incoming"
+_USAGE = "policy.test_manager_usage.UsageTests"
+_DIALOG = "pure.test_dialog_dialog"
+_CLIENT = "pure.test_transaction_client"
+_SERVER = "pure.test_transaction_server"
+_LAYER = "pure.test_transaction_layer"
+_INVITE = "policy.test_invite_client"
+_PROBES = "policy.test_asterisk_table"
+_OFFERS = "pure.test_sdp_offeranswer"
+_MEDIA = "policy.test_negotiation"
+_RACES = "sim.test_rfc5407"
+_TIMER = "policy.test_supplement_session_timer"
+
+SIP = rfc(
+    3261,
+    "SIP: Session Initiation Protocol",
+    done("7", "Messages", "pure.test_message_parser", "pure.test_message_headers"),
+    done("8.1.1", "A request has what it must have", "pure.test_message_builders.RequestTests"),
+    partial(
+        "8.1.2",
+        "Sending a request",
+        "the next hop must be an IP address: names are not looked up",
+        "shell.test_agent.AgentTests.test_cannot_dial",
+    ),
+    done("8.1.3.1", "A timeout counts as 408", f"{_USAGE}.test_nobody_there"),
+    partial(
+        "8.1.3.4",
+        "Redirection (3xx)",
+        "it ends the call, unless a supplement sends the INVITE to the new target",
+        "policy.test_session_requests.RetryTests.test_other_uri",
+    ),
+    done("8.2.1", "Unknown and unsupported methods: 501, 405", f"{_REQUESTS}.MethodTests"),
+    done(
+        "8.2.2.1",
+        "Request-URIs of an unknown scheme: 416",
+        f"{_PROBES}.SetUpTests.test_urn_in_the_request_uri",
+    ),
+    done("8.2.2.2", "Merged requests: 482", f"{_REQUESTS}.InspectionTests.test_merged"),
+    done("8.2.2.3", "Require: 420", f"{_REQUESTS}.InspectionTests.test_require"),
+    done("8.2.3", "Bodies: 415 with Accept", f"{_INCOMING}.RefusalTests.test_body_type"),
+    done("8.2.6", "Responses", "pure.test_message_builders.ResponseTests"),
+    done("8.2.7", "Stateless answers have the same tag", f"{_REQUESTS}.OverloadTests"),
+    done(
+        "9.1",
+        "CANCEL only after a provisional response",
+        f"{_USAGE}.test_cancel_waits_for_a_provisional_response",
+        f"{_USAGE}.test_cancelled_and_forgotten",
+    ),
+    done("9.2", "CANCEL received", f"{_REQUESTS}.CancelTests", f"{_USAGE}.test_cancelled"),
+    missing("10", "Registrations", "REGISTER gets 405; sipsess registers nowhere"),
+    done("11", "OPTIONS", f"{_REQUESTS}.MethodTests.test_options"),
+    done("12.1.1", "Dialogs of the UAS", f"{_DIALOG}.UASTests"),
+    done("12.1.2", "Dialogs of the UAC", f"{_DIALOG}.UACTests"),
+    done("12.2.1.1", "Requests within a dialog; strict routers", f"{_DIALOG}.RoutingTests"),
+    done(
+        "12.2.1.2",
+        "408, 481 and silence end the dialog",
+        "policy.test_session_requests.OutgoingTests.test_481_and_408_end_the_call",
+        "policy.test_session_requests.OutgoingTests.test_no_answer_ends_the_call",
+    ),
+    done("12.2.2", "Sequence numbers; unknown dialogs", f"{_DIALOG}.SequenceTests"),
+    done("13.2.2.4", "Each 2xx is acknowledged; forks", f"{_INVITE}.ForkTests"),
+    done(
+        "13.3.1",
+        "An INVITE expires",
+        "policy.test_session_requests.IncomingReinviteTests.test_expires",
+    ),
+    done("13.3.1.3", "488 with a Warning", f"{_PROBES}.SetUpTests.test_488_has_a_warning"),
+    done("13.3.1.4", "The 2xx is repeated until its ACK", "pure.test_dialog_success.SuccessTests"),
+    done("14.1", "re-INVITE sent; glare", f"{_INVITE}.ReinviteTests", f"{_INVITE}.GlareTests"),
+    done("14.2", "re-INVITE received", "policy.test_session_requests.IncomingReinviteTests"),
+    done("15", "BYE", f"{_USAGE}.test_bye_without_answer", f"{_USAGE}.test_no_ack"),
+    done("15.1.2", "BYE with open requests", f"{_USAGE}.test_bye_in_the_early_dialog"),
+    done("17.1.1", "INVITE client transaction", f"{_CLIENT}.InviteClientTests"),
+    done("17.1.2", "Non-INVITE client transaction", f"{_CLIENT}.NonInviteClientTests"),
+    done("17.1.3", "Responses find their transaction", f"{_LAYER}.ResponseMatchingTests"),
+    done("17.2.1", "INVITE server transaction", f"{_SERVER}.InviteServerTests"),
+    done("17.2.2", "Non-INVITE server transaction", f"{_SERVER}.NonInviteServerTests"),
+    done("17.2.3", "Requests find their transaction", f"{_LAYER}.RequestMatchingTests"),
+    done("17.1.4", "Transport errors", f"{_LAYER}.FlowTests"),
+    partial(
+        "18.1.1",
+        "Sending requests",
+        "there is UDP only: a request above 1300 bytes leaves on it all the same",
+        "pure.test_transaction_via.ClientViaTests",
+    ),
+    partial(
+        "18.2.2",
+        "Sending responses",
+        "``maddr`` is not followed, as anybody could be its victim",
+        f"{_REQUESTS}.WayTests",
+    ),
+    done("18.3", "Content-Length", "pure.test_message_parser.BodyTests"),
+    done("19.1.4", "URIs that are equal", "pure.test_message_uri.ComparisonTests"),
+    missing(
+        "22",
+        "Authentication",
+        "nobody is asked for credentials; a 401 ends the call, unless "
+        "a supplement sends the request again with some",
+        "policy.test_session_requests.RetryTests.test_limit",
+    ),
+    missing("26", "TLS and SIPS", "there is no TLS transport"),
+)
+
+CORE = (
+    SIP,
+    rfc(
+        2046,
+        "MIME part two: multipart bodies",
+        done("5.1", "Multipart", "pure.test_message_multipart", "policy.test_session_bodies"),
+    ),
+    rfc(
+        3262,
+        "Reliability of provisional responses",
+        missing(
+            "",
+            "Whole",
+            "``Require: 100rel`` gets 420, a PRACK 481",
+            f"{_PROBES}.InDialogTests.test_stray_prack",
+        ),
+    ),
+    rfc(
+        3263,
+        "Locating SIP servers",
+        missing("", "Whole", "only IP addresses are called"),
+    ),
+    rfc(
+        3264,
+        "Offer and answer",
+        done("4", "One offer at a time", f"{_OFFERS}.GlareTests"),
+        done("5", "The first offer", "pure.test_sdp_negotiation.BuilderTests"),
+        done("6", "The answer has the offer's lines", f"{_OFFERS}.CheckTests"),
+        done(
+            "6.1",
+            "Directions and formats",
+            "pure.test_sdp_negotiation.DirectionTests",
+            "pure.test_sdp_negotiation.FormatTests",
+        ),
+        done("8", "Later offers; o= version", f"{_OFFERS}.VersionTests", f"{_MEDIA}.ReofferTests"),
+        done("8.3.2", "A payload type keeps its meaning", f"{_OFFERS}.PayloadTests"),
+        done("8.4", "Hold", "policy.test_audio.DirectionTests", f"{_PROBES}.MediaTests.test_hold"),
+        missing("9", "Capabilities", "the answer to OPTIONS has no SDP"),
+    ),
+    rfc(
+        3311,
+        "UPDATE",
+        missing(
+            "",
+            "Whole",
+            "an UPDATE gets 405 with Allow",
+            "policy.test_session_requests.IncomingTests.test_nobody_supports_it",
+        ),
+    ),
+    rfc(
+        3323,
+        "Privacy",
+        partial(
+            "",
+            "Whole",
+            "``Privacy`` is read, and told to applications; nothing is hidden",
+            "policy.test_identity.IdentityTests",
+        ),
+    ),
+    rfc(
+        3325,
+        "Asserted identity",
+        partial(
+            "",
+            "Whole",
+            "read from trusted endpoints only; never sent",
+            "policy.test_identity.IdentityTests.test_table",
+        ),
+    ),
+    rfc(
+        3326,
+        "Reason",
+        done(
+            "2",
+            "Read and sent in BYE, CANCEL and refusals",
+            "policy.test_supplement_reason",
+            "pure.test_message_reason",
+        ),
+    ),
+    rfc(
+        3420,
+        "message/sipfrag",
+        partial(
+            "",
+            "Whole",
+            "status lines are read and written, nothing uses them",
+            "pure.test_message_refer.StatusLineTests",
+        ),
+    ),
+    rfc(
+        3515,
+        "REFER",
+        missing("", "Whole", "a REFER gets 405 with Allow"),
+    ),
+    rfc(
+        3581,
+        "rport",
+        done("3", "The client asks", "pure.test_via.ClientViaTests.test_it_asks_for_rport"),
+        done(
+            "4",
+            "The server fills it in and answers there",
+            "pure.test_via.StampTests",
+            "pure.test_via.ReplyTests",
+        ),
+    ),
+    rfc(
+        3891,
+        "Replaces",
+        missing("", "Whole", "``Require: replaces`` gets 420; without it Replaces is ignored"),
+    ),
+    rfc(
+        3892,
+        "Referred-By",
+        missing("", "Whole", "the header is kept as it is, nobody reads it"),
+    ),
+    rfc(3960, "Early media", missing("", "Whole", "media flows when the call is answered")),
+    rfc(
+        3966,
+        "tel URIs",
+        partial(
+            "",
+            "Whole",
+            "read, compared and taken in Request-URIs; not dialled",
+            f"{_REQUESTS}.InspectionTests.test_tel",
+            "pure.test_message_uri.TelURITests",
+        ),
+    ),
+    rfc(
+        4028,
+        "Session timers",
+        partial("7", "UAC", "refreshed by re-INVITE, not UPDATE", f"{_TIMER}.UACTests"),
+        done("8.1", "Proxies", f"{_TIMER}.UACTests.test_422_though_a_proxy_asked"),
+        done("9", "UAS", f"{_TIMER}.UASTests"),
+        done(
+            "10", "Who does not refresh is hung up", f"{_TIMER}.UASTests.test_peer_does_not_refresh"
+        ),
+    ),
+    rfc(
+        4320,
+        "Actions on non-INVITE transactions",
+        done(
+            "4.1", "No early provisional response", f"{_SERVER}.NonInviteServerTests.test_late_100"
+        ),
+        done("4.2", "No 408", f"{_SERVER}.NonInviteServerTests.test_no_provisional_and_no_408"),
+    ),
+    rfc(4488, "REFER without a subscription", missing("", "Whole", "see 3515")),
+    rfc(
+        4475,
+        "SIP torture tests",
+        done("3", "Each message has its test", "torture.test_rfc4475"),
+        done("3.3", "A whole agent lives on", "policy.test_core_torture.TortureTests"),
+    ),
+    rfc(
+        5057,
+        "Several usages of a dialog",
+        partial(
+            "4",
+            "The INVITE usage",
+            "there is no other usage yet",
+            "pure.test_dialog_usage.CellTests",
+        ),
+    ),
+    rfc(
+        5118,
+        "SIP torture tests for IPv6",
+        done("4", "Each message has its test", "torture.test_rfc5118"),
+    ),
+    rfc(
+        5373,
+        "Answer-Mode",
+        partial("", "Whole", "an example plugin", "test_examples.AnswerModeTests"),
+    ),
+    rfc(
+        5407,
+        "Race conditions in SIP",
+        done(
+            "3.1.1",
+            "INVITE again after the 200",
+            f"{_RACES}.MoratoriumTests.test_3_1_1_initial_invite_again",
+        ),
+        done(
+            "3.1.2", "CANCEL crosses 200", f"{_RACES}.MoratoriumTests.test_3_1_2_cancel_crosses_200"
+        ),
+        done(
+            "3.1.3",
+            "Early BYE crosses 200",
+            f"{_RACES}.EarlyByeTests.test_3_1_3_bye_of_early_dialog_crosses_200",
+        ),
+        done(
+            "3.1.4",
+            "re-INVITE before the ACK",
+            f"{_RACES}.MoratoriumTests.test_3_1_4_reinvite_before_ack_with_agreed_media",
+        ),
+        done(
+            "3.1.5",
+            "The same with an open offer",
+            f"{_RACES}.MoratoriumTests.test_3_1_5_reinvite_before_ack_with_an_open_offer",
+        ),
+        done("3.1.6", "BYE before the ACK", f"{_RACES}.MoratoriumTests.test_3_1_6_bye_before_ack"),
+        done("3.2.1", "BYE crosses BYE", f"{_RACES}.MortalTests.test_3_2_1_bye_crosses_bye"),
+        done(
+            "3.2.2",
+            "re-INVITE crosses BYE",
+            f"{_RACES}.MortalTests.test_3_2_2_reinvite_crosses_bye",
+        ),
+        done(
+            "3.2.3",
+            "200 of a re-INVITE crosses BYE",
+            f"{_RACES}.MortalTests.test_3_2_3_200_of_reinvite_crosses_bye",
+        ),
+        done("3.2.4", "ACK after BYE", f"{_RACES}.MortalTests.test_3_2_4_ack_after_bye"),
+        done(
+            "3.3.1",
+            "re-INVITE crosses re-INVITE",
+            f"{_RACES}.OtherCrossingTests.test_3_3_1_reinvite_crosses_reinvite",
+        ),
+        missing("3.3.2", "UPDATE crosses re-INVITE", "an UPDATE gets 405"),
+        missing("3.3.3", "REFER crosses BYE", "a REFER gets 405, or 481 once the BYE was sent"),
+        done(
+            "A",
+            "BYE in the early dialog",
+            f"{_RACES}.EarlyByeTests.test_appendix_a_bye_in_the_early_dialog",
+        ),
+        done(
+            "B",
+            "BYE overlaps a re-INVITE",
+            f"{_RACES}.EarlyByeTests.test_appendix_b_bye_overlaps_a_reinvite",
+        ),
+        done(
+            "C",
+            "CANCEL before anything came",
+            f"{_RACES}.EarlyByeTests.test_appendix_c_cancel_before_anything_came",
+        ),
+        done(
+            "D",
+            "Requests in the mortal state",
+            f"{_RACES}.EarlyByeTests.test_appendix_d_other_requests_in_the_mortal_state",
+        ),
+        done(
+            "E",
+            "New To tags of forks",
+            f"{_RACES}.EarlyByeTests.test_appendix_e_new_to_tags_of_forks",
+        ),
+    ),
+    rfc(5589, "Call transfer", missing("", "Whole", "see 3515")),
+    rfc(
+        5621,
+        "Message bodies",
+        done(
+            "3",
+            "Multipart and handling",
+            "policy.test_session_bodies",
+            "pure.test_message_multipart.MeaningTests",
+        ),
+    ),
+    rfc(
+        5626,
+        "Outbound",
+        partial(
+            "4.4.1",
+            "Keep-alive",
+            "the line breaks of clients are taken; no flow is kept open",
+            "shell.test_udp.VirtualTests.test_keep_alives",
+            "pure.test_message_framing.StreamFramerTests.test_keep_alives",
+        ),
+    ),
+    rfc(
+        6026,
+        "Transactions and 2xx",
+        done(
+            "7.1",
+            "Accepted state of the server; Timer L",
+            f"{_SERVER}.InviteServerTests.test_accepted_absorbs_copies",
+        ),
+        done(
+            "7.2",
+            "Accepted state of the client; Timer M",
+            f"{_CLIENT}.InviteClientTests.test_2xx_and_timer_m",
+        ),
+        done("8.2", "Stray responses go nowhere", f"{_REQUESTS}.StrayTests.test_response"),
+    ),
+    rfc(
+        6086,
+        "INFO packages",
+        done("4.2.2", "Packages received; 469", "policy.test_supplement_info.PackageTests"),
+        done(
+            "5.2", "Recv-Info", "policy.test_supplement_info.PackageTests.test_what_the_peer_takes"
+        ),
+    ),
+    rfc(
+        6141,
+        "re-INVITE and target refresh",
+        done(
+            "3",
+            "A refused re-INVITE changes nothing",
+            f"{_MEDIA}.ReofferTests.test_a_failed_offer_puts_all_back",
+        ),
+        done(
+            "4.7",
+            "The remote target",
+            "policy.test_manager_dialogs.CalleeTests.test_target_refresh",
+        ),
+    ),
+    rfc(
+        6337,
+        "Usage of offer and answer",
+        partial(
+            "2.1",
+            "The patterns",
+            "offer in INVITE or 200 only",
+            f"{_MEDIA}.OfferTests",
+            f"{_MEDIA}.LateOfferTests",
+        ),
+        done(
+            "2.2",
+            "Refused offers",
+            f"{_MEDIA}.OfferTests.test_nothing_wanted",
+            f"{_MEDIA}.LateOfferTests.test_bad_answers_in_the_ack",
+        ),
+    ),
+    rfc(
+        6665,
+        "Event notification",
+        missing(
+            "", "Whole", "SUBSCRIBE and NOTIFY get 489", f"{_PROBES}.InDialogTests.test_subscribe"
+        ),
+    ),
+    rfc(
+        7616,
+        "Digest authentication",
+        missing("", "Whole", "see 3261, 22"),
+    ),
+    rfc(7647, "REFER and events", missing("", "Whole", "see 3515")),
+    rfc(
+        8760,
+        "Digest algorithms for SIP",
+        missing("", "Whole", "see 3261, 22"),
+    ),
+    rfc(
+        8866,
+        "SDP: Session Description Protocol",
+        done(
+            "5",
+            "Read tolerantly, written canonically",
+            "pure.test_sdp_parser",
+            "pure.test_sdp_properties.ParserProperties",
+        ),
+        done(
+            "5.2",
+            "Origin",
+            "pure.test_sdp_values.OriginTests",
+            f"{_PROBES}.MediaTests.test_the_answer_has_our_own_session_id",
+        ),
+        done("5.7", "Connection", "pure.test_sdp_values.ConnectionTests"),
+        done("5.14", "Media", "pure.test_sdp_description.MediaTests"),
+        done("6", "Attributes", "pure.test_sdp_description.ChangeTests"),
+    ),
+)
+
+MEDIA = (
+    rfc(
+        3550,
+        "RTP",
+        partial("5", "Packets", "no RTCP is sent", "pure.test_media_rtp"),
+        done("A.1", "Sequence numbers", "pure.test_media_latch.SequenceTests"),
+    ),
+    rfc(
+        3551,
+        "RTP profile for audio and video",
+        partial(
+            "4.5",
+            "Codecs",
+            "PCMU and PCMA; others come as plugins",
+            "pure.test_media_codecs",
+        ),
+    ),
+    rfc(
+        4733,
+        "Telephone events",
+        done("2.5.1", "Sending digits", "pure.test_media_events.SenderTests"),
+        done("2.5.2", "Receiving digits", "pure.test_media_events.ReceiverTests"),
+    ),
+    rfc(
+        4961,
+        "Symmetric RTP",
+        done("4", "Sent from the port it is received on", "pure.test_media_latch.LatchTests"),
+    ),
+    rfc(
+        5761,
+        "RTP and RTCP on one port",
+        partial(
+            "4",
+            "Told apart",
+            "a=rtcp-mux is neither offered nor answered",
+            "pure.test_media_rtp.ClassifyTests",
+        ),
+    ),
+    rfc(
+        3711,
+        "SRTP",
+        missing(
+            "",
+            "Whole",
+            "RTP/SAVP is refused with 488",
+            "policy.test_audio.AnswerTests.test_encrypted_only",
+        ),
+    ),
+    rfc(8445, "ICE", missing("", "Whole", "candidates are ignored")),
+)
+
+ALL: tuple[RFC, ...] = (*CORE, *MEDIA)
