@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The plugins that are shipped: SDP handlers and applications, one instance of each."""
+"""The plugins that are shipped: supplements, SDP handlers and applications, one of each."""
 
 from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
@@ -7,6 +7,13 @@ from sipsess.applications.hello import HelloApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.sdphandlers.audio import AudioHandler
+from sipsess.supplements.info import DigitInfo
+from sipsess.supplements.reason import ReasonSupplement
+from sipsess.supplements.session_timer import SessionTimer
+
+session_timer = SessionTimer()
+info = DigitInfo()
+reason = ReasonSupplement()
 
 audio = AudioHandler()
 
