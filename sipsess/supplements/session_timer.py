@@ -161,8 +161,6 @@ class SessionTimer(SessionSupplement):
             if state.min_se:
                 # Section 7.4: what a 422 taught us is said in each further request.
                 headers.set("Min-SE", str(state.min_se))
-            if "timer" not in request.supported:
-                headers.add("Supported", "timer")
         elif self.is_wanted and session.is_initial(request):
             headers.set("Session-Expires", str(self.interval))
 
@@ -224,8 +222,8 @@ class SessionTimer(SessionSupplement):
         state.expiry = session.start_timer(settled.expiry_delay, self._expired, session)
 
     def refresh(self, session: Session) -> Deferred[Response]:
-        """Send a refresh; override it to send another kind of request."""
-        return session.send_reinvite()
+        """Send a refresh: an UPDATE without an offer, or a re-INVITE; override it for another."""
+        return session.refresh()
 
     def _refresh(self, session: Session) -> None:
         """Refresh the session; what its 2xx says counts."""

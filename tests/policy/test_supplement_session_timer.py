@@ -203,6 +203,28 @@ class UASTests(TimerTestCase):
         self.expect_bye(169)
         self.finish()
 
+    def test_peer_refreshes_by_update(self) -> None:
+        """Section 9: the 2xx to an UPDATE says who refreshes, and one without a timer ends it."""
+        self.start()
+        success = self.called()
+        self.net.run_for(100)
+        headers = {**SUPPORTED, "Session-Expires": "300;refresher=uac"}
+        self.request_within(success, "UPDATE", headers=headers)
+        answer = self.answer_to("UPDATE")
+        self.assertEqual((answer.status, self.expires(answer)), (200, "300;refresher=uac"))
+        self.assertIn("timer", answer.require)
+        self.request_within(success, "UPDATE", headers={**headers, "Session-Expires": "80"})
+        answer = self.answer_to("UPDATE")
+        self.assertEqual((answer.status, answer.headers.get("Min-SE")), (422, "90"))
+        self.net.run_for(260)
+        self.assertEqual(self.peer.count("BYE"), 0)
+        self.request_within(success, "UPDATE", headers=SUPPORTED)
+        self.assertIsNone(self.expires(self.answer_to("UPDATE")))
+        self.net.run_for(1000)
+        self.assertEqual(self.peer.count("BYE"), 0)
+        self.peer.bye(success)
+        self.finish()
+
     def test_refresh_without_a_refresher_keeps_the_roles(self) -> None:
         """Section 7.4: who refreshed goes on to, when the request leaves it open."""
         for before, after in (("uac", "uac"), ("uas", "uas")):
@@ -450,6 +472,32 @@ class UACTests(TimerTestCase):
         self.assertEqual(self.peer.count("BYE"), 0)
         self.hang_up(session)
         self.finish()
+
+    def test_refresh_by_update(self) -> None:
+        """Section 7.4: a peer that allows UPDATE gets one, without an offer; a 422 is followed."""
+        self.start()
+        session = self.calling({"Session-Expires": "200;refresher=uac", "Allow": "INVITE, UPDATE"})
+        request = self.refresh("200;refresher=uac", 101)
+        self.assertEqual((request.method, request.body), ("UPDATE", b""))
+        self.assertEqual(request.headers.values("Supported").count("timer"), 1)
+        self.peer.reply(request, 422, headers={"Min-SE": "300"})
+        request = self.refresh("300;refresher=uac", 1)
+        self.accept(request, "300;refresher=uac")
+        self.peer.expect_silence(149)
+        self.accept(self.refresh("300;refresher=uac", 2), "300;refresher=uac")
+        self.hang_up(session)
+        self.finish()
+
+    def test_update_gone_wrong_ends_the_call(self) -> None:
+        """Section 10: 481 or no answer to a refresh by UPDATE: BYE."""
+        for status in (481, None):
+            self.start()
+            self.calling({"Session-Expires": "200;refresher=uac", "Allow": "UPDATE"})
+            request = self.refresh("200;refresher=uac", 101)
+            if status is not None:
+                self.peer.reply(request, status)
+            self.peer.reply(self.peer.expect("BYE", 40), 200)
+            self.finish()
 
     def test_refresh_gone_wrong_ends_the_call(self) -> None:
         """Section 10: 408, 481 or no answer to a refresh: BYE."""
