@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 
 from sipsess.dialog import Dialog
+from sipsess.dialog.dialog import TERMINATED as ENDED
 from sipsess.dialog.usage import CONFIRMED, INCOMING, PROCEEDING, TERMINATING
 from sipsess.errors import PluginError, RemoteError, SIPError, Timeout
 from sipsess.message import Request, Response
@@ -151,12 +152,13 @@ class ReinviteQueue:
 
     async def _send(self, wish: Reinvite) -> None:
         session = self._session
+        dialog = self._dialog_for(wish)
         try:
             offer = b""
             if wish.with_offer:
                 sdp = await session.media.create_offer(session.offered_media)
                 offer = sdp.to_bytes()
-            self.outgoing = self._build(wish, offer)
+            self.outgoing = self._build(wish, dialog, offer)
         except Exception as error:
             self._current = None
             if wish.with_offer:
@@ -169,10 +171,9 @@ class ReinviteQueue:
             return
         self.outgoing.send()
 
-    def _build(self, wish: Reinvite, offer: bytes) -> OutgoingRequest:
+    def _build(self, wish: Reinvite, dialog: Dialog | None, offer: bytes) -> OutgoingRequest:
         session = self._session
-        dialog = self._dialog_for(wish)
-        if dialog is None:
+        if dialog is None or session.usage.state not in _LIVE or dialog.state == ENDED:
             raise SessionEnded(session.reason_or_unknown())
         request: Request = dialog.build_request(wish.method)
         request.headers.set("Contact", session.contact)
