@@ -26,11 +26,13 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
+from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 from sipsess.session.reason import LOCAL
 
+from .keys import send_by_info
 from .sound import Sound, load
 from .wait import Wait
 
@@ -331,13 +333,22 @@ class Call:
 
     def send_digits(self, text: str) -> Deferred[None]:
         """
-        Press keys: as RTP events (:rfc:`4733`), or as tones when the peer does not speak them.
+        Press keys: as RTP events (:rfc:`4733`).
+
+        A peer that does not speak them gets INFO requests, when it allows INFO and accepts those;
+        else tones.
 
         :param text: 0-9, ``*``, ``#``, A-D.
         :return: fires when they have been sent.
         :raises LocalError: when something else is among them.
         """
         stream = self._stream()
+        if not stream.has_events and self.session.peer_allows("INFO"):
+            return self._run(send_by_info(self, stream, check_digits(text)))
+        return self.send_by_rtp(stream, text)
+
+    def send_by_rtp(self, stream: AudioStream, text: str) -> Deferred[None]:
+        """Press keys as events or tones of a stream; see :meth:`send_digits`."""
         wait = Wait(self)
         try:
             stream.send_digits(text, wait.done)

@@ -178,6 +178,11 @@ class AudioStream:
         return self._sender.has_work and self._can_send
 
     @property
+    def has_events(self) -> bool:
+        """Whether the peer speaks telephone-event; else digits are sent as tones."""
+        return self._sender.event_type is not None
+
+    @property
     def _can_send(self) -> bool:
         return self._direction[:4] == "send" and self._latch.destination is not None
 

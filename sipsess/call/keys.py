@@ -1,0 +1,36 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Keys as INFO requests, for peers that speak no RTP events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipsess.media import AudioStream
+from sipsess.media.dtmf_body import DTMF_RELAY, build_dtmf_relay
+
+if TYPE_CHECKING:
+    from .call import Call
+
+#: Seconds that each key is said to last, and the pause after it; as for tones.
+_DURATION = 0.1
+_PAUSE = 0.08
+
+
+async def send_by_info(call: Call, stream: AudioStream, text: str) -> None:
+    """
+    Send keys, one INFO each; from the first that is refused on, as tones.
+
+    That a peer allows INFO does not say that it knows these bodies; its answer does.
+
+    :param text: 0-9, ``*``, ``#``, A-D.
+    """
+    session = call.session
+    for index, digit in enumerate(text):
+        body = build_dtmf_relay(digit, _DURATION)
+        sent = session.send_request("INFO", content_type=DTMF_RELAY, body=body)
+        response = await session.wait(sent)
+        if response.status >= 300:
+            session.note("INFO", f"digits go as tones: {response.status} {response.reason}")
+            await call.send_by_rtp(stream, text[index:])
+            return
+        await call.wait(_DURATION + _PAUSE)
