@@ -201,15 +201,12 @@ class EarlyMedia:
     def send_reliable(self, payload: Provisional, rseq: int) -> None:
         """See :meth:`.ReliableOwner.send_reliable`."""
         incoming, response = payload.incoming, payload.response
-        if incoming.is_over or self._sender is None:
-            fail_quietly(payload.sent, SessionEnded(self.session.reason_or_unknown()))
-            return
         self._current = payload
         response.headers.set("Require", OPTION_TAG)
         response.headers.set("RSeq", str(rseq))
         # RFC 3311 5.1: the caller shall know that he may send UPDATE now.
         self.session.announce(response)
-        if self.session.responder.respond(incoming, response):
+        if self._sender is not None and self.session.responder.respond(incoming, response):
             self._sender.was_sent(incoming.transaction.flow, response.to_bytes())
             self.has_dialog = True
             payload.sent.callback(response)
@@ -280,8 +277,10 @@ class EarlyMedia:
                 session.core.turn.later(session.responder.reject_remote, current, wrong)
             raise wrong from error
 
-    def prack_answered(self) -> None:
+    def prack_answered(self, incoming: IncomingRequest) -> None:
         """Go on after a PRACK has its final response: send what waited for it."""
+        if incoming is not self._prack:
+            return
         self._prack = None
         current = self.session.invite_server.current
         if self._is_answer_due and current is not None:

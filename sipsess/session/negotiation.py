@@ -162,13 +162,14 @@ class MediaNegotiation:
         if offer is None or pending is None:
             raise NegotiationFailed("there is no offer to answer", 399)
         sdp = LocalDescription(self._host, offer)
+        machine = self.machine
         try:
             answered = [await self._create(pending, index, sdp) for index in range(len(pending))]
             if pending and not any(answered) and not all(m.is_declined for m in offer.media):
                 raise NegotiationFailed("no handler could open any of the offered media")
             answer = self.machine.send_answer(build_answer(offer, answered, self._host))
         except BaseException:
-            self.rollback()
+            self._undo(machine)
             raise
         self._apply()
         return answer
@@ -193,6 +194,7 @@ class MediaNegotiation:
         :raises NegotiationFailed: when there is nothing to offer.
         """
         sdp = LocalDescription(self._host, None)
+        machine = self.machine
         self._pending = list(self.streams)
         try:
             if not self.streams:
@@ -212,7 +214,7 @@ class MediaNegotiation:
                 raise NegotiationFailed("no handler had anything to offer")
             return self.machine.send_offer(build_offer(described, self._host))
         except BaseException:
-            self.rollback()
+            self._undo(machine)
             raise
 
     async def _create_new(self, media_types: Sequence[str], sdp: LocalDescription) -> None:
@@ -273,6 +275,9 @@ class MediaNegotiation:
         if self._origin is None:
             self._origin = self.machine
             self._shared = list(self._pending or ())
+        elif self.machine.local is not None:
+            # What was open beyond the first exchange is given up with the dialog that is left.
+            self.machine.rollback()
         self._fork = fork
         machine = self._forks.get(fork)
         if machine is None:
@@ -401,6 +406,13 @@ class MediaNegotiation:
             except PluginError:
                 # Logged and counted; the other streams still work.
                 pass
+
+    def _undo(self, machine: OfferAnswer) -> None:
+        """Roll back an exchange, which may be of an early dialog that is followed no more."""
+        if machine is self.machine:
+            self.rollback()
+        else:
+            machine.rollback()
 
     def rollback(self) -> None:
         """Forget the open exchange: media as before (:rfc:`6141`)."""

@@ -107,9 +107,12 @@ class Provisionals:
     def _take_answer(self, dialog: Dialog, response: Response) -> None:
         """Take the first answer of a dialog; what differs from it later is ignored."""
         media = self.session.media
+        if media.is_answering:
+            # An UPDATE of another early dialog; this preview is not the last word.
+            return
         if self.session.dialog is None:
             media.follow(dialog.remote_tag)
-        if media.is_open and not media.is_answering:
+        if media.is_open:
             media.receive_preview(parse_sdp(response))
 
     async def _acknowledge(
@@ -175,6 +178,11 @@ class Provisionals:
 
     def _failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
         self.session.note("PRACK failed", str(error))
+
+    def is_complete(self, dialog: Dialog) -> bool:
+        """Whether an exchange was completed reliably in an early dialog, and the peer knows it."""
+        tag = dialog.remote_tag
+        return tag in self.reliable and tag in self.acknowledged
 
     def forget(self) -> None:
         """Forget all early dialogs: the INVITE is sent again."""

@@ -129,9 +129,9 @@ class ReinviteQueue:
             is_ready = early.is_complete if wish.with_offer else early.has_dialog
             return session.dialog if is_ready else None
         if state == PROCEEDING:
-            ready = session.provisionals.acknowledged if wish.with_offer else session.dialogs
+            provisionals = session.provisionals
             for dialog in reversed(session.dialogs.values()):
-                if dialog.remote_tag in ready:
+                if not wish.with_offer or provisionals.is_complete(dialog):
                     return dialog
         return None
 
@@ -196,7 +196,9 @@ class ReinviteQueue:
             return
         self.outgoing = None
         wish, self._current = self._current, None
-        if response.status < 300:
+        if self._is_lost(outgoing):
+            session.note("UPDATE of no use", "its early dialog is over")
+        elif response.status < 300:
             self._accepted(outgoing, response)
         elif self._refused(outgoing, response, wish):
             return
@@ -205,13 +207,16 @@ class ReinviteQueue:
         session.early.check()
         self.send_waiting()
 
+    def _is_lost(self, outgoing: OutgoingRequest) -> bool:
+        """Whether a request belongs to an early dialog that is not the call's."""
+        session = self._session
+        dialog = session.dialogs.get(outgoing.request.to_tag or "")
+        return dialog is None or dialog is not (session.dialog or dialog)
+
     def _accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self._session
         request = outgoing.request
-        dialog = session.dialogs.get(request.to_tag or "")
-        if dialog is None:
-            # It was an early dialog, and the call is with another one.
-            return
+        dialog = session.dialogs[request.to_tag or ""]
         dialog.refresh_target(response)
         session.note_capabilities(response)
         fault = ""
@@ -267,6 +272,11 @@ class ReinviteQueue:
         session = self._session
         self.outgoing = None
         wish, self._current = self._current, None
+        if self._is_lost(outgoing):
+            if wish is not None and not wish.deferred.called:
+                wish.deferred.errback(error)
+            self.send_waiting()
+            return
         method = outgoing.request.method
         if outgoing.request.body:
             session.media.rollback()

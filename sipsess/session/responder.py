@@ -79,7 +79,7 @@ class Responder:
             if method == "BYE":
                 self._bye_answered(incoming.request, response.status)
             elif method == "PRACK":
-                session.core.turn.later(session.early.prack_answered)
+                session.core.turn.later(session.early.prack_answered, incoming)
             elif method == "UPDATE":
                 session.core.turn.later(session.updates.answered)
             session.core.turn.later(session.desk.next_request)

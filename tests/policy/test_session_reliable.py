@@ -400,6 +400,30 @@ class CalleeTests(ReliableTestCase):
         self.confirm_and_end()
         self.finish()
 
+    def test_stray_prack_meanwhile(self) -> None:
+        """A PRACK that matches nothing changes nothing for the one that is being answered."""
+        pending: list[Deferred[None]] = []
+
+        def think(session: Session, request: Request) -> Any:
+            pending.append(Deferred())
+            return pending[-1]
+
+        probe = Probe(priority=300, methods=["PRACK"], incoming_request=think)
+        self.start(probe, play=nothing)
+        session = self.called(body=b"")
+        session.send_response(183, with_media=True)
+        session.send_response(200)
+        first = self.ringing()
+        self.prack(first, body=self.peer.sdp())
+        self.prack(first)
+        self.assertEqual(self.answer_to("PRACK").status, 481)
+        self.net.run_for(1)
+        self.assertEqual(self.peer.count(200), 0)
+        pending[0].callback(None)
+        self.assertEqual(self.answer_to("PRACK").status, 200)
+        self.confirm_and_end()
+        self.finish()
+
     def test_offer_in_prack_is_refused(self) -> None:
         """When nothing of it can be used: 488, and the media stay as they were."""
         handler = Handler()

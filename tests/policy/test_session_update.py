@@ -12,7 +12,7 @@ from sipsess.errors import PluginError, Timeout
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.session import Session, SessionEnded
-from sipsess.supplement import Reject
+from sipsess.supplement import Reject, Retry
 from tests.policy.agents import US
 from tests.policy.sessions import Handler, Probe, SessionTestCase, audio
 
@@ -520,6 +520,92 @@ class OutgoingTests(UpdateTestCase):
         self.assertFalse(session.media.is_open)
         session.terminate()
         self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
+    def test_update_of_a_losing_fork_is_refused(self) -> None:
+        """481 or silence for a fork that lost the call does not end the call."""
+        for is_answered in (True, False):
+            self.start()
+            session, invite = self.dialled_early()
+            failed: list[Failure] = []
+            session.send_update(with_offer=True).addErrback(failed.append)
+            update = self.peer.expect("UPDATE")
+            self.peer.reply(invite, 200, to_tag="other", body=self.peer.sdp(40006))
+            self.peer.expect("ACK")
+            if is_answered:
+                self.peer.reply(update, 481)
+            self.net.run_for(40)
+            self.assertFalse(session.is_over)
+            self.assertEqual(len(failed), 0 if is_answered else 1)
+            session.terminate()
+            self.peer.reply(self.peer.expect("BYE"), 200)
+            self.finish()
+
+    def test_refused_while_an_early_update_is_out(self) -> None:
+        """The refusal of the INVITE ends the UPDATE, too; a retry makes it useless."""
+
+        def again(session: Session, response: Response) -> Any:
+            return Retry({"X": "y"}) if response.status == 503 else None
+
+        self.start(Probe(methods=["INVITE"], incoming_response=again))
+        session, invite = self.dialled_early()
+        done = session.send_update(with_offer=True)
+        update = self.peer.expect("UPDATE")
+        self.peer.reply(invite, 503)
+        second = self.peer.expect("INVITE")
+        self.peer.reply(update, 481)
+        self.net.run_for(0.1)
+        self.assertEqual(self.successResultOf(done).status, 481)
+        self.peer.reply(second, 200, to_tag="new", body=self.peer.sdp(40006))
+        self.peer.expect(lambda message: isinstance(message, Request) and message.method == "ACK")
+        self.net.run_for(0.1)
+        self.assertEqual(self.remote_port(session), 40006)
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
+    def test_slow_offer_and_another_fork(self) -> None:
+        """While our early offer is made another fork is heard: the offer is given up."""
+        slow: Deferred[Any] = Deferred()
+
+        def create(session: Session, stream: Any, sdp: Any) -> Any:
+            if handler.log.count("create") == 1:
+                return sdp.media("audio", 40000, "RTP/AVP", ["0"])
+            return slow.addCallback(lambda _: sdp.media("audio", 40000, "RTP/AVP", ["0"]))
+
+        handler = Handler(create=create)
+        self.start(handlers=[handler])
+        session, invite = self.dialled_early()
+        failed: list[Failure] = []
+        session.send_update(with_offer=True).addErrback(failed.append)
+        self.peer.reply(invite, 183, to_tag="other", body=self.peer.sdp(40006))
+        self.net.run_for(0.1)
+        slow.callback(None)
+        self.net.run_for(0.1)
+        self.assertEqual(len(failed), 1)
+        self.peer.reply(invite, 200, to_tag="other", body=self.peer.sdp(40006))
+        self.peer.expect("ACK")
+        self.assertEqual(self.remote_port(session), 40006)
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
+    def test_preview_is_not_enough(self) -> None:
+        """A preview beside a reliable 180 is no answer: our offer waits for the 200."""
+        self.start()
+        session, invite = self.placed()
+        self.peer.reply(invite, 183, body=self.peer.sdp())
+        self.peer.reply(invite, 180, headers={"Require": "100rel", "RSeq": "1"})
+        self.peer.reply(self.peer.expect("PRACK"), 200)
+        done = session.send_update(with_offer=True)
+        self.net.run_for(1)
+        self.assertEqual(self.peer.count("UPDATE"), 0)
+        self.peer.reply(invite, 200)
+        self.peer.expect("ACK")
+        self.peer.reply(self.peer.expect("UPDATE"), 200, body=self.peer.sdp(40002))
+        self.net.run_for(0.1)
+        self.assertEqual(self.successResultOf(done).status, 200)
+        self.hang_up(session)
         self.finish()
 
     def test_handler_has_nothing_to_offer(self) -> None:
