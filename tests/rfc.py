@@ -177,12 +177,21 @@ CORE = (
     rfc(
         3262,
         "Reliability of provisional responses",
-        missing(
-            "",
-            "Whole",
-            "``Require: 100rel`` gets 420, a PRACK 481",
+        done(
+            "3",
+            "UAS: repeated until PRACK, one at a time, 2xx waits",
+            "policy.test_session_reliable.CalleeTests",
+            f"{_PROBES}.SetUpTests.test_reliable_183_is_repeated",
             f"{_PROBES}.InDialogTests.test_stray_prack",
         ),
+        done("4", "UAC: acknowledged in order", "policy.test_session_reliable.CallerTests"),
+        done(
+            "5",
+            "Offers and answers in them",
+            "policy.test_session_reliable.CalleeTests.test_offer_in_prack",
+            "policy.test_session_reliable.CallerTests.test_late_offer",
+        ),
+        done("7", "RSeq and RAck", "pure.test_dialog_reliable.HeaderTests"),
     ),
     rfc(
         3263,
@@ -209,11 +218,12 @@ CORE = (
     rfc(
         3311,
         "UPDATE",
-        missing(
-            "",
-            "Whole",
-            "an UPDATE gets 405 with Allow",
-            "policy.test_session_requests.IncomingTests.test_nobody_supports_it",
+        done("5.1", "Sent", "policy.test_session_update.OutgoingTests"),
+        done(
+            "5.2",
+            "Received",
+            "policy.test_session_update.IncomingTests",
+            f"{_PROBES}.MediaTests.test_update",
         ),
     ),
     rfc(
@@ -232,7 +242,7 @@ CORE = (
         partial(
             "",
             "Whole",
-            "read from trusted endpoints only; never sent",
+            "it is read from trusted endpoints only, and never sent",
             "policy.test_identity.IdentityTests.test_table",
         ),
     ),
@@ -282,7 +292,16 @@ CORE = (
         "Referred-By",
         missing("", "Whole", "the header is kept as it is, nobody reads it"),
     ),
-    rfc(3960, "Early media", missing("", "Whole", "media flows when the call is answered")),
+    rfc(
+        3960,
+        "Early media",
+        partial(
+            "3",
+            "The gateway model",
+            "P-Early-Media and early-session are not read",
+            "policy.test_session_reliable.EarlyMediaTests",
+        ),
+    ),
     rfc(
         3966,
         "tel URIs",
@@ -297,7 +316,7 @@ CORE = (
     rfc(
         4028,
         "Session timers",
-        partial("7", "UAC", "refreshed by re-INVITE, not UPDATE", f"{_TIMER}.UACTests"),
+        done("7", "UAC; refreshed by UPDATE or re-INVITE", f"{_TIMER}.UACTests"),
         done("8.1", "Proxies", f"{_TIMER}.UACTests.test_422_though_a_proxy_asked"),
         done("9", "UAS", f"{_TIMER}.UASTests"),
         done(
@@ -383,7 +402,12 @@ CORE = (
             "re-INVITE crosses re-INVITE",
             f"{_RACES}.OtherCrossingTests.test_3_3_1_reinvite_crosses_reinvite",
         ),
-        missing("3.3.2", "UPDATE crosses re-INVITE", "an UPDATE gets 405"),
+        done(
+            "3.3.2",
+            "UPDATE crosses re-INVITE",
+            f"{_RACES}.OtherCrossingTests.test_3_3_2_update_crosses_reinvite",
+            f"{_RACES}.OtherCrossingTests.test_update_crosses_update",
+        ),
         missing("3.3.3", "REFER crosses BYE", "a REFER gets 405, or 481 once the BYE was sent"),
         done(
             "A",
@@ -451,10 +475,16 @@ CORE = (
     rfc(
         6086,
         "INFO packages",
+        done("4.2.1", "Packages are announced", f"{_INFO}.PackageTests.test_known_package"),
         done("4.2.2", "Packages received; 469", "policy.test_supplement_info.PackageTests"),
         done(
             "5.2", "Recv-Info", "policy.test_supplement_info.PackageTests.test_what_the_peer_takes"
         ),
+    ),
+    rfc(
+        6432,
+        "Reason in responses",
+        done("4", "Causes of Q.850 only", f"{_REASON}.SentTests.test_refusals"),
     ),
     rfc(
         6141,
@@ -473,12 +503,13 @@ CORE = (
     rfc(
         6337,
         "Usage of offer and answer",
-        partial(
+        done(
             "2.1",
-            "The patterns",
-            "offer in INVITE or 200 only",
+            "The six patterns",
             f"{_MEDIA}.OfferTests",
             f"{_MEDIA}.LateOfferTests",
+            "policy.test_session_reliable.CalleeTests",
+            "policy.test_session_update.IncomingTests",
         ),
         done(
             "2.2",

@@ -37,6 +37,17 @@ class Ringing(Application):
         await Deferred()
 
 
+class Early(Application):
+    """Sends media before it answers, which it never does."""
+
+    name = "early"
+
+    async def handle(self, call: Call) -> None:
+        """Do the call."""
+        await call.session.send_response(183, with_media=True)
+        await Deferred()
+
+
 class Digits(Application):
     """Answers, and writes down each key."""
 
@@ -62,7 +73,7 @@ class ProbeTestCase(SynchronousTestCase):
         self.agent = Agent(
             self.net.host(US[0], name="agent"),
             supplements=[DigitInfo(), SessionTimer()],
-            applications=[AnsweringApplication(), Ringing(), self.digits],
+            applications=[AnsweringApplication(), Ringing(), Early(), self.digits],
             application="answer",
         )
         self.peer = ScriptedPeer(self.net.host("192.0.2.9", name="peer"))
@@ -293,6 +304,22 @@ class SetUpTests(ProbeTestCase):
         self.net.run_for(0.1)
         self.hang_up(success)
 
+    def test_reliable_183_is_repeated(self) -> None:
+        """It comes again after T1, doubling without a limit (:rfc:`3262#section-3`)."""
+        self.invite("early", headers={"Supported": "100rel"})
+        progress = self.peer.expect(183)
+        self.assertIn("100rel", progress.require)
+        self.net.run_for(20)
+        times = [event.time for event in self.net.trace if event.data.startswith(b"SIP/2.0 183")]
+        self.assertEqual(
+            [round(time - times[0], 2) for time in times], [0, 0.5, 1.5, 3.5, 7.5, 15.5]
+        )
+        rack = {"RAck": f"{progress.headers.get('RSeq')} {progress.cseq.number} INVITE"}
+        self.assertEqual(self.within(progress, "PRACK", headers=rack).status, 200)
+        self.assertEqual(self.within(progress, "BYE").status, 200)
+        self.peer.expect(487)
+        self.finish()
+
     def test_copy_of_an_invite_that_was_answered(self) -> None:
         """A late copy of the INVITE makes no second call (:rfc:`6026#section-7.1`)."""
         invite = self.invite()
@@ -351,6 +378,15 @@ class MediaTests(ProbeTestCase):
         self.assertEqual(described(success).media[0].direction, "sendrecv")
         self.peer.ack(success, body=self.peer.sdp())
         self.net.run_for(1)
+        self.hang_up(success)
+
+    def test_update(self) -> None:
+        """An UPDATE with an offer gets the answer in its 200 (:rfc:`3311#section-5.2`)."""
+        success = self.call()
+        answer = self.within(success, "UPDATE", body=self.peer.sdp(direction="sendonly"))
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(described(answer).media[0].direction, "recvonly")
+        self.assertEqual(self.within(success, "UPDATE").body, b"")
         self.hang_up(success)
 
     def test_hold(self) -> None:

@@ -487,6 +487,113 @@ class OtherCrossingTests(CrossingTestCase):
         self.assertEqual(statuses, [200, 200])
         call.hang_up()
 
+    def test_3_3_2_update_crosses_reinvite(self) -> None:
+        r"""
+        Alice's UPDATE with an offer crosses Bob's re-INVITE: both get 491, and try again (3.3.2).
+
+        ::
+
+            Alice                      Bob
+              | UPDATE        re-INVITE |
+              |-----------\/----------->|
+              |<----------/\------------|
+              | 491 INVITE   491 UPDATE |
+              |-----------\/----------->|
+              |<----------/\------------|
+              |                     ACK |
+              |<------------------------|
+              |               re-INVITE | 0 to 2 s later: Bob does not own the Call-ID
+              |<------------------------|
+              | 200, ACK                |
+              | UPDATE                  | 2.1 to 4 s later: Alice does
+              |------------------------>|
+              |              200 UPDATE |
+        """
+        call = self.talk()
+        statuses: list[int] = []
+        for deferred in (
+            call.session.send_update(with_offer=True),
+            self.bob(call).send_reinvite(),
+        ):
+            deferred.addCallback(lambda response: statuses.append(response.status))
+        self.net.run_for(6)
+        self.assert_crossed("Alice: UPDATE", "Bob: INVITE")
+        self.assertCountEqual(
+            self.ladder[:5],
+            [
+                *("Alice: UPDATE", "Bob: INVITE"),
+                *("Alice: 491 INVITE", "Bob: 491 UPDATE"),
+                "Bob: ACK",
+            ],
+        )
+        self.assertEqual(
+            self.ladder[5:],
+            [
+                *("Bob: INVITE", "Alice: 200 INVITE", "Bob: ACK"),
+                *("Alice: UPDATE", "Bob: 200 UPDATE"),
+            ],
+        )
+        self.assertEqual(statuses, [200, 200])
+        call.hang_up()
+
+    def test_update_crosses_update(self) -> None:
+        r"""
+        Both send an UPDATE with an offer: both get 491, and try again (3.3.2, 3311 5.2).
+
+        ::
+
+            Alice                      Bob
+              | UPDATE           UPDATE |
+              |-----------\/----------->|
+              |<----------/\------------|
+              | 491                 491 |
+              |-----------\/----------->|
+              |<----------/\------------|
+        """
+        call = self.talk()
+        statuses: list[int] = []
+        for session in (call.session, self.bob(call)):
+            session.send_update(with_offer=True).addCallback(
+                lambda response: statuses.append(response.status)
+            )
+        self.net.run_for(6)
+        self.assert_crossed("Alice: UPDATE", "Bob: UPDATE")
+        self.assertCountEqual(
+            self.ladder[:4],
+            ["Alice: UPDATE", "Bob: UPDATE", "Alice: 491 UPDATE", "Bob: 491 UPDATE"],
+        )
+        self.assertEqual(
+            self.ladder[4:],
+            ["Bob: UPDATE", "Alice: 200 UPDATE", "Alice: UPDATE", "Bob: 200 UPDATE"],
+        )
+        self.assertEqual(statuses, [200, 200])
+        call.hang_up()
+
+    def test_update_crosses_bye(self) -> None:
+        r"""
+        Alice's UPDATE reaches Bob after his BYE: 481 (as 3.2.2, App. D).
+
+        ::
+
+            Alice                      Bob
+              | UPDATE              BYE |
+              |-----------\/----------->| mortal
+              |<----------/\------------|
+              | 200 BYE      481 UPDATE |
+              |-----------\/----------->|
+              |<----------/\------------|
+        """
+        call = self.talk()
+        outcome: list[object] = []
+        call.session.send_update().addBoth(outcome.append)
+        call.hang_up_callee()
+        self.net.run_for(1)
+        self.assert_crossed("Alice: UPDATE", "Bob: BYE")
+        self.assertCountEqual(
+            self.ladder, ["Alice: UPDATE", "Bob: BYE", "Alice: 200 BYE", "Bob: 481 UPDATE"]
+        )
+        self.assertIsInstance(outcome[0], Failure)
+
 
 class EarlyByeTests(BoxTestCase):
     """What sipsess itself never sends, from a scripted Alice: a BYE in the early dialog."""
