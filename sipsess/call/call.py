@@ -11,6 +11,10 @@ Theory of operation
     Digits that the peer presses while nobody reads them are kept, :data:`MAX_DIGITS` at most, for
     the next :meth:`Call.read_digits`.
 
+    A call outlives its session: when the peer transfers us, or another one takes his place, it
+    moves to the session with the new peer (:meth:`Call.move_to`), and its application with it.
+    What waits goes on waiting there; what was being played or recorded is done.
+
 The module is long because everything that an application does with a call is one class.
 """
 
@@ -28,12 +32,14 @@ from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, Request, Response, TelURI
+from sipsess.message.refer import StatusLine
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 from sipsess.session.reason import LOCAL
 
 from .keys import send_by_info
 from .sound import Sound, load
+from .transfer import ask_transfer, get_replaced, move_session
 from .wait import Wait
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ class Call:
     :param session: that it stands for.
     """
 
-    __slots__ = ("_digits", "_echo", "_reader", "_recording", "session", "waits")
+    __slots__ = ("_digits", "_echo", "_ended", "_reader", "_recording", "session", "waits")
 
     def __init__(self, session: Session) -> None:
         #: The session underneath: its dialog, media and decision record.
@@ -76,8 +82,9 @@ class Call:
         self._echo: Wait | None = None
         #: The keys that end the recording, and what ends it.
         self._recording: tuple[str, Callable[[str], None]] | None = None
+        self._ended: list[Deferred[EndReason]] = []
         session.channel = self
-        session.when_ended().addCallback(self._over)
+        session.when_ended().addCallback(self._over, session)
 
     def __repr__(self) -> str:
         return f"<Call {self.session.call_id} from {self.caller} to {self.callee}>"
@@ -135,7 +142,11 @@ class Call:
     @property
     def ended(self) -> Deferred[EndReason]:
         """A Deferred that fires when it is over, with the reason; await it."""
-        return self.session.when_ended()
+        if self.session.is_finished:
+            return succeed(self.session.reason_or_unknown())
+        deferred: Deferred[EndReason] = Deferred()
+        self._ended.append(deferred)
+        return deferred
 
     # -- from ringing to hanging up --------------------------------------------------------
 
@@ -307,6 +318,7 @@ class Call:
         stream = self._stream()
         pcm = load(sound)
         wait = Wait(self, lambda: playback.stop())
+        wait.moved = wait.finish
         playback = stream.play(pcm, wait.done)
         return wait.deferred
 
@@ -350,6 +362,7 @@ class Call:
     def send_by_rtp(self, stream: AudioStream, text: str) -> Deferred[None]:
         """Press keys as events or tones of a stream; see :meth:`send_digits`."""
         wait = Wait(self)
+        wait.moved = wait.finish
         try:
             stream.send_digits(text, wait.done)
         except BaseException:
@@ -366,13 +379,19 @@ class Call:
         stream = self._stream()
         if self._echo is not None:
             raise DialogStateError("the call is echoed already")
-        wait = self._echo = Wait(self, lambda: self._stop_echo(stream))
+        wait = self._echo = Wait(self, self._stop_echo)
+        wait.moved = lambda: self._set_echo(True)
         stream.echo = True
         return wait.deferred
 
-    def _stop_echo(self, stream: AudioStream) -> None:
+    def _stop_echo(self) -> None:
         self._echo = None
-        stream.echo = False
+        self._set_echo(False)
+
+    def _set_echo(self, is_on: bool) -> None:
+        stream = self.audio
+        if stream is not None:
+            stream.echo = is_on
 
     # -- audio and digits from the peer ----------------------------------------------------
 
@@ -402,6 +421,7 @@ class Call:
 
         recorder = Recorder(WAVWriter(path), max_time=max_seconds, done=lambda _: stop(""))
         wait = Wait(self, release)
+        wait.moved = lambda: stop("")
         stream.recorder = recorder
         self._recording = (stop_on, stop)
         # A peer that sends nothing fills no recording.
@@ -502,6 +522,48 @@ class Call:
         """Forget the digits that nobody has read."""
         self._digits.clear()
 
+    # -- another peer ----------------------------------------------------------------------
+
+    def transfer(
+        self, target: str | None = None, *, replaces: Call | None = None
+    ) -> Deferred[StatusLine]:
+        """
+        Ask the peer to call somebody else, and hang up when he has (:rfc:`5589`).
+
+        :param target: whom; may be left out when ``replaces`` says it.
+        :param replaces: another call of ours, whose peer gets the peer of this one in our place
+            (attended transfer).
+        :return: fires with what became of it: the final status of the peer's call, or the one that
+            refused the transfer; then this call goes on. Fails with :class:`.SessionEnded` when the
+            call ends first, and with :class:`.Timeout` when nobody tells the outcome.
+        :raises DialogStateError: when this is no time to transfer, or no supplement can.
+        """
+        self._check()
+        uri, header = get_replaced(target, None if replaces is None else replaces.session)
+        return ask_transfer(self.session, uri, header)
+
+    def move_to(self, session: Session) -> None:
+        """
+        Go on with another peer, the application too; for supplements.
+
+        Nothing is heard until that session is answered; call this once more then. The session
+        before is left without application and call; whoever moves ends it.
+
+        :param session: with the other peer; its own call, if any, is dropped.
+        :raises SessionEnded: when it is over.
+        """
+        with session.core.turn:
+            if session.is_over:
+                raise SessionEnded(session.reason_or_unknown())
+            if session is not self.session:
+                self._set_echo(False)
+                move_session(self.session, session)
+                self.session = session
+                session.channel = self
+                session.when_ended().addCallback(self._over, session)
+            for wait in list(self.waits):
+                wait.follow()
+
     # -- the end ---------------------------------------------------------------------------
 
     def _check(self) -> None:
@@ -532,10 +594,15 @@ class Call:
         running.addCallbacks(wait.finish, wait.fail)
         return wait.deferred
 
-    def _over(self, reason: EndReason) -> EndReason:
+    def _over(self, reason: EndReason, session: Session) -> None:
+        if session is not self.session:
+            return
+        ended, self._ended = self._ended, []
         for wait in list(self.waits):
             wait.fail(Failure(self.ended_error()))
-        return reason
+        for deferred in ended:
+            if not deferred.called:
+                deferred.callback(reason)
 
 
 def _quote(text: str) -> str:

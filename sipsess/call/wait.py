@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
+from sipsess.timers import Timer
 
 if TYPE_CHECKING:
     from .call import Call
@@ -23,12 +24,18 @@ class Wait:
     :param release: lets go of what it uses; called exactly once, before the Deferred fires.
     """
 
-    __slots__ = ("_call", "_release", "_timer", "deferred")
+    __slots__ = ("_call", "_home", "_payload", "_release", "_timer", "deferred", "moved")
 
     def __init__(self, call: Call, release: Callable[[], object] | None = None) -> None:
         self._call = call
         self._release = release
-        self._timer: Any = None
+        self._timer: Timer | None = None
+        #: What the timer calls.
+        self._payload: tuple[Callable[..., object], tuple[Any, ...]] = (self.finish, ())
+        #: The session that has what it waits for.
+        self._home = call.session
+        #: Called when the call has moved to another session and that one is answered.
+        self.moved: Callable[[], object] | None = None
         self.deferred: Deferred[Any] = Deferred(self._cancelled)
         call.waits[self] = None
 
@@ -38,12 +45,30 @@ class Wait:
 
         :param result: or a function, which is called instead.
         """
+        self._payload = (result, ()) if callable(result) else (self.finish, (result,))
+        self._start(seconds)
+
+    def _start(self, seconds: float) -> None:
         session = self._call.session
+        callback, args = self._payload
         with session.core.turn:
-            if callable(result):
-                self._timer = session.start_timer(seconds, result)
-            else:
-                self._timer = session.start_timer(seconds, self.finish, result)
+            self._timer = session.start_timer(seconds, callback, *args)
+
+    def follow(self) -> None:
+        """Live on in the session that the call has moved to."""
+        session = self._call.session
+        if self._home is session:
+            return
+        timer = self._timer
+        if timer is not None and timer.is_active:
+            left = max(0.0, timer.when - session.core.turn.now)
+            self._home.cancel_timer(timer)
+            self._start(left)
+        if self.moved is None:
+            self._home = session
+        elif session.is_answered:
+            self._home = session
+            self.moved()
 
     def finish(self, result: Any = None) -> None:
         """Fire the Deferred, unless it is over."""
@@ -66,6 +91,9 @@ class Wait:
         """Hear from the audio stream that it has sent everything, or not."""
         if is_complete:
             self.finish()
+        elif self._home is not self._call.session:
+            # The call has moved; there it will be as if all had been sent.
+            return
         elif self._call.is_ended:
             self.fail(Failure(self._call.ended_error()))
         else:

@@ -9,11 +9,15 @@ from sipsess.applications.ring import RingApplication
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
+from sipsess.supplements.refer import Refer
+from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.supplements.session_timer import SessionTimer
 
 session_timer = SessionTimer()
 info = DigitInfo()
 reason = ReasonSupplement()
+refer = Refer()
+replaces = ReplacesSupplement()
 
 audio = AudioHandler()
 
