@@ -75,6 +75,8 @@ _OFFERS = "pure.test_sdp_offeranswer"
 _MEDIA = "policy.test_negotiation"
 _RACES = "sim.test_rfc5407"
 _TIMER = "policy.test_supplement_session_timer"
+_INFO = "policy.test_supplement_info"
+_REASON = "policy.test_supplement_reason"
 
 SIP = rfc(
     3261,
@@ -476,7 +478,7 @@ CORE = (
         6086,
         "INFO packages",
         done("4.2.1", "Packages are announced", f"{_INFO}.PackageTests.test_known_package"),
-        done("4.2.2", "Packages received; 469", "policy.test_supplement_info.PackageTests"),
+        done("4.2.2", "Packages received; 469", f"{_INFO}.PackageTests"),
         done(
             "5.2", "Recv-Info", "policy.test_supplement_info.PackageTests.test_what_the_peer_takes"
         ),

@@ -44,19 +44,20 @@ class ReasonSupplement(SessionSupplement):
 
     def incoming_request(self, session: Session, request: Request) -> None:
         """Keep what the peer says in a BYE or a CANCEL, and let it be the session's end reason."""
-        if request.method == "INVITE":
-            return
-        text = _keep(session, request)
-        if text and request.method == "BYE":
-            session.set_reason(EndReason(REMOTE, "BYE", text=text))
-        elif text and not session.is_answered:
-            # A CANCEL that crosses the 200 ends nothing, nor does that of a re-INVITE.
-            session.set_reason(EndReason(REMOTE, "CANCEL", text=text))
+        method = request.method
+        # A CANCEL that crosses the 200 ends nothing, nor does that of a re-INVITE.
+        if method == "BYE" or (method == "CANCEL" and not session.is_answered):
+            text = _keep(session, request)
+            if text:
+                session.set_reason(EndReason(REMOTE, method, text=text))
 
     def incoming_response(self, session: Session, response: Response) -> None:
-        """Keep what the peer says when it refuses our INVITE."""
-        if response.status >= 300 and session.dialog is None and response.cseq.method == "INVITE":
-            _keep(session, response)
+        """Keep what the peer says when it refuses our INVITE, until another attempt is answered."""
+        if response.status >= 300:
+            if session.dialog is None and response.cseq.method == "INVITE":
+                _keep(session, response)
+        elif response.status >= 200 and COOKIE in session.cookies:
+            session.cookies.remove(COOKIE)
 
     def outgoing_request(self, session: Session, request: Request) -> None:
         """Say in a BYE and a CANCEL why."""
@@ -74,12 +75,12 @@ class ReasonSupplement(SessionSupplement):
 
 
 def _keep(session: Session, message: Request | Response) -> str:
-    """Keep the reasons of a message, the latest ones; return them for people."""
+    """Keep the reasons of a message and no others; return them for people."""
+    if COOKIE in session.cookies:
+        session.cookies.remove(COOKIE)
     reasons = parse_reasons(message.headers)
     if not reasons:
         return ""
-    if COOKIE in session.cookies:
-        session.cookies.remove(COOKIE)
     session.cookies.add(COOKIE, reasons)
     text = ", ".join(reason.describe() for reason in reasons)
     session.note("reason", text)

@@ -7,6 +7,7 @@ from sipsess.message import Request, Response
 from sipsess.message.reason import Reason
 from sipsess.session import EndReason, Session
 from sipsess.session.reason import NETWORK, REMOTE
+from sipsess.supplement import Retry, SessionSupplement
 from sipsess.supplements.reason import ReasonSupplement, get_reasons
 from tests.policy.agents import Box, ring
 from tests.policy.sessions import Probe, SessionTestCase
@@ -14,14 +15,25 @@ from tests.policy.sessions import Probe, SessionTestCase
 BUSY = Reason("Q.850", 17, "User busy")
 
 
+class Retrying(SessionSupplement):
+    """Sends a request again that was refused with 499; it stands after the other supplement."""
+
+    name = "retrying"
+    priority = 990
+
+    def incoming_response(self, session: Session, response: Response) -> Retry | None:
+        """Retry."""
+        return Retry() if response.status == 499 else None
+
+
 class ReasonTestCase(SessionTestCase):
     """One box with the supplement, and a probe that keeps what was known at each end."""
 
-    def start(self, *supplements: object, **kwargs: object) -> Box:
+    def start(self, *supplements: SessionSupplement, **kwargs: object) -> Box:
         """Begin anew."""
         self.ends: list[tuple[tuple[Reason, ...], EndReason | None]] = []
         probe = Probe(priority=1, session_end=self.note)
-        return super().start(ReasonSupplement(), probe, **kwargs)  # type: ignore[arg-type]
+        return super().start(ReasonSupplement(), probe, *supplements, **kwargs)  # type: ignore[arg-type]
 
     def note(self, session: Session) -> None:
         """Keep what the peer said and why the session ended."""
@@ -96,17 +108,21 @@ class ReceivedTests(ReasonTestCase):
         self.assertEqual(end, EndReason(REMOTE, "INVITE", 480, "Temporarily Unavailable"))
         self.finish()
 
-    def test_the_last_word_counts(self) -> None:
-        """Of two messages with a Reason the later one is kept."""
-        self.start()
-        success = self.call()
-        probe = {"Reason": "SIP;cause=1"}
-        self.peer.cancel(self.request_within(success, "INVITE"), headers=probe)
-        self.net.run_for(0.5)
-        self.peer.bye(success, headers={"Reason": str(BUSY)})
-        self.net.run_for(0.5)
-        self.assertEqual(self.ends[0][0], (BUSY,))
-        self.finish()
+    def test_refusal_that_is_followed_by_another_attempt(self) -> None:
+        """A refusal that was overcome does not say why the call ended; the last one does."""
+        for status, kept in ((200, ()), (486, ()), (480, (BUSY,))):
+            self.start(Retrying())
+            session, invite = self.placed()
+            self.peer.reply(invite, 499, headers={"Reason": "SIP;cause=499"})
+            self.peer.expect("ACK")
+            headers = {"Reason": str(BUSY)} if kept else {}
+            self.peer.reply(self.peer.expect("INVITE"), status, headers=headers)
+            self.peer.expect("ACK")
+            if status == 200:
+                self.hang_up(session)
+            self.net.run_for(0.5)
+            self.assertEqual(self.ends[0][0], kept)
+            self.finish()
 
 
 class SentTests(ReasonTestCase):
