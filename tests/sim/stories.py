@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -76,6 +77,20 @@ class Ringing(Application):
         await Deferred()
 
 
+class Early(Application):
+    """Begins early media, answers after a second, and stays until the caller goes."""
+
+    name = "early"
+
+    async def handle(self, call: Call) -> None:
+        """Do the call."""
+        await call.ring(reliable=True)
+        await call.progress()
+        await call.wait(1.0)
+        await call.answer()
+        await call.ended
+
+
 class Stage:
     """
     A network with a caller and a callee.
@@ -99,14 +114,14 @@ class Stage:
         return Agent(
             self.net.host(address, name=name),
             supplements=[self.census],
-            applications=[Answering(), Ringing()],
+            applications=[Answering(), Ringing(), Early()],
             application="answering",
             listen="udp:5060:interface=" + address.replace(":", r"\:"),
         )
 
-    def dial(self, user: str = "answering") -> Session:
+    def dial(self, user: str = "answering", **options: Any) -> Session:
         """Place a call; what becomes of it is put into :attr:`outcome`."""
-        session = self.caller.dial(f"sip:{user}@{self.host}")
+        session = self.caller.dial(f"sip:{user}@{self.host}", **options)
         session.invite_client.answered.addBoth(self.outcome.append)
         return session
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -14,6 +15,8 @@ from tests.sim.stories import Stage
 
 #: Seeds per story and address family; ``SIPSESS_SEEDS`` says another number.
 SEEDS = int(os.environ.get("SIPSESS_SEEDS", "2000" if os.environ.get("SIPSESS_LONG") else "200"))
+#: The same for the longer stories.
+FEWER = max(1, SEEDS // 2)
 
 CLEAN = Link(delay=0.02)
 
@@ -87,18 +90,45 @@ def _reinvite(stage: Stage) -> None:
     session.terminate()
 
 
+def _early(stage: Stage) -> None:
+    session = stage.dial("early")
+    stage.net.run_for(10)
+    session.terminate()
+
+
+def _late_early(stage: Stage) -> None:
+    session = stage.dial("early", offered_media=())
+    stage.net.run_for(10)
+    session.terminate()
+
+
+def _update(stage: Stage) -> None:
+    session = stage.dial("early")
+    session.send_update(with_offer=True).addErrback(lambda failure: None)
+    stage.net.run_for(6)
+    for live in (session, *stage.callee.sessions):
+        if live.is_answered:
+            live.send_update(with_offer=True).addErrback(lambda failure: None)
+            live.refresh().addErrback(lambda failure: None)
+            live.hold().addErrback(lambda failure: None)
+    stage.net.run_for(20)
+    session.terminate()
+
+
 class BadNetworkTests(SynchronousTestCase):
     """Each story, for many seeds, over IPv4 and IPv6; afterwards nothing is left."""
 
-    def _for_each_seed(self, story: Callable[[Stage], None], least_answered: float = 0.0) -> None:
+    def _for_each_seed(
+        self, story: Callable[[Stage], None], least_answered: float = 0.0, seeds: int = SEEDS
+    ) -> None:
         for family in (4, 6):
             answered = 0
-            for seed in range(SEEDS):
+            for seed in range(seeds):
                 stage = Stage(seed, family)
                 story(stage)
                 stage.check(self)
                 answered += stage.was_answered
-            self.assertGreaterEqual(answered, least_answered * SEEDS)
+            self.assertGreaterEqual(answered, least_answered * seeds)
 
     def test_basic_call(self) -> None:
         """A call is set up and hung up by the caller; nearly all calls come through."""
@@ -135,6 +165,18 @@ class BadNetworkTests(SynchronousTestCase):
     def test_reinvite_from_both_sides(self) -> None:
         """Both sides re-INVITE at once: glare is settled (:rfc:`3261#section-14.1`)."""
         self._for_each_seed(_reinvite, 0.95)
+
+    def test_early_media(self) -> None:
+        """Reliable 180 and 183, PRACK, then 200: most calls come through (RFC 3262)."""
+        self._for_each_seed(_early, 0.8, FEWER)
+
+    def test_early_media_with_a_late_offer(self) -> None:
+        """The same with our offer in the 183 and the answer in the PRACK (RFC 3262 section 5)."""
+        self._for_each_seed(_late_early, 0.8, FEWER)
+
+    def test_updates_from_both_sides(self) -> None:
+        """UPDATE before the answer, then UPDATE, refresh and hold of both at once (RFC 3311)."""
+        self._for_each_seed(_update, 0.8, FEWER)
 
 
 class GoodNetworkTests(SynchronousTestCase):
@@ -188,3 +230,26 @@ class GoodNetworkTests(SynchronousTestCase):
         ]
         self.assertEqual(statuses.count(b"491"), 2)
         self.assertEqual(statuses.count(b"200"), 3)
+
+    def test_early_media_message_by_message(self) -> None:
+        """Reliable 180 and 183, each with PRACK and 200; one 200 for the INVITE, without SDP."""
+        stage = self._stage()
+        _early(stage)
+        stage.check(self)
+        lines = [event.data.split(b"\r\n")[0] for event in stage.net.trace if event.data]
+        sent = [line.split(b" ")[1 if line.startswith(b"SIP") else 0] for line in lines]
+        provisional = [b"180", b"PRACK", b"200", b"183", b"PRACK", b"200"]
+        self.assertEqual(sent, [b"INVITE", *provisional, b"200", b"ACK", b"BYE", b"200"])
+
+    def test_updates_are_all_answered(self) -> None:
+        """The UPDATEs of both sides succeed in the end, after glare, and media agree."""
+        stage = self._stage()
+        _update(stage)
+        stage.check(self)
+        statuses = [
+            event.data[8:11]
+            for event in stage.net.trace
+            if re.match(rb"SIP/2.0.*^CSeq: \d+ UPDATE\r$", event.data, re.DOTALL | re.MULTILINE)
+        ]
+        self.assertEqual(statuses.count(b"491"), 2)
+        self.assertEqual(statuses.count(b"200"), 5)
