@@ -75,6 +75,8 @@ _OFFERS = "pure.test_sdp_offeranswer"
 _MEDIA = "policy.test_negotiation"
 _RACES = "sim.test_rfc5407"
 _TIMER = "policy.test_supplement_session_timer"
+_REFER = "policy.test_supplement_refer"
+_REPLACES = "policy.test_supplement_replaces"
 _INFO = "policy.test_supplement_info"
 _REASON = "policy.test_supplement_reason"
 
@@ -264,14 +266,21 @@ CORE = (
         partial(
             "",
             "Whole",
-            "status lines are read and written, nothing uses them",
+            "fragments begin with a status line; what follows it is not read",
             "pure.test_message_refer.StatusLineTests",
         ),
     ),
     rfc(
         3515,
         "REFER",
-        missing("", "Whole", "a REFER gets 405 with Allow"),
+        done("2.1", "Refer-To", "pure.test_message_refer.ReferToTests"),
+        partial(
+            "2.4",
+            "Both roles within a call",
+            "outside a call a REFER gets 501; only INVITEs are sent, one at a time",
+            f"{_REFER}.TransfereeTests",
+            f"{_REFER}.TransferorTests",
+        ),
     ),
     rfc(
         3581,
@@ -287,12 +296,21 @@ CORE = (
     rfc(
         3891,
         "Replaces",
-        missing("", "Whole", "``Require: replaces`` gets 420; without it Replaces is ignored"),
+        done("3", "Callee: which dialog is replaced", f"{_REPLACES}.RefusalTests"),
+        done("3", "Callee: how it is replaced", f"{_REPLACES}.ReplacedCallTests"),
+        done("4", "Caller", f"{_REPLACES}.ThreePartyTests.test_attended_transfer"),
+        done("6.1", "Replaces", "pure.test_message_refer.ReplacesTests"),
     ),
     rfc(
         3892,
         "Referred-By",
-        missing("", "Whole", "the header is kept as it is, nobody reads it"),
+        partial(
+            "",
+            "Whole",
+            "it is sent in REFER and copied to the INVITE; the signed token is not read",
+            f"{_REFER}.TransfereeTests.test_blind_transfer",
+            f"{_REFER}.TransferorTests.test_blind_transfer",
+        ),
     ),
     rfc(
         3960,
@@ -333,7 +351,16 @@ CORE = (
         ),
         done("4.2", "No 408", f"{_SERVER}.NonInviteServerTests.test_no_provisional_and_no_408"),
     ),
-    rfc(4488, "REFER without a subscription", missing("", "Whole", "see 3515")),
+    rfc(
+        4488,
+        "REFER without a subscription",
+        done(
+            "4",
+            "Refer-Sub",
+            f"{_REFER}.TransfereeTests.test_without_subscription",
+            f"{_REFER}.TransferorTests.test_peer_without_subscription",
+        ),
+    ),
     rfc(
         4475,
         "SIP torture tests",
@@ -346,8 +373,9 @@ CORE = (
         partial(
             "4",
             "The INVITE usage",
-            "there is no other usage yet",
+            "the subscription of a REFER ends with the call",
             "pure.test_dialog_usage.CellTests",
+            f"{_REFER}.TransfereeTests.test_notify_is_refused",
         ),
     ),
     rfc(
@@ -410,7 +438,12 @@ CORE = (
             f"{_RACES}.OtherCrossingTests.test_3_3_2_update_crosses_reinvite",
             f"{_RACES}.OtherCrossingTests.test_update_crosses_update",
         ),
-        missing("3.3.3", "REFER crosses BYE", "a REFER gets 405, or 481 once the BYE was sent"),
+        done(
+            "3.3.3",
+            "REFER crosses BYE",
+            f"{_REFER}.TransfereeTests.test_bye_crosses_refer",
+            f"{_REFER}.TransferorTests.test_the_peer_hangs_up",
+        ),
         done(
             "A",
             "BYE in the early dialog",
@@ -437,7 +470,12 @@ CORE = (
             f"{_RACES}.EarlyByeTests.test_appendix_e_new_to_tags_of_forks",
         ),
     ),
-    rfc(5589, "Call transfer", missing("", "Whole", "see 3515")),
+    rfc(
+        5589,
+        "Call transfer",
+        done("6", "Blind", f"{_REPLACES}.ThreePartyTests.test_blind_transfer"),
+        done("7", "Attended", f"{_REPLACES}.ThreePartyTests.test_attended_transfer"),
+    ),
     rfc(
         5621,
         "Message bodies",
@@ -523,8 +561,12 @@ CORE = (
     rfc(
         6665,
         "Event notification",
-        missing(
-            "", "Whole", "SUBSCRIBE and NOTIFY get 489", f"{_PROBES}.InDialogTests.test_subscribe"
+        partial(
+            "",
+            "Whole",
+            "only the package refer, within a call; SUBSCRIBE gets 489",
+            f"{_REFER}.TransferorTests",
+            f"{_PROBES}.InDialogTests.test_subscribe",
         ),
     ),
     rfc(
@@ -532,7 +574,16 @@ CORE = (
         "Digest authentication",
         missing("", "Whole", "see 3261, 22"),
     ),
-    rfc(7647, "REFER and events", missing("", "Whole", "see 3515")),
+    rfc(
+        7647,
+        "REFER and events",
+        partial(
+            "",
+            "Whole",
+            "the subscription ends with the call; there is no GRUU",
+            f"{_REFER}.TransfereeTests",
+        ),
+    ),
     rfc(
         8760,
         "Digest algorithms for SIP",
