@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.message import Response, parse
-from sipsess.session import Session
+from sipsess.session import Session, SessionEnded
+from sipsess.supplements.refer import Refer
 from sipsess.testing import CallPair, Link
 from sipsess.testing.network import LOST, TraceEvent
 from sipsess.testing.pair import PlacedCall
@@ -56,16 +57,20 @@ def what(data: bytes) -> str:
 class CrossingTestCase(SynchronousTestCase):
     """Alice and Bob are both sipsess."""
 
-    def begin(self, **kwargs: object) -> PlacedCall:
+    def begin(self, *, can_refer: bool = False, **kwargs: object) -> PlacedCall:
         """Let Alice call Bob, and stop before anything has arrived."""
-        self.pair = CallPair(application=RingThenAnswer())
+        self.pair = CallPair(
+            application=RingThenAnswer(),
+            callee_supplements=[Refer()] if can_refer else [],
+            caller_supplements=[Refer()] if can_refer else [],
+        )
         self.net = self.pair.net
         self.shown = 0
         return self.pair.dial(**kwargs)  # type: ignore[arg-type]
 
-    def talk(self) -> PlacedCall:
+    def talk(self, **kwargs: bool) -> PlacedCall:
         """Let Alice and Bob have a call that stands, and forget how it came to be."""
-        call = self.begin()
+        call = self.begin(**kwargs)
         self.net.run_for(3)
         self.assertEqual(call.outcome, (200, "OK"))
         self.shown = len(self.net.trace)
@@ -593,6 +598,33 @@ class OtherCrossingTests(CrossingTestCase):
             self.ladder, ["Alice: UPDATE", "Bob: BYE", "Alice: 200 BYE", "Bob: 481 UPDATE"]
         )
         self.assertIsInstance(outcome[0], Failure)
+
+    def test_3_3_3_refer_crosses_bye(self) -> None:
+        r"""
+        Alice's REFER reaches Bob after his BYE: 481, and he calls nobody (3.3.3).
+
+        ::
+
+            Alice                      Bob
+              | REFER               BYE |
+              |-----------\/----------->| mortal
+              |<----------/\------------|
+              | 200 BYE       481 REFER |
+              |-----------\/----------->|
+              |<----------/\------------|
+        """
+        call = self.talk(can_refer=True)
+        outcome: list[object] = []
+        call.phone.transfer("sip:carol@192.0.2.3").addBoth(outcome.append)
+        call.hang_up_callee()
+        self.net.run_for(5)
+        self.assert_crossed("Alice: REFER", "Bob: BYE")
+        self.assertCountEqual(
+            self.ladder, ["Alice: REFER", "Bob: BYE", "Alice: 200 BYE", "Bob: 481 REFER"]
+        )
+        (failure,) = outcome
+        assert isinstance(failure, Failure)
+        failure.trap(SessionEnded)
 
 
 class EarlyByeTests(BoxTestCase):
