@@ -695,6 +695,69 @@ class CallerTests(ReliableTestCase):
         self.hang_up(session)
         self.finish()
 
+    def test_refused_while_a_late_offer_is_answered(self) -> None:
+        """The answer that nobody wants any more is dropped, and no PRACK leaves."""
+        ready: Deferred[Any] = Deferred()
+
+        def create(session: Session, stream: Any, sdp: Any) -> Any:
+            return ready
+
+        handler = Handler(create=create)
+        self.start(handlers=[handler])
+        session, invite = self.placed(offered_media=())
+        self.reliable(invite, 1, body=self.peer.sdp())
+        self.net.run_for(1)
+        self.peer.reply(invite, 486)
+        self.peer.expect("ACK")
+        self.assertTrue(session.is_over)
+        self.assertEqual(self.peer.count("PRACK"), 0)
+        self.assertEqual(handler.log, ["claim", "create", "destroy"])
+        self.finish()
+
+    def test_late_offer_takes_too_long(self) -> None:
+        """A handler that never answers costs the call: PRACK, then CANCEL."""
+        self.start(handlers=[Handler(create=lambda *args: Deferred())])
+        session, invite = self.placed(offered_media=())
+        self.reliable(invite, 1, body=self.peer.sdp())
+        prack = self.peer.expect("PRACK", 40)
+        self.assertEqual(prack.body, b"")
+        self.peer.reply(prack, 200)
+        self.peer.reply(self.peer.expect("CANCEL"), 200)
+        self.peer.reply(invite, 487)
+        self.net.run_for(1)
+        self.assertIn("took too long", str(session.end_reason))
+        self.finish()
+
+    def test_preview_while_an_update_is_answered(self) -> None:
+        """It waits for the last word of its fork: the other fork's exchange goes first."""
+        slow: list[Deferred[Any]] = []
+
+        def create(session: Session, stream: Any, sdp: Any) -> Any:
+            if handler.log.count("create") == 1:
+                return sdp.media("audio", 40000, "RTP/AVP", ["0"])
+            slow.append(Deferred())
+            return slow[-1].addCallback(lambda _: sdp.media("audio", 40000, "RTP/AVP", ["0"]))
+
+        handler = Handler(create=create)
+        self.start(handlers=[handler])
+        session, invite = self.placed()
+        self.reliable(invite, 1, body=self.peer.sdp())
+        self.acknowledged()
+        self.request_within(invite, "UPDATE", body=self.peer.sdp(40002))
+        self.net.run_for(0.1)
+        self.peer.reply(invite, 183, to_tag="other", body=self.peer.sdp(40006))
+        self.net.run_for(0.1)
+        slow[0].callback(None)
+        self.assertEqual(self.answer_to("UPDATE").status, 200)
+        self.peer.reply(invite, 200, to_tag="other", body=self.peer.sdp(40006))
+        self.peer.expect("ACK")
+        stream = session.media.streams[0]
+        assert stream is not None and stream.active_remote is not None
+        self.assertEqual(stream.active_remote.port, 40006)
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
     def test_prack_comes_to_nothing(self) -> None:
         """A PRACK that is refused, or never answered, changes nothing: the callee decides."""
         for is_answered in (True, False):
