@@ -296,8 +296,7 @@ class Refer(SessionSupplement):
         refer_to = get_refer_to(request.headers)
         if refer_to.method != "INVITE":
             raise Reject(603, "Only calls are placed")
-        transfers = get_transfers(session)
-        self._check(session, transfers, refer_to)
+        transfers = self._check(session, refer_to)
         try:
             flow = await session.manager.find_flow(str(refer_to.uri), session.flow)
         except SIPError as error:
@@ -312,20 +311,23 @@ class Refer(SessionSupplement):
         session.core.turn.later(referral.start, flow)
         return Verdict.HANDLED
 
-    def _check(self, session: Session, transfers: Transfers, refer_to: ReferTo) -> None:
+    def _check(self, session: Session, refer_to: ReferTo) -> Transfers:
         """
         Ask whether this is the time for a transfer, and then the application.
 
+        :return: the transfers of the session.
         :raises Reject: when it is not.
         """
         if not session.is_answered or session.end_reason is not None:
             raise Reject(603, "The call does not stand")
+        transfers = get_transfers(session)
         if transfers.running is not None or transfers.asked is not None:
             raise Reject(491)
         application = session.application
         if ITransferPolicy.providedBy(application) and session.channel is not None:
             assert application is not None
             application.transfer_requested(session.channel, refer_to)
+        return transfers
 
     def incoming_request(self, session: Session, request: Request) -> RequestVerdict:
         """Take a REFER or NOTIFY; let a transfer that runs outlive the BYE."""
@@ -349,9 +351,9 @@ class Refer(SessionSupplement):
         :raises DialogStateError: when this is no time for it, or ``uri`` cannot be called.
         """
         with session.core.turn:
-            transfers = get_transfers(session)
             if not session.is_answered or session.end_reason is not None:
                 raise DialogStateError("only a call that stands can be transferred")
+            transfers = get_transfers(session)
             if transfers.asked is not None or transfers.running is not None:
                 raise DialogStateError("the call is being transferred already")
             try:

@@ -50,7 +50,11 @@ class Replacement(Application):
         if old.end_reason is not None:
             raise Reject(603)
         await call.answer()
-        if not old.is_answered and not old.is_over:
+        if old.end_reason is not None:
+            # An INVITE without offer is answered in two steps; meanwhile the old call has ended, or
+            # another one has replaced it. When this returns the new one is hung up.
+            return
+        if not old.is_answered:
             # Who dialled has his answer, though it came in another call.
             old.invite_client.settle(build_response(old.invite, 200))
         if old.channel is None:

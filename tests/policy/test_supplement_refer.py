@@ -292,6 +292,33 @@ class TransfereeTests(ReferTestCase):
         self.settle()
         self.assertEqual(self.application.cancelled, 1)
 
+    def test_bye_and_then_hung_up(self) -> None:
+        """After the BYE the application may still give the new call up."""
+        self.refer()
+        invite = self.other.expect("INVITE")
+        self.other.reply(invite, 180)
+        self.notified()
+        self.peer.bye(self.answer)
+        self.net.run_for(1)
+        call = self.application.call
+        assert call is not None
+        self.assertFalse(call.is_answered)
+        call.hangup()
+        self.other.reply(self.other.expect("CANCEL"), 200)
+        self.other.reply(invite, 487)
+        self.settle()
+        self.assertEqual(self.application.cancelled, 1)
+
+    def test_new_call_cannot_be_described(self) -> None:
+        """When an SDP handler fails, the peer hears 500, or what the failure means."""
+        with self.agent.core.turn:
+            for handler in self.agent.manager.handlers["audio"]:
+                self.agent.manager.unregister_sdp_handler(handler)
+        self.refer()
+        self.notified()
+        self.assertTrue(self.notified().body.startswith(b"SIP/2.0 4"))
+        self.hang_up(self.peer, self.answer)
+
     def test_bye_crosses_refer(self) -> None:
         """RFC 5407 3.3.3: a REFER that crosses our BYE is answered 481, and nobody is called."""
         call = self.application.call

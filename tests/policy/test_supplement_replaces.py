@@ -191,6 +191,20 @@ class ReplacedCallTests(ReplacesTestCase):
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish(response)
 
+    def test_late_offer_and_the_old_call_ends(self) -> None:
+        """When the old call ends before the ACK has brought the answer, so does the new one."""
+        self.start()
+        answer = self.call()
+        self.other.send(
+            self.other.invite(f"sip:{US}", headers={"Replaces": str(of(answer))}, body=b"")
+        )
+        response = self.other.expect(200)
+        self.peer.bye(answer)
+        self.peer.expect(200)
+        self.other.ack(response, body=self.other.sdp())
+        self.other.reply(self.other.expect("BYE"), 200)
+        self.finish()
+
     def test_cancelled(self) -> None:
         """When the new call comes to nothing, the old one goes on."""
         self.start()
