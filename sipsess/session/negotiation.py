@@ -15,6 +15,8 @@ Theory of operation
 
     Every call of a handler is guarded: its exception is logged with its name, and fails the
     exchange, never the server.
+
+The module is long because all steps of an exchange share what a failed one must put back.
 """
 
 from __future__ import annotations
