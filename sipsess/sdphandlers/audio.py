@@ -60,6 +60,10 @@ _PAYLOAD_TYPES = frozenset({*range(64), *range(96, 128)})
 #: The direction that a peer means who says ``c=0.0.0.0`` besides (:rfc:`3264#section-8.4`).
 _NOT_LISTENING = {"sendrecv": "sendonly", "recvonly": "inactive"}
 
+#: Streams of one call that are claimed; the others are declined. A call is played into and heard
+#: through one, and each is a socket, so that a single INVITE could ask for many.
+MAX_STREAMS_PER_CALL = 1
+
 #: What the Warning header of a refusal says (:rfc:`3261#section-20.43`).
 _WARN_ADDRESS_FORMAT = 301
 _WARN_TRANSPORT = 302
@@ -108,7 +112,8 @@ class AudioHandler(SDPHandler):
     Claims audio over RTP/AVP with PCMU or PCMA.
 
     It is asked last, so that a handler of yours with the usual priority comes first. It declines
-    what it does not understand, and everything when the server has no RTP ports.
+    what it does not understand, more than :data:`MAX_STREAMS_PER_CALL` streams of a call, and
+    everything when the server has no RTP ports.
     """
 
     name = "audio"
@@ -132,6 +137,9 @@ class AudioHandler(SDPHandler):
         if proto in SECURE_PROFILES:
             return self._decline_secure(remote, sdp)
         if proto != PROFILE or not _codecs(common_formats(remote)):
+            return StreamVerdict.NOT_HANDLED
+        claimed = [other for other in session.media.rivals(stream) if other.handler is self]
+        if len(claimed) >= MAX_STREAMS_PER_CALL:
             return StreamVerdict.NOT_HANDLED
         self._check_family(session, remote)
         return StreamVerdict.HANDLED

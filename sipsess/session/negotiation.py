@@ -154,6 +154,20 @@ class MediaNegotiation:
                 self._restore(stream)
         return None
 
+    def rivals(self, stream: SessionStream) -> list[SessionStream]:
+        """
+        Return the other streams of the offer that is being claimed.
+
+        :return: those that were claimed before, and those in force whose turn is yet to come.
+        """
+        media = [] if self._offer is None else self._offer.media
+        later = self.streams[stream.index + 1 :]
+        return [
+            other
+            for other in (*(self._pending or ()), *later)
+            if other is not None and not media[other.index].is_declined
+        ]
+
     async def create_answer(self) -> SessionDescription:
         """
         Let the handlers describe our side of the offer, and return the answer.

@@ -187,6 +187,7 @@ class AnswerTests(AudioTestCase):
         stream = SessionStream(0, AudioHandler())
         session = Mock()
         session.flow.local = ("2001:db8::1", 5060)
+        session.media.rivals.return_value = []
         offer = self.offer(self.phone.sdp())
         stream.remote = offer.media[0]
         error = self.assertRaises(
@@ -303,11 +304,12 @@ class PortTests(AudioTestCase):
         self.assertEqual(len(self.phone.ear.packets), count)
         self.finish()
 
-    def test_two_streams(self) -> None:
-        """Two audio streams are two ports; the first is the call's."""
-        offer = self.phone.sdp(extra=["m=audio 40002 RTP/AVP 8"])
-        first, second = sdp_of(self.phone.call(body=offer)).media
-        self.assertEqual(sip_ports(self.agent), [first.port, second.port])
+    def test_one_stream_of_many(self) -> None:
+        """Of 31 audio streams the first is claimed and opens a port, the others are declined."""
+        extra = [f"m=audio {port} RTP/AVP 8" for port in range(40002, 40062, 2)]
+        first, *others = sdp_of(self.phone.call(body=self.phone.sdp(extra=extra))).media
+        self.assertEqual(sip_ports(self.agent), [first.port])
+        self.assertEqual([media.port for media in others], [0] * 30)
         audio = find_audio(self.session)
         assert audio is not None
         self.assertIs(audio.codec, PCMU)
@@ -391,12 +393,22 @@ class DirectionTests(AudioTestCase):
 
     def test_stream_that_ends(self) -> None:
         """A stream that a re-INVITE takes away gives its port back at once."""
-        offer = self.phone.sdp(extra=["m=audio 40002 RTP/AVP 8"])
-        answer = self.phone.call(body=offer)
-        again = self.phone.sdp(extra=["m=audio 0 RTP/AVP 8"])
-        self.reinvite(answer, again)
+        answer = self.phone.call()
+        again = self.phone.sdp(0, extra=["m=audio 40002 RTP/AVP 8"])
+        first, second = sdp_of(self.reinvite(answer, again)).media
         self.net.run_for(0.1)
-        self.assertEqual(sip_ports(self.agent), [sdp_of(answer).media[0].port])
+        self.assertTrue(first.is_declined)
+        self.assertEqual(sip_ports(self.agent), [second.port])
+        self.finish()
+
+    def test_stream_in_force_stays_the_one(self) -> None:
+        """A stream before the one in force does not take its place (RFC 3264 section 8)."""
+        declined_first = self.phone.sdp(0, extra=["m=audio 40002 RTP/AVP 8"])
+        answer = self.phone.call(body=declined_first)
+        again = self.phone.sdp(extra=["m=audio 40002 RTP/AVP 8"])
+        first, second = sdp_of(self.reinvite(answer, again)).media
+        self.assertTrue(first.is_declined)
+        self.assertEqual(second.port, sdp_of(answer).media[1].port)
         self.finish()
 
 
