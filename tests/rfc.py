@@ -459,6 +459,7 @@ CORE = (
         done(
             "3.3.3",
             "REFER crosses BYE",
+            f"{_RACES}.OtherCrossingTests.test_3_3_3_refer_crosses_bye",
             f"{_REFER}.TransfereeTests.test_bye_crosses_refer",
             f"{_REFER}.TransferorTests.test_the_peer_hangs_up",
         ),
