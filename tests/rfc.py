@@ -77,8 +77,6 @@ _RACES = "sim.test_rfc5407"
 _TIMER = "policy.test_supplement_session_timer"
 _REFER = "policy.test_supplement_refer"
 _REPLACES = "policy.test_supplement_replaces"
-_REFER = "policy.test_supplement_refer"
-_REPLACES = "policy.test_supplement_replaces"
 _INFO = "policy.test_supplement_info"
 _REASON = "policy.test_supplement_reason"
 
@@ -284,23 +282,22 @@ CORE = (
         3420,
         "message/sipfrag",
         partial(
-            "2",
-            "The type",
-            "the status line alone is read and written",
+            "",
+            "Whole",
+            "fragments begin with a status line; what follows it is not read",
             "pure.test_message_refer.StatusLineTests",
         ),
     ),
     rfc(
         3515,
         "REFER",
-        done("2.4.1", "Sent", f"{_REFER}.TransferorTests"),
-        done("2.4.2", "Received; one Refer-To", f"{_REFER}.TransfereeTests"),
-        done("2.4.4", "NOTIFY tells the outcome", f"{_REFER}.TransfereeTests.test_blind_transfer"),
+        done("2.1", "Refer-To", "pure.test_message_refer.ReferToTests"),
         partial(
-            "2.4.6",
-            "Several REFERs in a dialog",
-            "the next one is refused while one is at work",
-            f"{_REFER}.TransfereeTests.test_one_at_a_time",
+            "2.4",
+            "Both roles within a call",
+            "outside a call a REFER gets 501; only INVITEs are sent, one at a time",
+            f"{_REFER}.TransfereeTests",
+            f"{_REFER}.TransferorTests",
         ),
     ),
     rfc(
@@ -317,18 +314,20 @@ CORE = (
     rfc(
         3891,
         "Replaces",
-        done("3", "UAS: the call that is replaced", f"{_REPLACES}.ReplacedCallTests"),
-        done("3.1", "No match, early-only, several: 481, 486, 400", f"{_REPLACES}.RefusalTests"),
-        done("6.1", "The header", "pure.test_message_refer.ReplacesTests"),
+        done("3", "Callee: which dialog is replaced", f"{_REPLACES}.RefusalTests"),
+        done("3", "Callee: how it is replaced", f"{_REPLACES}.ReplacedCallTests"),
+        done("4", "Caller", f"{_REPLACES}.ThreePartyTests.test_attended_transfer"),
+        done("6.1", "Replaces", "pure.test_message_refer.ReplacesTests"),
     ),
     rfc(
         3892,
         "Referred-By",
         partial(
-            "2",
-            "The header",
-            "it is passed on as it came; no token is signed or checked",
+            "",
+            "Whole",
+            "it is sent in REFER and copied to the INVITE; the signed token is not read",
             f"{_REFER}.TransfereeTests.test_blind_transfer",
+            f"{_REFER}.TransferorTests.test_blind_transfer",
         ),
     ),
     rfc(
@@ -374,7 +373,7 @@ CORE = (
         "REFER without a subscription",
         done(
             "4",
-            "Refer-Sub: false",
+            "Refer-Sub",
             f"{_REFER}.TransfereeTests.test_without_subscription",
             f"{_REFER}.TransferorTests.test_peer_without_subscription",
         ),
@@ -389,11 +388,11 @@ CORE = (
         5057,
         "Several usages of a dialog",
         partial(
-            "5.1",
-            "What ends which usage",
-            "the usages are the INVITE's and that of REFER",
+            "4",
+            "The INVITE usage",
+            "the subscription of a REFER ends with the call",
             "pure.test_dialog_usage.CellTests",
-            f"{_REFER}.TransfereeTests.test_lost_notify",
+            f"{_REFER}.TransfereeTests.test_notify_is_refused",
         ),
     ),
     rfc(
@@ -492,8 +491,8 @@ CORE = (
     rfc(
         5589,
         "Call transfer",
-        done("6", "Blind transfer", f"{_REPLACES}.ThreePartyTests.test_blind_transfer"),
-        done("7", "Attended transfer", f"{_REPLACES}.ThreePartyTests.test_attended_transfer"),
+        done("6", "Blind", f"{_REPLACES}.ThreePartyTests.test_blind_transfer"),
+        done("7", "Attended", f"{_REPLACES}.ThreePartyTests.test_attended_transfer"),
     ),
     rfc(
         5621,
@@ -579,12 +578,12 @@ CORE = (
     rfc(
         6665,
         "Event notification",
-        missing(
+        partial(
             "",
             "Whole",
-            "SUBSCRIBE gets 489; NOTIFY is for REFER alone",
+            "only the package refer, within a call; SUBSCRIBE gets 489",
+            f"{_REFER}.TransferorTests",
             f"{_PROBES}.InDialogTests.test_subscribe",
-            f"{_REFER}.TransferorTests.test_notify_of_nothing",
         ),
     ),
     rfc(
@@ -596,10 +595,10 @@ CORE = (
         7647,
         "REFER and events",
         partial(
-            "4",
-            "REFER within a dialog",
-            "the subscription is of the dialog, as REFER outside one is not taken",
-            f"{_REFER}.TransferorTests.test_notify_before_the_202",
+            "",
+            "Whole",
+            "the subscription ends with the call; there is no GRUU",
+            f"{_REFER}.TransfereeTests",
         ),
     ),
     rfc(
