@@ -26,6 +26,7 @@ from sipsess.errors import LocalError
 from sipsess.registry import PluginDirectoryError, Plugins, find_plugins
 from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, SIPServer
 from sipsess.transport.address import normal_host
+from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
 from sipsess.transport.listen import ListenError, parse_listen
 
 _log = Logger()
@@ -271,6 +272,19 @@ class ServerService(MultiService):
         )
         for warning in plugins.warnings:
             _log.warn("{problem}", problem=warning)
+        self._raise_file_limit()
+
+    def _raise_file_limit(self) -> None:
+        """Let as many files be open as there are RTP ports; say so when that cannot be."""
+        ports = self.server.media_ports.capacity
+        limit = raise_file_limit(ports + SPARE_FILES)
+        if limit is not None:
+            _log.warn(
+                "only {limit} files can be open, too few for {ports} RTP ports: raise the hard "
+                "limit (ulimit -Hn, or LimitNOFILE= in systemd), or narrow --rtp-ports",
+                limit=limit,
+                ports=ports,
+            )
 
     def _quietly(self, start: Callable[[], None]) -> None:
         try:

@@ -18,9 +18,11 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 import sipsess
+from sipsess import tap
 from sipsess.errors import LocalError
 from sipsess.tap import Options, ServerService, Signals, load_plugins, makeService
 from sipsess.testing import VirtualNetwork
+from sipsess.transport.filelimit import SPARE_FILES
 from sipsess.transport.listen import ListenError
 
 from .reactors import FakeReactor
@@ -228,6 +230,21 @@ class ServiceTests(TapCase):
         self.write("my-plugin.py", STAMP)
         self.start("--plugin-dir", str(self.directory))
         self.assertTrue(any("my_plugin.py" in line for line in self.lines(LogLevel.warn)))
+
+    def test_limit_of_open_files(self) -> None:
+        """A limit that is too low for the RTP ports is one line that says what to do."""
+        asked: list[int] = []
+
+        def refuse(needed: int) -> int:
+            asked.append(needed)
+            return 4096
+
+        self.patch(tap, "raise_file_limit", refuse)
+        self.start()
+        self.assertEqual(asked, [10000 + SPARE_FILES])
+        [line] = [line for line in self.lines(LogLevel.warn) if "files can be open" in line]
+        self.assertIn("only 4096 files", line)
+        self.assertIn("LimitNOFILE=", line)
 
     def test_port_in_use(self) -> None:
         """The start fails with one line in the log, and no traceback after it."""
