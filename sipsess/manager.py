@@ -58,6 +58,7 @@ REASONS: dict[str, str] = {
     "answer-unacceptable": "the caller does not accept a session description (406)",
     "extension-required": "the endpoint demands 100rel, which the caller does not support (421)",
     "media-refused": "nothing of the offered media can be used (488)",
+    "no-media-port": "no port, or no file descriptor, is left for the media of a call (503)",
     "session-busy": "too many requests of one dialog wait (500)",
     "request-unclaimed": "no plugin wanted a request that one of them allows (501, 415)",
     "answer-overdue": "nobody answered a request in time (500, 480)",

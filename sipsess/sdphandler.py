@@ -45,7 +45,7 @@ class NegotiationFailed(Exception):
     :param text: for people; it goes into the Warning header (:rfc:`3261#section-20.43`).
     :param warn_code: 300 to 399; 304 is "media type not available".
     :param status: 488 when another offer might do; 503 when nothing is wrong with the offer but
-        this side has run out of something.
+        this side has run out of something; the peer is told when it may come back.
     """
 
     def __init__(self, text: str, warn_code: int = 304, status: int = 488) -> None:

@@ -217,7 +217,7 @@ class AudioHandler(SDPHandler):
             port = manager.media_ports.open(session.flow.local[0], audio_stream.receive)
         except NoPortsError as error:
             # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
-            raise NegotiationFailed(f"no audio: {error}", _WARN_OTHER, 503) from error
+            raise NegotiationFailed("no port is free for audio now", _WARN_OTHER, 503) from error
         audio_stream.on_digit = lambda digit: _pass_digit(session, digit)
         audio = Audio(session, manager.media_clock, port, audio_stream)
         stream.cookies.add(_OWN_COOKIE, audio)

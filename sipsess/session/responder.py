@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sipsess.core import RETRY_AFTER
 from sipsess.dialog.usage import RECEIVE_BYE, SEND_FAILURE
 from sipsess.errors import RemoteError
 from sipsess.message import Request, Response, build_response
@@ -136,12 +137,16 @@ class Responder:
     def reject_media(
         self, incoming: IncomingRequest, text: str, warn_code: int, status: int = 488
     ) -> None:
-        """Refuse an offer: mostly 488, with a Warning that says why (13.3.1.3)."""
+        """Refuse an offer: 488, or 503 for a while, with a Warning that says why (13.3.1.3)."""
         session = self.session
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        session.core.counters.refuse("media-refused")
-        warning = f'{warn_code} {session.flow.sent_by} "{quoted}"'
-        self.reject(incoming, status, headers={"Warning": warning})
+        headers = {"Warning": f'{warn_code} {session.flow.sent_by} "{quoted}"'}
+        if status == 503:
+            session.core.counters.refuse("no-media-port")
+            headers["Retry-After"] = str(RETRY_AFTER)
+        else:
+            session.core.counters.refuse("media-refused")
+        self.reject(incoming, status, headers=headers)
 
     def reject_remote(self, incoming: IncomingRequest, error: RemoteError) -> None:
         """Refuse a request that breaks the protocol."""

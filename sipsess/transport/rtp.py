@@ -40,6 +40,14 @@ from sipsess.transport.datagram import MAX_DATAGRAM, DatagramReader, MakeSocket,
 #: Missed frames that one late wake-up makes up for.
 MAX_CATCH_UP = 5
 
+#: Seconds between two lines in the log that say that ports have run out.
+REPORT_INTERVAL = 60.0
+
+#: Errors of a bind that say nothing about the other ports.
+_TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})
+#: Errors that mean that too many files are open.
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+
 #: Called with a datagram, its source and the time.
 Receive = Callable[[bytes, Address, float], None]
 
@@ -226,6 +234,7 @@ class RTPPorts:
         self._next = random.randrange(len(self._ports)) if random is not None else 0
         self._in_use: dict[int, RTPPort] = {}
         self._make_socket = make_socket
+        self._report_after = float("-inf")
 
     def __len__(self) -> int:
         """How many ports are in use, those included whose socket is just being closed."""
@@ -243,7 +252,8 @@ class RTPPorts:
         :param host: the local IP address to bind to.
         :param receive: called with each datagram, its source and the time.
         :return: the open port; who asked for it closes it.
-        :raises NoPortsError: if no port of the range is free on this address.
+        :raises NoPortsError: if no port of the range is free on this address; the log says why, and
+            what to do.
         """
         count = len(self._ports)
         for _ in range(count):
@@ -259,9 +269,8 @@ class RTPPorts:
                 continue
             self._in_use[number] = port
             return port
-        raise NoPortsError(
-            f"no RTP port is free on {host}: {len(self)} of {count} are ours; widen the range"
-        )
+        self._report(host, f"{len(self)} of {count} are in use by calls; widen --rtp-ports")
+        raise NoPortsError(f"no RTP port is free on {host}")
 
     def _bind(self, port: RTPPort) -> None:
         if IReactorFDSet.providedBy(self._reactor):
@@ -285,8 +294,24 @@ class RTPPorts:
         """Let another program's port be skipped; whatever else is wrong is wrong with each port."""
         cause = error.socketError if isinstance(error, CannotListenError) else error
         number = getattr(cause, "errno", errno.EADDRINUSE)
-        if number not in (errno.EADDRINUSE, errno.EACCES):
-            raise NoPortsError(f"no RTP port can be opened on {host}: {error}") from error
+        if number in _TAKEN:
+            return
+        why = getattr(cause, "strerror", None) or str(cause)
+        if number in _NO_FILES:
+            why = "too many files are open; raise the open-file limit (LimitNOFILE=, ulimit -Hn)"
+        self._report(host, why)
+        raise NoPortsError(f"no RTP port can be opened on {host}") from error
+
+    def _report(self, host: str, why: str) -> None:
+        """Say in the log, but not too often, why calls are refused."""
+        now = self._seconds()
+        if now >= self._report_after:
+            self._report_after = now + REPORT_INTERVAL
+            _log.warn(
+                "no RTP port for a call on {host}: {why} (at most one such line a minute)",
+                host=host,
+                why=why,
+            )
 
     def _release(self, port: RTPPort) -> None:
         self._in_use.pop(port.port, None)

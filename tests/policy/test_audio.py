@@ -75,6 +75,8 @@ class AudioTestCase(SynchronousTestCase):
         response = self.phone.expect(lambda message: getattr(message, "status", 0) >= 300)
         assert not response.is_request
         self.phone.ack(response)  # type: ignore[arg-type]
+        has_delay = response.headers.get("Retry-After") is not None
+        self.assertEqual(has_delay, getattr(response, "status", 0) == 503)
         return response.status, response.headers.get("Warning")  # type: ignore[union-attr]
 
 
@@ -223,7 +225,7 @@ class AnswerTests(AudioTestCase):
 
     def test_no_free_port(self) -> None:
         """
-        When all ports are taken the answer is 503: nothing is wrong with the offer.
+        When all ports are taken the answer is 503 for a while: nothing is wrong with the offer.
 
         (RFC 3261 section 21.5.4.)
         """
@@ -231,7 +233,9 @@ class AnswerTests(AudioTestCase):
             self.agent.ports.open("192.0.2.1", lambda *args: None)
         status, warning = self.refusal(self.phone.sdp())
         self.assertEqual(status, 503)
-        self.assertIn("no RTP port is free on 192.0.2.1", warning or "")
+        self.assertEqual(warning, '399 192.0.2.1:5060 "no port is free for audio now"')
+        refused = self.agent.core.counters.refused
+        self.assertEqual((refused["no-media-port"], refused.get("media-refused")), (1, None))
         self.agent.ports.close()
         self.finish()
 

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import LocalError, NoPortsError
@@ -22,7 +23,7 @@ from sipsess.media.codecs import PCMU
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.stream import AudioStream
 from sipsess.testing import VirtualNetwork
-from sipsess.transport.rtp import MAX_CATCH_UP, MediaClock, RTPPort, RTPPorts
+from sipsess.transport.rtp import MAX_CATCH_UP, REPORT_INTERVAL, MediaClock, RTPPort, RTPPorts
 from tests.pure.signals import loudest, rms
 
 FRAME = b"\x10\x00" * 160
@@ -120,13 +121,45 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(self.reactor.sizes, {65535})
 
     def test_empty_pool(self) -> None:
-        """When all are in use that is said, with what to do."""
+        """When all are in use that is said, and once a minute the log says what to do."""
+        lines = self.lines()
         for _ in range(3):
             self.open()
-        error = self.assertRaises(NoPortsError, self.open)
-        self.assertIn("3 of 3 are ours", str(error))
+        for _ in range(2):
+            error = self.assertRaises(NoPortsError, self.open)
+        self.assertEqual(str(error), "no RTP port is free on 127.0.0.1")
         self.assertEqual(error.status_hint, 503)
         self.assertEqual(len(self.pool), 3)
+        [line] = lines
+        self.assertIn("3 of 3 are in use by calls; widen --rtp-ports", line)
+        self.reactor.advance(REPORT_INTERVAL)
+        self.assertRaises(NoPortsError, self.open)
+        self.assertEqual(lines, [line] * 2)
+
+    def lines(self) -> list[str]:
+        """Return a list that gets the lines of the log about missing ports."""
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            line = formatEvent(event)
+            if "no RTP port" in line:
+                lines.append(line)
+
+        observer: Any = observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return lines
+
+    def test_too_many_open_files(self) -> None:
+        """No file descriptor: no other port is tried, the error names no cause, the log does."""
+        for number in (errno.EMFILE, errno.ENFILE):
+            lines = self.lines()
+            self.reactor.errors = {30000: busy(number)}
+            self.pool = RTPPorts(self.reactor, 30000, 30005)
+            error = self.assertRaises(NoPortsError, self.open)
+            self.assertEqual(str(error), "no RTP port can be opened on 127.0.0.1")
+            self.assertIn("raise the open-file limit", lines[-1])
+        self.assertEqual(self.reactor.tried, [30000] * 2)
 
     def test_no_leak(self) -> None:
         """A thousand calls one after the other leave the pool as it was."""
