@@ -65,6 +65,9 @@ def compare() -> bool:
     reached: dict[str, list[int]] = {ring: [0, 0] for ring in COVERAGE}
     gaps: dict[str, list[str]] = {ring: [] for ring in COVERAGE}
     for name, data in sorted(report["files"].items()):
+        if not name.startswith("sipsess/"):
+            # A plugin that a test wrote into a temporary directory.
+            continue
         summary = data["summary"]
         ring = ring_of(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
         covered = summary["covered_lines"] + summary.get("covered_branches", 0)

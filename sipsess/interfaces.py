@@ -124,7 +124,7 @@ class IChooseApplication(Interface):
 
 
 class ITransfer(Interface):
-    """Optional, for supplements: asks the peer to call another one; see :meth:`.Call.transfer`."""
+    """Optional, for supplements: asks the peer to call another one."""
 
     def transfer(session: Session, uri: str, replaces: Replaces | None) -> Deferred[StatusLine]:
         """

@@ -139,6 +139,12 @@ SIP = rfc(
         "An INVITE expires",
         "policy.test_session_requests.IncomingReinviteTests.test_expires",
     ),
+    done(
+        "13.3.1.1",
+        "A provisional response each minute",
+        "policy.test_session_requests.IncomingReinviteTests"
+        ".test_a_provisional_response_each_minute",
+    ),
     done("13.3.1.3", "488 with a Warning", f"{_PROBES}.SetUpTests.test_488_has_a_warning"),
     done("13.3.1.4", "The 2xx is repeated until its ACK", "pure.test_dialog_success.SuccessTests"),
     done("14.1", "re-INVITE sent; glare", f"{_INVITE}.ReinviteTests", f"{_INVITE}.GlareTests"),

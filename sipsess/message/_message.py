@@ -102,6 +102,11 @@ class Message(HeaderViews):
         raise NotImplementedError
 
     @property
+    def size(self) -> int:
+        """How many bytes were received; 0 for a message that was made here."""
+        return 0 if self._source is None else len(self._source)
+
+    @property
     def is_frozen(self) -> bool:
         """Whether :meth:`to_bytes` was called."""
         return self._wire is not None

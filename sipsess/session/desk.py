@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MAX_WAITING_REQUESTS = 16
 #: Requests that never wait.
 _URGENT = frozenset({"BYE", "PRACK"})
+#: 2xx of one dialog that wait for their ACK: RFC 5407 3.1.4 needs two; more is no call.
+MAX_UNACKNOWLEDGED = 2
 #: Seconds after which a peer may come back when a session is too busy (Retry-After).
 RETRY_AFTER = 5
 
@@ -66,6 +68,7 @@ class RequestDesk:
         expires = admission.request.headers.get("Expires") or ""
         if expires.isascii() and expires.isdigit() and len(expires) < 10 and not session.is_over:
             session.start_timer(int(expires), self._expire, incoming)
+        session.invite_server.remind(incoming)
         incoming.run(session.chain.incoming("INVITE"))
 
     def _expire(self, incoming: IncomingRequest) -> None:
@@ -144,6 +147,14 @@ class RequestDesk:
         if server.current is not None and not server.current.is_answered:
             delay = session.core.ids.random.randint(0, 10)
             session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            return False
+        if session.invite_client.outgoing is not None or session.reinvites.outgoing is not None:
+            # 14.2: an INVITE of ours has no final response yet.
+            session.responder.reject(incoming, 491)
+            return False
+        if server.unacknowledged >= MAX_UNACKNOWLEDGED:
+            session.core.counters.refuse("session-busy")
+            session.responder.reject(incoming, 500, headers={"Retry-After": str(RETRY_AFTER)})
             return False
         if session.media.is_answering:
             # An offer of his, in an UPDATE, waits for our answer.

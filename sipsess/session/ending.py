@@ -18,6 +18,7 @@ from sipsess.dialog.usage import (
     BYE_DONE,
     CALLING,
     CANCEL_TIMEOUT,
+    CONFIRMED,
     FAIL,
     HANG_UP,
 )
@@ -40,13 +41,15 @@ class SessionEnding:
     :param session: whose usage it is.
     """
 
-    __slots__ = ("_failure", "_headers", "_is_asked", "_waiting", "session")
+    __slots__ = ("_awaits_ack", "_failure", "_headers", "_is_asked", "_waiting", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._failure: tuple[int, str | None] = (480, None)
         self._headers: dict[str, str] = {}
         self._is_asked = False
+        #: The hang-up has to wait for the ACK of a 2xx of ours.
+        self._awaits_ack = False
         self._waiting: list[Deferred[EndReason]] = []
 
     def terminate(self, status: int, reason: str | None, headers: Mapping[str, str] | None) -> None:
@@ -63,6 +66,10 @@ class SessionEnding:
             self._headers = dict(headers or {})
             session.set_reason(self._reason(status, reason))
             session.media.stop()
+            if session.usage.state == CONFIRMED and session.invite_server.awaits_ack:
+                # 15: no BYE before the ACK of our 2xx, be it that of a re-INVITE.
+                self._awaits_ack = True
+                return
             is_unsent = session.usage.state == CALLING and session.invite_client.outgoing is None
             session.usage.feed(FAIL if is_unsent else HANG_UP)
             if session.usage.state == ANSWERED_ENDING:
@@ -75,6 +82,12 @@ class SessionEnding:
         if session.is_callee:
             return EndReason(LOCAL, "INVITE", status, reason or reason_phrase(status))
         return EndReason(LOCAL, "CANCEL", text=reason or "cancelled")
+
+    def acknowledged(self) -> None:
+        """Go on hanging up when the ACK came that this had to wait for."""
+        if self._awaits_ack and not self.session.invite_server.awaits_ack:
+            self._awaits_ack = False
+            self.session.usage.feed(HANG_UP)
 
     def fail(self, reason: EndReason) -> None:
         """End a session whose INVITE was not sent."""

@@ -21,6 +21,7 @@ from sipsess.errors import DialogStateError, RemoteError
 from sipsess.message import Request, Response
 from sipsess.sdp import SessionDescription
 from sipsess.sdphandler import NegotiationFailed
+from sipsess.timers import Timer
 
 from .bodies import SDP_TYPE, parse_sdp
 from .incoming import IncomingRequest
@@ -28,6 +29,9 @@ from .reason import NETWORK, REMOTE, EndReason, SessionEnded
 
 if TYPE_CHECKING:
     from .session import Session
+
+#: Seconds between two provisional responses, so that no proxy on the way gives up (13.3.1.1).
+REMINDER = 60.0
 
 
 class InviteServer:
@@ -37,7 +41,15 @@ class InviteServer:
     :param session: that it belongs to.
     """
 
-    __slots__ = ("_answering", "_is_answering", "_successes", "current", "offer_cseq", "session")
+    __slots__ = (
+        "_answering",
+        "_is_answering",
+        "_reminder",
+        "_successes",
+        "current",
+        "offer_cseq",
+        "session",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -48,11 +60,17 @@ class InviteServer:
         self._answering: Deferred[Response] | None = None
         self._is_answering = False
         self._successes: dict[int, SuccessRetransmission] = {}
+        self._reminder: Timer | None = None
 
     @property
     def is_answering(self) -> bool:
         """Whether the 2xx is being made."""
         return self._is_answering
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many 2xx wait for their ACK."""
+        return len(self._successes)
 
     @property
     def awaits_ack(self) -> bool:
@@ -192,6 +210,7 @@ class InviteServer:
             self.offer_cseq = None
             self._take_answer(request)
         session.usage.feed(RECEIVE_ACK)
+        session.ending.acknowledged()
         session.reinvites.send_waiting()
 
     def _take_answer(self, request: Request) -> None:
@@ -205,6 +224,30 @@ class InviteServer:
             session.note("bad answer", f"in the ACK: {error.text}")
             session.set_reason(EndReason(REMOTE, "ACK", text=f"bad answer: {error.text}"))
             session.terminate(headers={"Reason": 'SIP;cause=488;text="Bad answer in ACK"'})
+
+    def remind(self, incoming: IncomingRequest, response: Response | None = None) -> None:
+        """
+        Let a provisional response leave each minute while the INVITE is unanswered (13.3.1.1).
+
+        :param response: the last one that was sent, which is sent again unless it was a reliable
+            one: that was heard. ``None`` before any, and then a 183 is sent.
+        """
+        session = self.session
+        session.cancel_timer(self._reminder)
+        self._reminder = None
+        is_heard = response is not None and "RSeq" in response.headers
+        if not incoming.is_over and not is_heard:
+            self._reminder = session.start_timer(REMINDER, self._remind, incoming, response)
+
+    def _remind(self, incoming: IncomingRequest, response: Response | None) -> None:
+        session = self.session
+        if incoming.is_over:
+            return
+        if response is None:
+            session.responder.respond(incoming, session.responder.build(incoming.request, 183))
+        else:
+            incoming.transaction.respond(response, session.core.turn.now)
+            self.remind(incoming, response)
 
     def stop(self) -> None:
         """Stop repeating and answering: the session is over, or the INVITE was cancelled."""

@@ -84,6 +84,8 @@ class Responder:
             elif method == "UPDATE":
                 session.core.turn.later(session.updates.answered)
             session.core.turn.later(session.desk.next_request)
+        elif response.status > 100 and method == "INVITE":
+            session.invite_server.remind(incoming, response)
         return True
 
     def _bye_answered(self, request: Request, status: int) -> None:

@@ -37,7 +37,12 @@ from sipsess.transaction.server import (
     ServerTransaction,
 )
 from sipsess.transaction.server_tables import ACCEPTED, ACK, PROCEEDING, REQUEST, TRYING
-from sipsess.transaction.timing import DEFAULT_TIMING, MAX_TRANSACTIONS, Timing
+from sipsess.transaction.timing import (
+    DEFAULT_TIMING,
+    MAX_TRANSACTION_BYTES,
+    MAX_TRANSACTIONS,
+    Timing,
+)
 from sipsess.transaction.users import ClientUser, ServerUser
 from sipsess.turn import Turn
 
@@ -66,11 +71,14 @@ class TransactionLayer:
 
     :param limit: how many server transactions there may be. Client transactions are not limited, as
         no peer begins them.
+    :param byte_limit: how many bytes their requests may have together.
     """
 
     __slots__ = (
         "_by_remote",
+        "_byte_limit",
         "_clients",
+        "_held",
         "_initial",
         "_limit",
         "_servers",
@@ -89,6 +97,7 @@ class TransactionLayer:
         counters: Counters,
         timing: Timing = DEFAULT_TIMING,
         limit: int = MAX_TRANSACTIONS,
+        byte_limit: int = MAX_TRANSACTION_BYTES,
     ) -> None:
         self.turn = turn
         self.timers = timers
@@ -97,6 +106,9 @@ class TransactionLayer:
         #: Told about each step of a machine, if set.
         self.step_trace: StepTrace | None = None
         self._limit = limit
+        self._byte_limit = byte_limit
+        #: The bytes of all requests that server transactions keep.
+        self._held = 0
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[Key, ClientTransaction] = {}
         # Dicts instead of sets, as their order is the same in each run.
@@ -110,7 +122,7 @@ class TransactionLayer:
     @property
     def is_full(self) -> bool:
         """Whether a new request must be refused without a transaction (503, or silence)."""
-        return len(self._servers) >= self._limit
+        return len(self._servers) >= self._limit or self._held >= self._byte_limit
 
     def leftovers(self) -> list[str]:
         """Describe each transaction, for tests that want none to be left."""
@@ -195,7 +207,9 @@ class TransactionLayer:
         :raises TransactionExistsError: when the request has one already.
         """
         if self.is_full:
-            raise TransactionLimitError(f"there are {self._limit} server transactions")
+            raise TransactionLimitError(
+                f"there are {len(self._servers)} server transactions with {self._held} bytes"
+            )
         key = request_key(request, flow)
         if key in self._servers or request.method == ACK:
             raise TransactionExistsError(f"{request.method} {key[0]} needs no new transaction")
@@ -206,6 +220,8 @@ class TransactionLayer:
         else:
             server = NonInviteServerTransaction(self, key, request, replies, TRYING, user)
         self._servers[key] = server
+        server.size = request.size
+        self._held += server.size
         server.merge_key = merge_key(request)
         if server.merge_key is not None:
             self._initial.setdefault(server.merge_key, server)
@@ -271,7 +287,8 @@ class TransactionLayer:
         """Remove a transaction that has ended from all indexes; only the machines call this."""
         self._unlink(transaction)
         if isinstance(transaction, ServerTransaction):
-            self._servers.pop(transaction.key, None)
+            if self._servers.pop(transaction.key, None) is not None:
+                self._held -= transaction.size
             key = transaction.merge_key
             if key is not None and self._initial.get(key) is transaction:
                 del self._initial[key]

@@ -6,8 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Server transactions at a time. On UDP one lives 32 s after its answer, so this carries about 1500
-#: requests per second; at some 5 KB each a flood costs 250 MB at most.
+#: requests per second; at some 5 KB for each usual request a flood of these costs 250 MB.
 MAX_TRANSACTIONS = 50_000
+#: Bytes of the requests of all of them: 1.3 KB each, as a usual INVITE has. A request of 64 KB is
+#: kept for as long as any other, and a few thousand of them shall not cost more than a full table.
+MAX_TRANSACTION_BYTES = 64 * 1024 * 1024
 
 #: Within this time an INVITE is answered, by a 100 if by nothing else (:rfc:`3261#section-17.2.1`).
 TRYING_DELAY = 0.2

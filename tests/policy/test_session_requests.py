@@ -452,6 +452,73 @@ class IncomingReinviteTests(SessionTestCase):
         self.peer.ack(self.peer.expect(487))
         self.finish()
 
+    def test_a_provisional_response_each_minute(self) -> None:
+        """13.3.1.1: who rings for long says so each minute, with the last thing that he said."""
+        self.start(play=ring)
+        invite = self.invite()
+        self.peer.expect(180)
+        self.net.run_for(150)
+        self.assertEqual(self.peer.count(180), 3)
+        self.peer.cancel(invite)
+        self.peer.ack(self.peer.expect(487))
+        self.finish()
+
+    def test_a_silent_application_is_heard_of_too(self) -> None:
+        """13.3.1.1: when nothing was said for a minute, a 183 is."""
+
+        async def wait(session: Session) -> None:
+            await Deferred()
+
+        self.start(play=wait)
+        invite = self.invite()
+        self.net.run_for(61)
+        self.peer.expect(183)
+        self.peer.cancel(invite)
+        self.peer.ack(self.peer.expect(487))
+        self.finish()
+
+    def test_reinvite_while_our_invite_is_pending(self) -> None:
+        """14.2: 491, in the early dialog too, whether or not an offer is open."""
+        self.start()
+        session, invite = self.placed()
+        self.peer.reply(invite, 183, body=self.peer.sdp())
+        self.net.run_for(0.1)
+        self.request_within(invite, "INVITE")
+        refusal = self.peer.expect(491)
+        self.peer.ack(refusal)
+        session.terminate()
+        self.peer.reply(self.peer.expect("CANCEL"), 200)
+        self.peer.reply(invite, 487)
+        self.peer.expect("ACK")
+        self.finish()
+
+    def test_unacknowledged_reinvites_are_limited(self) -> None:
+        """A peer that re-INVITEs and never acknowledges is told to wait."""
+        self.start()
+        success = self.call()
+        for _ in range(2):
+            self.request_within(success, "INVITE", body=audio(41000))
+            self.answer_to("INVITE")
+        self.request_within(success, "INVITE", body=audio(41000))
+        refusal = self.peer.expect(500)
+        self.assertEqual(refusal.headers.get("Retry-After"), "5")
+        self.peer.ack(refusal)
+        self.net.run_for(33)
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
+    def test_no_bye_before_the_ack_of_a_reinvite(self) -> None:
+        """15: our BYE waits for the ACK of our 200 to a re-INVITE."""
+        self.start()
+        success = self.call()
+        self.request_within(success, "INVITE", body=audio(41000))
+        answer = self.answer_to("INVITE")
+        self.session.terminate()
+        self.assertEqual(self.peer.count("BYE"), 0)
+        self.peer.ack(answer)
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
     def test_expires_of_an_answered_call(self) -> None:
         """Once the call is answered, the Expires of its INVITE says nothing; nor does a bad one."""
         for expires in ("1", "soon", "9" * 20):

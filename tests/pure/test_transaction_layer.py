@@ -272,6 +272,19 @@ class CreationTests(SynchronousTestCase):
         world.call("BYE")
         self.assertEqual((len(world.layer), len(world.layer.leftovers())), (4, 4))
 
+    def test_limit_of_bytes(self) -> None:
+        """A few large requests fill the table as many small ones do, and make room again."""
+        size = len(request_bytes(branch="z9hG4bK1"))
+        world = World(byte_limit=2 * size - 1)
+        first = world.serve(branch="z9hG4bK1")
+        self.assertFalse(world.layer.is_full)
+        world.serve(branch="z9hG4bK2")
+        self.assertTrue(world.layer.is_full)
+        error = self.assertRaises(TransactionLimitError, world.serve, branch="z9hG4bK3")
+        self.assertIn(f"2 server transactions with {2 * size} bytes", str(error))
+        first.abandon(world.now)
+        self.assertFalse(world.layer.is_full)
+
     def test_twice(self) -> None:
         """A second transaction with the same key is a bug of this side."""
         layer = self.world.layer

@@ -12,7 +12,6 @@ from sipsess.message import Request, Response, build_response, parse
 from sipsess.timers import TimerQueue
 from sipsess.transaction import (
     DEFAULT_TIMING,
-    MAX_TRANSACTIONS,
     ClientTransaction,
     ServerTransaction,
     Timing,
@@ -101,7 +100,7 @@ class User:
 class World(User):
     """A transaction layer whose time is moved by hand, its user, and all that it did."""
 
-    def __init__(self, timing: Timing = DEFAULT_TIMING, limit: int = MAX_TRANSACTIONS) -> None:
+    def __init__(self, timing: Timing = DEFAULT_TIMING, **limits: int) -> None:
         super().__init__()
         self.now = 0.0
         #: What was sent: the time, the flow, the bytes.
@@ -114,7 +113,7 @@ class World(User):
             timers=self.timers,
             counters=self.counters,
             timing=timing,
-            limit=limit,
+            **limits,
         )
 
     def _transmit(self, flow: Flow, wire: bytes) -> None:

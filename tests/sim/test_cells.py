@@ -188,13 +188,15 @@ class LateTests(SessionTestCase):
         self.assertTrue(session.is_over)
         self.finish()
 
-    def test_after_our_bye(self) -> None:
-        """We hang up meanwhile; the ACK then ends the repetition of the 200, no more."""
+    def test_our_bye_waits(self) -> None:
+        """We hang up meanwhile; the BYE leaves when the ACK came, and the 200 is not repeated."""
         success = self.reinvited()
         session = self.session
         session.terminate()
-        bye = self.peer.expect("BYE")
+        self.net.run_for(1)
+        self.assertEqual(self.peer.count("BYE"), 0)
         self.peer.ack(success)
+        bye = self.peer.expect("BYE")
         copies = self.peer.count(200)
         self.net.run_for(5)
         self.assertEqual(self.peer.count(200), copies)
@@ -360,6 +362,7 @@ UNREACHED: dict[str, Iterable[Place]] = {
     "the session repeats the 2xx itself, without the transaction": cells(
         "invite-server", "ACCEPTED", "RESPOND_2XX"
     ),
+    "our BYE waits for the ACK of every 2xx": cells("invite-usage", "TERMINATING", "RECEIVE_ACK"),
     "the layer passes the ACK of a 2xx to the session": cells("invite-server", "ACCEPTED", "ACK"),
     "a CANCEL that comes after the final response does not get as far": cells(
         "invite-usage", "ACCEPTED ENDING CONFIRMED TERMINATING", "RECEIVE_CANCEL"
