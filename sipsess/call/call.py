@@ -222,12 +222,9 @@ class Call:
         session = self.session
         await session.wait(session.send_response(200, headers=headers))
         if session.media.is_open:
-            wait = Wait(self, self._forget_confirmed)
-            session.on_confirmed = wait.finish
+            wait = Wait(self)
+            session.when_confirmed().addCallbacks(wait.finish, wait.fail)
             await wait.deferred
-
-    def _forget_confirmed(self) -> None:
-        self.session.on_confirmed = None
 
     def reject(
         self,

@@ -14,6 +14,10 @@ Theory of operation
     (the peer moved, or its NAT gave it another port). So a stranger who came first loses as soon
     as the real peer speaks, and a stranger who comes later never gets in while the peer is heard.
 
+    An address that a peer only claims may be somebody else's, who would get all that we say. While
+    the latch *holds back* the signalled address is used for nothing; a source that packets came
+    from is.
+
     A new address in a later SDP opens the latch again, since the signalling is who we trust.
 """
 
@@ -36,13 +40,24 @@ class Latch:
     :param signalled: what the peer's SDP says, or ``None`` before one came.
     """
 
-    __slots__ = ("_candidate", "_count", "_heard", "_sequence", "_ssrc", "latched", "signalled")
+    __slots__ = (
+        "_candidate",
+        "_count",
+        "_heard",
+        "_sequence",
+        "_ssrc",
+        "holds_back",
+        "latched",
+        "signalled",
+    )
 
     def __init__(self, signalled: Address | None = None) -> None:
         #: The address in the peer's SDP.
         self.signalled: Address | None = None
         #: The source that is believed, or ``None`` before the first valid packet.
         self.latched: Address | None = None
+        #: Whether the signalled address is only a claim, to which nothing is sent.
+        self.holds_back = False
         self._heard = 0.0
         self._candidate: Address | None = None
         self._count = 0
@@ -52,8 +67,8 @@ class Latch:
 
     @property
     def destination(self) -> Address | None:
-        """Where packets go: to the believed source, else to the signalled address."""
-        return self.latched or self.signalled
+        """Where packets go: to the believed source, else to the signalled address if it may be."""
+        return self.latched or (None if self.holds_back else self.signalled)
 
     def signal(self, address: Address | None) -> None:
         """Take the address of a new SDP; when it differs from the last one the latch opens."""

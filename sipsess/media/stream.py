@@ -15,7 +15,8 @@ Theory of operation
 
     ``done`` is called one tick after the last packet: by then the peer has had the time to hear
     it, and who hangs up in ``done`` does not cut the end off. While the direction forbids
-    sending, what is played and the digits wait.
+    sending, or the peer's address is not proven (:attr:`AudioStream.holds_back`), what is played
+    and the digits wait.
 
     Callbacks may call any method of the stream. An exception that one of them raises goes to the
     caller of ``receive`` or ``tick``; nothing that a peer sends ever does.
@@ -229,6 +230,21 @@ class AudioStream:
             the last one opens the latch.
         """
         self._latch.signal(address)
+        self._wake()
+
+    @property
+    def holds_back(self) -> bool:
+        """
+        Whether the peer's address is only a claim of his; it may be set at any time.
+
+        While it is, nothing is sent before a packet has come from there: what is played and the
+        digits wait, as when the direction forbids sending.
+        """
+        return self._latch.holds_back
+
+    @holds_back.setter
+    def holds_back(self, holds_back: bool) -> None:
+        self._latch.holds_back = holds_back
         self._wake()
 
     def set_format(

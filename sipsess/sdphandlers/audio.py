@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
+from sipsess.dialog.usage import CONFIRMED
 from sipsess.errors import NoPortsError
 from sipsess.flow import Address
 from sipsess.interfaces import IMediaClock, IMediaPort
@@ -59,6 +60,10 @@ _OFFERED: tuple[Format, ...] = (("0", "PCMU"), ("8", "PCMA"), ("101", EVENT))
 _PAYLOAD_TYPES = frozenset({*range(64), *range(96, 128)})
 #: The direction that a peer means who says ``c=0.0.0.0`` besides (:rfc:`3264#section-8.4`).
 _NOT_LISTENING = {"sendrecv": "sendonly", "recvonly": "inactive"}
+
+#: How hold was signalled once (:rfc:`3264#section-8.4`), and the address of everybody here.
+_HOLD = "0.0.0.0"
+_BROADCAST = "255.255.255.255"
 
 #: Streams of one call that are claimed; the others are declined. A call is played into and heard
 #: through one, and each is a socket, so that a single INVITE could ask for many.
@@ -136,7 +141,7 @@ class AudioHandler(SDPHandler):
         proto = remote.proto.upper()
         if proto in SECURE_PROFILES:
             return self._decline_secure(remote, sdp)
-        if proto != PROFILE or not _codecs(common_formats(remote)):
+        if proto != PROFILE or not _codecs(common_formats(remote)) or not _is_usable(remote):
             return StreamVerdict.NOT_HANDLED
         claimed = [other for other in session.media.rivals(stream) if other.handler is self]
         if len(claimed) >= MAX_STREAMS_PER_CALL:
@@ -218,6 +223,12 @@ class AudioHandler(SDPHandler):
         except NoPortsError as error:
             # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
             raise NegotiationFailed("no port is free for audio now", _WARN_OTHER, 503) from error
+        if not _is_proven(session):
+            # Nobody shall get our audio because somebody else has named his address.
+            audio_stream.holds_back = True
+            session.when_confirmed().addCallbacks(
+                lambda _: setattr(audio_stream, "holds_back", False), lambda failure: None
+            )
         audio_stream.on_digit = lambda digit: _pass_digit(session, digit)
         audio = Audio(session, manager.media_clock, port, audio_stream)
         stream.cookies.add(_OWN_COOKIE, audio)
@@ -335,7 +346,29 @@ def _offered_direction(remote: MediaDescription) -> str:
 def _address(remote: MediaDescription) -> Address | None:
     """Return where the peer listens; ``None`` for a name, until his first packet says it."""
     host = remote.address or ""
-    return (host, remote.port) if _is_address(host) else None
+    return (host, remote.port) if _is_address(host) and _is_usable(remote) else None
+
+
+def _is_usable(remote: MediaDescription) -> bool:
+    """Tell whether audio can be sent to what a peer says, which is one host's, a name or a hold."""
+    host = remote.address or ""
+    if host == _HOLD or not _is_address(host):
+        return True
+    address = ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    is_one = not address.is_multicast and not address.is_unspecified
+    return is_one and str(address) != _BROADCAST
+
+
+def _is_proven(session: Session) -> bool:
+    """
+    Tell whether media may go where the peer says: he hears us, or the application takes the risk.
+
+    Whoever answers our call does; a caller has shown it with an ACK or PRACK.
+    """
+    early = session.early
+    is_standing = not session.is_callee or session.usage.state == CONFIRMED
+    return is_standing or early.is_acknowledged or early.is_wanted
 
 
 def _is_address(host: str) -> bool:

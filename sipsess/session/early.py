@@ -63,7 +63,9 @@ class EarlyMedia:
         "_settling",
         "description",
         "has_dialog",
+        "is_acknowledged",
         "is_reliable",
+        "is_wanted",
         "session",
     )
 
@@ -73,6 +75,10 @@ class EarlyMedia:
         self.description: SessionDescription | None = None
         #: Whether that was a reliable one.
         self.is_reliable = False
+        #: Whether somebody has asked for early media.
+        self.is_wanted = False
+        #: Whether a PRACK came: the caller hears what we send him.
+        self.is_acknowledged = False
         #: Whether the caller knows of the dialog.
         self.has_dialog = False
         self._sender: ReliableSender | None = None
@@ -138,6 +144,7 @@ class EarlyMedia:
         """Send a response with our description, when the SDP handlers have made it."""
         if self._making is not None or self.session.invite_server.is_answering:
             raise DialogStateError("the INVITE is being answered already")
+        self.is_wanted = True
         making = Deferred.fromCoroutine(self._make(incoming, response, is_reliable))
         if not making.called:
             self._making = making
@@ -239,6 +246,7 @@ class EarlyMedia:
             session.responder.reject(incoming, 481)
             return False
         session.note("PRACK", str(rack))
+        self.is_acknowledged = True
         self._prack = incoming
         if self._described is not None and self._described is self._current:
             self._described = None

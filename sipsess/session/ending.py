@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from sipsess.dialog.usage import (
     ANSWERED_ENDING,
@@ -28,7 +28,7 @@ from sipsess.status import reason_phrase
 from sipsess.supplement import check_headers
 
 from .outgoing import OutgoingRequest
-from .reason import LOCAL, EndReason, SessionEnded
+from .reason import LOCAL, EndReason, SessionEnded, fail_quietly
 
 if TYPE_CHECKING:
     from .session import Session
@@ -41,7 +41,15 @@ class SessionEnding:
     :param session: whose usage it is.
     """
 
-    __slots__ = ("_awaits_ack", "_failure", "_headers", "_is_asked", "_waiting", "session")
+    __slots__ = (
+        "_awaits_ack",
+        "_confirming",
+        "_failure",
+        "_headers",
+        "_is_asked",
+        "_waiting",
+        "session",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -51,6 +59,7 @@ class SessionEnding:
         #: The hang-up has to wait for the ACK of a 2xx of ours.
         self._awaits_ack = False
         self._waiting: list[Deferred[EndReason]] = []
+        self._confirming: list[Deferred[None]] = []
 
     def terminate(self, status: int, reason: str | None, headers: Mapping[str, str] | None) -> None:
         """See :meth:`.Session.terminate`."""
@@ -159,8 +168,10 @@ class SessionEnding:
         session.core.counters.sessions_answered += 1
         if session.final_response is not None:
             session.invite_client.settle(session.final_response)
-        if session.on_confirmed is not None:
-            session.on_confirmed()
+        confirming, self._confirming = self._confirming, []
+        for deferred in confirming:
+            if not deferred.called:
+                deferred.callback(None)
         session.reinvites.send_waiting()
 
     def usage_ended(self) -> None:
@@ -182,6 +193,9 @@ class SessionEnding:
         for dialog in session.dialogs.values():
             dialog.terminate()
         session.manager.session_over(session)
+        confirming, self._confirming = self._confirming, []
+        for unconfirmed in confirming:
+            fail_quietly(unconfirmed, SessionEnded(reason))
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
             if not deferred.called:
@@ -202,6 +216,17 @@ class SessionEnding:
         session.reinvites.stop(ended)
         session.invite_client.stop(ended)
         session.requester.stop(ended)
+
+    def when_confirmed(self) -> Deferred[None]:
+        """See :meth:`.Session.when_confirmed`."""
+        session = self.session
+        if session.usage.state == CONFIRMED:
+            return succeed(None)
+        if session.is_finished:
+            return fail(SessionEnded(session.reason_or_unknown()))
+        deferred: Deferred[None] = Deferred()
+        self._confirming.append(deferred)
+        return deferred
 
     def when_ended(self) -> Deferred[EndReason]:
         """See :meth:`.Session.when_ended`."""

@@ -97,7 +97,6 @@ class Session:
         "manager",
         "media",
         "offered_media",
-        "on_confirmed",
         "on_provisional",
         "provisionals",
         "record",
@@ -165,8 +164,7 @@ class Session:
         self.end_reason: EndReason | None = None
         #: The final response to our INVITE.
         self.final_response: Response | None = None
-        #: Called when the call stands, and for each provisional response.
-        self.on_confirmed: Callable[[], None] | None = None
+        #: Called for each provisional response.
         self.on_provisional: Callable[[Response], None] | None = None
         self.record = DecisionRecord(invite.call_id, _title(invite, is_callee), core.turn.now)
         #: What prepares a call of ours, while it waits.
@@ -258,6 +256,14 @@ class Session:
         self.chain.tell(self, "session_begin")
         if self.core.trace is not None:
             self.core.trace.session_begun(self, self.core.turn.now)
+
+    def when_confirmed(self) -> Deferred[None]:
+        """
+        Return a Deferred that fires when the call stands: the ACK came, or was sent.
+
+        It fails with :class:`.SessionEnded` when that never happens.
+        """
+        return self.ending.when_confirmed()
 
     def when_ended(self) -> Deferred[EndReason]:
         """Return a Deferred that fires when the session is over, with the reason."""

@@ -13,6 +13,7 @@ from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.interfaces import ISDPHandler
 from sipsess.media import PCMA, PCMU
+from sipsess.message import Response
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 from sipsess.sdphandlers.audio import AudioHandler, common_formats, find_audio, want_direction
 from sipsess.session import LocalDescription, Session, SessionStream
@@ -413,6 +414,80 @@ class DirectionTests(AudioTestCase):
         first, second = sdp_of(self.reinvite(answer, again)).media
         self.assertTrue(first.is_declined)
         self.assertEqual(second.port, sdp_of(answer).media[1].port)
+        self.finish()
+
+
+class ClaimedAddressTests(AudioTestCase):
+    """No audio goes to an address that a caller only claims."""
+
+    def answered(self, **headers: str) -> Response:
+        """Call, and let the 200 come; nobody acknowledges it."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", headers=headers))
+        return self.phone.expect(200)
+
+    def test_nothing_before_the_ack(self) -> None:
+        """Playing begins with the ACK, and from its start: the whole second of it is heard."""
+        answer = self.answered()
+        self.net.run_for(3)
+        self.assertEqual(self.phone.ear.packets, [])
+        self.phone.ack(answer)
+        self.net.run_for(2)
+        self.assertEqual(len(self.phone.ear.packets), 50)
+        self.finish()
+
+    def test_nothing_without_an_ack(self) -> None:
+        """An INVITE with somebody else's address sends him no packet, ever (RFC 3261 13.3.1.4)."""
+        self.answered()
+        self.net.run_for(40)
+        self.assertEqual(self.phone.ear.packets, [])
+        self.phone.reply(self.phone.expect("BYE"), 200)
+        self.net.run_for(0.1)
+        self.finish()
+
+    def test_audio_from_there(self) -> None:
+        """Who is heard from an address is there, although the ACK may be lost."""
+        answer = self.answered()
+        self.phone.speak(audio_at(answer))
+        self.net.run_for(0.5)
+        self.assertGreater(len(self.phone.ear.packets), 20)
+        self.phone.ack(answer)
+        self.finish()
+
+    def test_prack(self) -> None:
+        """Who has acknowledged a reliable response hears us (RFC 3262 section 3)."""
+        self.phone.send(self.phone.invite("sip:x@192.0.2.1", headers={"Require": "100rel"}))
+        ringing = self.phone.expect(180)
+        rack = f"{ringing.headers.get('RSeq')} {ringing.cseq.number} INVITE"
+        self.phone.send(self.phone.request_within(ringing, "PRACK", headers={"RAck": rack}))
+        answer = self.phone.expect(lambda m: getattr(m, "status", 0) == 200 and bool(m.body))
+        self.net.run_for(0.5)
+        self.assertGreater(len(self.phone.ear.packets), 20)
+        assert isinstance(answer, Response)
+        self.phone.ack(answer)
+        self.finish()
+
+    def test_addresses_of_many_or_nobody(self) -> None:
+        """Multicast, broadcast and unspecified addresses are not claimed."""
+        for host in ("224.2.1.1/127", "239.1.2.3/15", "255.255.255.255"):
+            offer = self.phone.sdp().replace("c=IN IP4 192.0.2.9", f"c=IN IP4 {host}")
+            self.assertEqual(self.refusal(offer)[0], 488, host)
+        for host in ("ff02::1", "::", "::ffff:224.0.0.1", "::ffff:0.0.0.0"):
+            offer = self.phone.sdp().replace("c=IN IP4 192.0.2.9", f"c=IN IP6 {host}")
+            status, warning = self.refusal(offer)
+            self.assertEqual(status, 488)
+            self.assertIn("no handler for the offered media", warning or "", host)
+        self.finish()
+
+    def test_answer_with_an_address_of_many(self) -> None:
+        """In an answer to our offer such an address is no destination."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", body=""))
+        offer = self.phone.expect(200)
+        body = self.phone.sdp().replace("c=IN IP4 192.0.2.9", "c=IN IP4 224.2.1.1/127")
+        self.phone.ack(offer, body=body)
+        self.net.run_for(0.1)
+        audio = find_audio(self.session)
+        assert audio is not None
+        self.assertIsNone(audio.destination)
         self.finish()
 
 

@@ -464,10 +464,11 @@ class PlayTests(CallTestCase):
     """Sounds."""
 
     def test_play(self) -> None:
-        """Playing fires when all was sent: a tenth of a second takes a tenth of a second."""
+        """Playing fires when all was sent: from the ACK on, a tenth of a second takes as long."""
 
         async def application(call: Call) -> float:
             await call.answer()
+            await call.session.when_confirmed()
             begin = self.net.seconds()
             await call.play(TENTH)
             self.assertGreater(call.session.core.turn._depth, 0)

@@ -164,7 +164,7 @@ class AnswerTests(SessionTestCase):
         session, invite = self.placed()
         log: list[list[str]] = []
         session.invite_client.answered.addCallback(lambda _: log.append(list(handler.log)))
-        session.on_confirmed = lambda: log.append(list(handler.log))
+        session.when_confirmed().addCallback(lambda _: log.append(list(handler.log)))
         self.peer.reply(invite, 200)
         self.peer.expect("ACK")
         self.assertEqual(log, [["create", "apply"]] * 2)

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from sipsess.dialog.usage import FAIL
 from sipsess.errors import CookieError, DialogStateError, HeaderValueError
 from sipsess.message import Request
 from sipsess.session import EndReason, Session, SessionEnded
@@ -239,6 +240,45 @@ class EndTests(SessionTestCase):
             (self._rings_for_ever, "CANCEL by this side: 408 nobody answered"),
         ):
             self._tell(story, reason)
+
+    def test_when_confirmed(self) -> None:
+        """Several can wait for the ACK and hear of it in order; who comes later hears at once."""
+        self.start()
+        self.invite()
+        answer = self.peer.expect(200)
+        heard: list[str] = []
+        session = self.session
+        session.when_confirmed().addCallback(lambda _: heard.append("first"))
+        session.when_confirmed().addCallback(lambda _: heard.append("second"))
+        given_up = session.when_confirmed()
+        given_up.addErrback(lambda failure: None)
+        given_up.cancel()
+        self.net.run_for(0.1)
+        self.assertEqual(heard, [])
+        self.peer.ack(answer)
+        self.net.run_for(0.1)
+        self.assertEqual(heard, ["first", "second"])
+        session.when_confirmed().addCallback(lambda _: heard.append("late"))
+        self.assertEqual(heard[2:], ["late"])
+        self.hang_up(session)
+        self.net.run_for(40)
+        self.failureResultOf(session.when_confirmed(), SessionEnded)
+        self.finish()
+
+    def test_never_confirmed(self) -> None:
+        """Who waits for an ACK that never comes hears that the session has ended, or nothing."""
+        self.start()
+        self.invite()
+        self.peer.expect(200)
+        session = self.session
+        session.when_confirmed()
+        waiting = session.when_confirmed()
+        failed: list[object] = []
+        waiting.addErrback(lambda failure: failed.append(failure.value))
+        session.usage.feed(FAIL)
+        self.net.run_for(40)
+        self.assertIsInstance(failed[0], SessionEnded)
+        self.finish()
 
     def test_terminate_checks_what_it_is_given(self) -> None:
         """A header or status that cannot be sent is refused at once; the call is untouched."""

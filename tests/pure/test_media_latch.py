@@ -34,6 +34,13 @@ class LatchTests(SynchronousTestCase):
         """Before a packet comes, what the SDP says is all that is known."""
         self.assertEqual(self.latch.destination, SIGNALLED)
 
+    def test_holding_back(self) -> None:
+        """A claimed address is not used while held back, the source of a packet is."""
+        self.latch.holds_back = True
+        self.assertIsNone(self.latch.destination)
+        self.speak(PEER, 1, 0.0)
+        self.assertEqual(self.latch.destination, PEER)
+
     def test_first_packet_latches(self) -> None:
         """Answers go to the source of the first packet (RFC 4961)."""
         self.assertEqual(self.speak(PEER, 1, 0.0), [True])

@@ -676,6 +676,18 @@ class DirectionTests(StreamCase):
         self.assertEqual(wakes, [1])
         self.assertIsNotNone(self.one.tick(1.02))
 
+    def test_holding_back(self) -> None:
+        """What is played waits while the peer's address is only a claim, and is not clipped."""
+        wakes: list[int] = []
+        self.one.on_wake = lambda: wakes.append(1)
+        self.one.holds_back = True
+        self.one.play(FRAME)
+        self.assertIsNone(self.one.tick(1.0))
+        self.assertEqual((self.one.wants_ticks, wakes), (False, []))
+        self.one.holds_back = False
+        self.assertEqual((self.one.holds_back, wakes), (False, [1]))
+        self.assertIsNotNone(self.one.tick(1.02))
+
     def test_first_packet_gives_the_destination(self) -> None:
         """Without an address audio waits for the first packet (symmetric RTP, RFC 4961)."""
         one = make(remote=None)
