@@ -55,6 +55,13 @@ class FakeSocket:
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Address]] = []
         self.error: Exception | None = None
+        self.options: list[tuple[int, ...]] = []
+
+    def setsockopt(self, *option: int) -> None:
+        """Keep one option, or raise."""
+        if self.error is not None:
+            raise self.error
+        self.options.append(option)
 
     def sendto(self, data: bytes, target: Address) -> int:
         """Keep one datagram, or raise."""
@@ -253,6 +260,24 @@ class VirtualTests(SynchronousTestCase):
         listener = UDPListener(self.core, self.net.seconds, self.server.source_address)
         listener.send(b"x", Flow("UDP", ("192.0.2.1", 1), ("2001:db8::1", 5060)))
         self.assertEqual(self.core.failed[0][1].errno, errno.EBADF)
+
+
+class ReceiveBufferTests(SynchronousTestCase):
+    """Room for a burst of requests."""
+
+    def start(self, error: Exception | None) -> FakeSocket:
+        """Start a listener on a socket."""
+        transport = FakeTransport(IPv4Address("UDP", "192.0.2.1", 5060))
+        transport.socket.error = error
+        listener = UDPListener(Core(), lambda: 0.0, lambda host: host)
+        listener.makeConnection(transport)
+        return transport.socket
+
+    def test_receive_buffer(self) -> None:
+        """The system is asked for a large buffer; when it refuses, the usual one must do."""
+        wanted = (socket.SOL_SOCKET, socket.SO_RCVBUF, udp.RECEIVE_BUFFER)
+        self.assertEqual(self.start(None).options, [wanted])
+        self.assertEqual(self.start(OSError(errno.EPERM, "no")).options, [])
 
 
 class SocketTests(SynchronousTestCase):
