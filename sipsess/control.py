@@ -40,6 +40,7 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import LocalError
 from sipsess.manager import DialogManager
+from sipsess.sdphandlers.audio import count_packets
 from sipsess.session import Session
 
 #: The longest request, in bytes.
@@ -294,7 +295,13 @@ def _explain(manager: DialogManager, request: Mapping[str, Any]) -> list[str]:
 
 
 def _counters(manager: DialogManager, request: Mapping[str, Any]) -> dict[str, Any]:
-    return {"sessions": len(manager.sessions), **manager.core.counters.as_dict()}
+    counters = {"sessions": len(manager.sessions), **manager.core.counters.as_dict()}
+    core = manager.core.counters
+    # Those of a call are counted when it ends; what the live ones have is added here.
+    live = [count_packets(session) for session in manager.sessions]
+    counters["rtp_received"] = core.rtp_received + sum(received for received, _ in live)
+    counters["rtp_sent"] = core.rtp_sent + sum(sent for _, sent in live)
+    return counters
 
 
 #: What can be asked.

@@ -276,6 +276,17 @@ def find_audio(session: Session) -> AudioStream | None:
     return None
 
 
+def count_packets(session: Session) -> tuple[int, int]:
+    """Return the RTP packets of a live session that came and went and are not in the counters."""
+    received = sent = 0
+    for stream in session.media.streams:
+        audio = None if stream is None else _find(stream)
+        if audio is not None:
+            received += audio.stream.packets_received
+            sent += audio.stream.packets_sent
+    return received, sent
+
+
 def want_direction(session: Session, wanted: str) -> None:
     """
     Say which direction this side would like for all audio, from the next negotiation on.

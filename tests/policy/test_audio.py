@@ -15,7 +15,13 @@ from sipsess.interfaces import ISDPHandler
 from sipsess.media import PCMA, PCMU
 from sipsess.message import Response
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
-from sipsess.sdphandlers.audio import AudioHandler, common_formats, find_audio, want_direction
+from sipsess.sdphandlers.audio import (
+    AudioHandler,
+    common_formats,
+    count_packets,
+    find_audio,
+    want_direction,
+)
 from sipsess.session import LocalDescription, Session, SessionStream
 from sipsess.testing import Agent, VirtualNetwork
 from tests.policy.phone import Phone, audio_at, sdp_of, sip_ports
@@ -294,8 +300,10 @@ class PortTests(AudioTestCase):
         answer = self.phone.call()
         self.phone.speak(audio_at(answer), 3)
         self.net.run_for(2)
-        self.finish()
         counters = self.agent.core.counters
+        self.assertEqual((counters.rtp_received, counters.rtp_sent), (0, 0))
+        self.assertEqual(count_packets(self.session), (3, 50))
+        self.finish()
         self.assertEqual((counters.rtp_received, counters.rtp_sent), (3, 50))
 
     def test_no_packet_after_the_end(self) -> None:
@@ -573,6 +581,7 @@ class SmallTests(SynchronousTestCase):
         """Streams of other handlers, and declined ones, are no audio."""
         session = Mock()
         session.media.streams = [None, SessionStream(0, AudioHandler())]
+        self.assertEqual(count_packets(session), (0, 0))
         self.assertIsNone(find_audio(session))
         want_direction(session, "sendonly")
 

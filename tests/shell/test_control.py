@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess import control
 from sipsess.applications.echo import EchoApplication
+from sipsess.call import Call
 from sipsess.control import (
     MAX_CONNECTIONS,
     ControlError,
@@ -296,13 +297,13 @@ class ProtocolTests(ControlCase):
 class AnswerTests(ControlCase):
     """What is answered."""
 
-    def call(self) -> None:
-        """Let somebody call."""
+    def call(self) -> Call:
+        """Let somebody call; return his side."""
         caller = SIPServer(self.net.host("192.0.2.2"), handlers=[AudioHandler()])
         caller.startService()
         dialled = caller.dial("sip:echo@192.0.2.1")
         self.net.run_for(2)
-        self.successResultOf(dialled)
+        return self.successResultOf(dialled)
 
     def ask(self, **request: object) -> Any:
         """Return the answer to a request, as it goes over the wire."""
@@ -352,6 +353,18 @@ class AnswerTests(ControlCase):
         self.assertEqual(counters["sessions"], 1)
         self.assertGreater(counters["messages_received"], 1)
         self.assertEqual(counters["refused"], {})
+
+    def test_counters_of_live_calls(self) -> None:
+        """RTP is counted while a call lives, and not once more when it has ended."""
+        call = self.call()
+        call.play_tone(seconds=1.0)
+        self.net.run_for(2)
+        for _ in range(2):
+            counters = self.ask(command="counters")["result"]
+            self.assertEqual((counters["rtp_received"], counters["rtp_sent"]), (50, 50))
+            call.session.terminate()
+            self.net.run_for(1)
+        self.assertEqual(counters["sessions"], 0)
 
     def test_nonsense(self) -> None:
         """Whatever comes gets an answer."""
