@@ -124,6 +124,8 @@ class OutgoingRequest:
         original = self._original
         if changes.uri is not None:
             original.uri = changes.uri
+            if "Route" not in original.headers:
+                self.flow = session.core.flow_to(changes.uri, self.flow)
         for name, value in changes.headers.items():
             if value is None:
                 original.headers.remove(name)

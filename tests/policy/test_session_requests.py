@@ -12,6 +12,7 @@ from sipsess.message import Request, Response
 from sipsess.session import Session
 from sipsess.session.outgoing import MAX_ATTEMPTS
 from sipsess.supplement import Retry
+from sipsess.testing import ScriptedPeer
 from tests.policy.agents import US, ring
 from tests.policy.sessions import Handler, Probe, SessionTestCase, audio
 
@@ -350,6 +351,24 @@ class RetryTests(SessionTestCase):
         self.peer.expect(lambda m: m.cseq.method == "ACK" and m.cseq.number == 2)
         (session,) = self.box.manager.sessions
         self.hang_up(session)
+        self.finish()
+
+    def test_other_host(self) -> None:
+        """A redirection to another host is sent there."""
+
+        def follow(session: Session, response: Response) -> Retry | None:
+            return Retry(uri="sip:other@192.0.2.77") if response.status == 302 else None
+
+        self.start(Probe(incoming_response=follow))
+        other = ScriptedPeer(self.net.host("192.0.2.77", name="other"))
+        session, invite = self.placed()
+        self.peer.reply(invite, 302)
+        self.peer.expect("ACK")
+        second = other.expect("INVITE")
+        self.assertEqual(second.cseq.number, 2)
+        other.reply(second, 486)
+        other.expect("ACK")
+        self.assertEqual(str(session.end_reason), "INVITE by the far end: 486 Busy Here")
         self.finish()
 
     def test_not_after_cancel(self) -> None:
