@@ -36,6 +36,8 @@ EXAMPLES = r"""Examples:
       answer each call on UDP port 5060 with the application "hello"
   twistd -n sipsess --listen udp:5070 --application echo
       another port, another application; sip:hello@HOST:5070 still calls "hello"
+  twistd -n --pidfile= sipsess --listen udp:5080
+      a second server in the same directory; twistd would take its pidfile for the first one's
   twistd -n sipsess --listen udp:5060:interface=127.0.0.1 --listen 'udp:5060:interface=\:\:1'
       this machine only, IPv4 and IPv6
   twistd -n sipsess --advertise 203.0.113.5 --rtp-ports 20000-20999

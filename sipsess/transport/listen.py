@@ -259,11 +259,11 @@ def _cannot_listen(spec: ListenSpec, interface: str, error: OSError) -> ListenEr
     where = f"udp:{spec.port} ({interface})"
     if error.errno == errno.EADDRINUSE:
         text = (
-            f"{where} is in use by another program; "
+            f"{where}: the port is in use by another program; "
             f"stop that one, or listen elsewhere: --listen udp:{_other_port(spec.port)}"
         )
     elif error.errno == errno.EACCES:
-        text = f"{where} needs a privilege; take a port above 1023: --listen udp:5060"
+        text = f"{where}: that needs a privilege; take a port above 1023: --listen udp:5060"
     elif error.errno == errno.EADDRNOTAVAIL:
         text = (
             f"{where}: this machine has no address {interface}; "

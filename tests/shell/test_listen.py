@@ -179,7 +179,7 @@ class VirtualTests(SynchronousTestCase):
     def test_busy(self) -> None:
         """A port in use is named, with another one; what was opened is closed again."""
         self.host.listenUDP(5060, DatagramProtocol(), "::")
-        self.assert_refused("udp:5060", r"udp:5060 \(::\) is in use.*--listen udp:5070")
+        self.assert_refused("udp:5060", r"udp:5060 \(::\): the port is in use.*--listen udp:5070")
         self.host.listenUDP(65530, DatagramProtocol())
         self.assert_refused("udp:65530", r"--listen udp:5070")
 

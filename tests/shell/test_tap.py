@@ -252,7 +252,9 @@ class ServiceTests(TapCase):
         with self.assertRaises(ListenError):
             self.start()
         [line] = self.lines(LogLevel.critical)
-        self.assertIn("udp:5060 (0.0.0.0) is in use by another program", line)
+        self.assertIn(
+            "cannot listen on udp:5060 (0.0.0.0): the port is in use by another program; stop", line
+        )
         self.assertIn("--listen", line)
         shown: list[BaseException] = []
 
