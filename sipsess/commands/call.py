@@ -310,6 +310,8 @@ class Phone:
         for deferred in running:
             deferred.addErrback(self._work_failed, call)
         end = options["duration"]
+        if self._ladder is None:
+            self._write(f"answered, hanging up after {end:g} s unless the far end does")
         limits = [
             self._reactor.callLater(end, call.session.terminate),
             self._reactor.callLater(end + HANG_UP_LIMIT, ended.cancel),
