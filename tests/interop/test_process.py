@@ -142,7 +142,7 @@ class MistakeTests(ProcessCase):
         for runner in RUNNERS:
             second = self.run_server(runner, "--listen", where)
             self.assertEqual(await second.ended(), 1)
-            self.assert_one_line(second, rf"udp:{port} \(127.0.0.1\) is in use.*--listen")
+            self.assert_one_line(second, rf"udp:{port} \(127.0.0.1\): the port is in use.*--listen")
 
     async def test_port_in_use_as_a_daemon(self) -> None:
         """A daemon tells it to who started it, and in its log; nothing of it stays."""
