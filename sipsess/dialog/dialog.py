@@ -115,7 +115,7 @@ class Dialog:
             local_seq=FIRST_CSEQ - 1,
             remote_seq=request.cseq.number,
             remote_target=_target_of(request),
-            route_set=tuple(str(route) for route in request.record_routes),
+            route_set=_recorded_route(request),
             is_call_id_owner=False,
         )
 
@@ -137,7 +137,7 @@ class Dialog:
             local_seq=request.cseq.number,
             remote_seq=None,
             remote_target=_usable_contact(response) or request.uri,
-            route_set=_recorded_route(response),
+            route_set=_usable_route(response),
             is_call_id_owner=True,
         )
 
@@ -219,7 +219,7 @@ class Dialog:
             provisional response (13.2.2.4); ``None`` as UAS.
         """
         if response is not None:
-            self.route_set = _recorded_route(response)
+            self.route_set = _usable_route(response)
             self.refresh_target(response)
         self.state = CONFIRMED
 
@@ -235,7 +235,7 @@ def check_dialog(request: Request) -> None:
     :raises RemoteError: ``contact-missing``, or what is wrong with Contact or Record-Route.
     """
     _target_of(request)
-    request.record_routes  # noqa: B018 - parses, and that is the check
+    _recorded_route(request)
 
 
 def contact_uri(message: Request | Response) -> str:
@@ -265,8 +265,16 @@ def _usable_contact(message: Request | Response) -> str | None:
         return None
 
 
-def _recorded_route(response: Response) -> tuple[str, ...]:
+def _recorded_route(message: Request | Response) -> tuple[str, ...]:
+    """Return the Record-Route in its order; each must be a URI, as our requests will need it."""
+    routes = message.record_routes
+    for route in routes:
+        route.parsed_uri  # noqa: B018 - parses, and that is the check
+    return tuple(str(route) for route in routes)
+
+
+def _usable_route(response: Response) -> tuple[str, ...]:
     try:
-        return tuple(str(route) for route in reversed(response.record_routes))
+        return _recorded_route(response)[::-1]
     except RemoteError:
         return ()

@@ -110,6 +110,8 @@ class UASTests(SynchronousTestCase):
         for name, value in broken.items():
             self.assertRaises(RemoteError, check_dialog, make_request(**{name: value}))
         self.assertRaises(RemoteError, check_dialog, make_request(Contact=""))
+        # Found by mutating a message: an address without a scheme that only the BYE would need.
+        self.assertRaises(RemoteError, check_dialog, make_request(Record_Route="<:user@p1;lr>"))
 
     def test_confirm(self) -> None:
         """12.1: the callee's dialog is confirmed by its 2xx; route set and target stay."""
@@ -153,8 +155,9 @@ class UACTests(SynchronousTestCase):
 
     def test_unreadable_record_route(self) -> None:
         """And whatever its Record-Route is."""
-        dialog = as_uac(Record_Route="<sip:p1;lr>, nonsense <")
-        self.assertEqual(dialog.route_set, ())
+        for routes in ("<sip:p1;lr>, nonsense <", "<:user@p1;lr>"):
+            dialog = as_uac(Record_Route=routes)
+            self.assertEqual(dialog.route_set, ())
         dialog.confirm(make_response(Record_Route="<"))
         self.assertEqual((dialog.route_set, dialog.state), ((), CONFIRMED))
 
