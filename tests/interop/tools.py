@@ -137,9 +137,10 @@ def read_statistics(path: pathlib.Path) -> Statistics:
 
 def uac_command(port: int, calls: int, rate: int, statistics: pathlib.Path) -> list[str]:
     """Return the command that lets SIPp place basic calls to 127.0.0.1, without a pause."""
+    limit = calls // rate + 50
     return [
         *("sipp", "-sn", "uac", f"127.0.0.1:{port}", "-s", "service", "-i", "127.0.0.1"),
         *("-p", str(free_port()), "-mp", str(free_port()), "-r", str(rate), "-m", str(calls)),
         *("-d", "0", "-l", "20000", "-nostdin", "-trace_stat", "-stf", str(statistics)),
-        *("-fd", "1", "-timeout", "60s"),
+        *("-fd", "1", "-timeout", f"{limit}s"),
     ]
