@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -526,6 +527,20 @@ class IncomingReinviteTests(SessionTestCase):
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
+    def test_a_session_that_is_over_is_let_go(self) -> None:
+        """The peer's transactions live on for 32 s, but they do not hold the session."""
+        self.start()
+        success = self.call()
+        call_id = self.session.call_id
+        self.peer.bye(success)
+        self.answer_to("BYE")
+        self.net.run_for(0.1)
+        self.assertNotEqual(self.box.core.layer.leftovers(), [])
+        gc.collect()
+        sessions = [item for item in gc.get_objects() if type(item) is Session]
+        self.assertNotIn(call_id, [item.call_id for item in sessions])
+        self.finish()
+
     def test_no_bye_before_the_ack_of_a_reinvite(self) -> None:
         """15: our BYE waits for the ACK of our 200 to a re-INVITE."""
         self.start()
@@ -533,6 +548,7 @@ class IncomingReinviteTests(SessionTestCase):
         self.request_within(success, "INVITE", body=audio(41000))
         answer = self.answer_to("INVITE")
         self.session.terminate()
+        self.net.run_for(1)
         self.assertEqual(self.peer.count("BYE"), 0)
         self.peer.ack(answer)
         self.peer.reply(self.peer.expect("BYE"), 200)
