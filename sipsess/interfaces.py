@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     from sipsess.call import Call
     from sipsess.core import Admission
+    from sipsess.errors import SIPError
     from sipsess.flow import Address, Flow
     from sipsess.manager import DialogManager
     from sipsess.media import AudioStream
-    from sipsess.message import Request, Response
+    from sipsess.message import SIPURI, Request, Response
+    from sipsess.message.challenge import Challenge
     from sipsess.message.refer import ReferTo, Replaces, StatusLine
     from sipsess.sdp import SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
     from sipsess.session import LocalDescription, Session, SessionStream
-    from sipsess.supplement import RequestVerdict, ResponseVerdict
+    from sipsess.supplement import RequestVerdict, ResponseVerdict, Retry
 
 
 class ISessionSupplement(Interface):
@@ -105,6 +107,49 @@ class IPrepareRequest(Interface):
         The INVITE of an outgoing session will be sent when the Deferred has fired.
 
         :raises Reject: the call is not made.
+        """
+
+
+class IRequestFailed(Interface):
+    """Optional, for supplements: the last word on a request of ours that came to nothing."""
+
+    def request_failed(
+        session: Session, request: Request, outcome: Response | SIPError
+    ) -> Retry | None:
+        """
+        A request was refused, and no ``incoming_response`` wants it sent again; or no final
+        response will come at all.
+
+        Asked in the order of the chain, for the ``methods`` of the supplement, and not when a retry
+        would come too late: after our CANCEL, or when the call is over.
+
+        :param request: as it was sent; ``request.attempt`` counts from 0.
+        :param outcome: the final response, 300 to 699; or :class:`.Timeout` or
+            :class:`.TransportError`, which :rfc:`3261#section-8.1.3.1` likens to 408 and 503.
+        :return: how to send it again, or ``None``; the first :class:`.Retry` counts.
+        """
+
+
+class IRedirectPolicy(Interface):
+    """Optional, for supplements: a say when a call of ours is redirected (3xx)."""
+
+    def redirect_requested(session: Session, response: Response, uri: SIPURI) -> None:
+        """
+        The peer wants the call to go to ``uri``; asked for each Contact that could be followed.
+
+        :raises Reject: not to follow it; the status does not matter.
+        """
+
+
+class ICredentials(Interface):
+    """What an endpoint holds to answer the challenges of a peer (:rfc:`3261#section-22`)."""
+
+    def answer_challenge(request: Request, challenge: Challenge) -> str | None:
+        """
+        Return the value of Authorization or Proxy-Authorization.
+
+        :param request: that was challenged: its method, Request-URI and body.
+        :param challenge: one of the peer's; when this gives ``None``, the next is asked about.
         """
 
 

@@ -19,7 +19,7 @@ at module level, save the file in a plug-in directory::
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -91,27 +91,45 @@ class Reject(Exception):
 
 class Retry:
     """
-    Returned by ``incoming_response``: send the request again, changed.
+    Returned by ``incoming_response`` or ``request_failed``: send the request again, changed.
 
     The request is made anew from what was sent before any supplement saw it, with a new branch and
     CSeq, ``request.attempt`` raised, and passes the outgoing chain again.
 
-    :param headers: header names and values to set; ``None`` removes one.
-    :param uri: another Request-URI.
+    :param headers: header names and values to set; several values make several headers of that
+        name, ``None`` removes it.
+    :param uri: another Request-URI. Unless there is a Route, the request goes to its host.
+    :param next_hop: a URI whose host the request goes to instead, such as the next server of a
+        domain (:rfc:`3263#section-4.3`); the Request-URI stays.
     :raises HeaderValueError: when a header cannot be written.
-    :raises MessageError: when ``uri`` is none.
+    :raises MessageError: when ``uri`` or ``next_hop`` is none.
     """
 
-    __slots__ = ("headers", "uri")
+    __slots__ = ("headers", "next_hop", "uri")
 
     def __init__(
-        self, headers: Mapping[str, str | None] | None = None, *, uri: str | None = None
+        self,
+        headers: Mapping[str, str | Sequence[str] | None] | None = None,
+        *,
+        uri: str | None = None,
+        next_hop: str | None = None,
     ) -> None:
-        self.headers = dict(headers or {})
+        #: Name to its values; none removes the header.
+        self.headers = {name: _values(value) for name, value in (headers or {}).items()}
         self.uri = uri
-        check_headers({name: value or "" for name, value in self.headers.items()})
-        if uri is not None:
-            parse_uri(uri)
+        self.next_hop = next_hop
+        for name, values in self.headers.items():
+            for value in values or ("",):
+                check_headers({name: value})
+        for target in (uri, next_hop):
+            if target is not None:
+                parse_uri(target)
+
+
+def _values(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def check_headers(headers: Mapping[str, str], reason: str | None = None) -> None:

@@ -92,10 +92,15 @@ SIP = rfc(
         "shell.test_agent.AgentTests.test_cannot_dial",
     ),
     done("8.1.3.1", "A timeout counts as 408", f"{_USAGE}.test_nobody_there"),
-    partial(
+    done(
+        "8.1.3.1",
+        "After a timeout or transport error another server may be tried",
+        "policy.test_request_failed.FailoverTests",
+    ),
+    done(
         "8.1.3.4",
-        "Redirection (3xx)",
-        "it ends the call, unless a supplement sends the INVITE to the new target",
+        "Redirection (3xx) of calls",
+        "policy.test_supplement_redirect",
         "policy.test_session_requests.RetryTests.test_other_uri",
     ),
     done("8.2.1", "Unknown and unsupported methods: 501, 405", f"{_REQUESTS}.MethodTests"),
@@ -178,12 +183,13 @@ SIP = rfc(
         "pure.test_message_framing.StreamFramerTests",
     ),
     done("19.1.4", "URIs that are equal", "pure.test_message_uri.ComparisonTests"),
-    missing(
+    partial(
         "22",
         "Authentication",
-        "nobody is asked for credentials; a 401 ends the call, unless "
-        "a supplement sends the request again with some",
-        "policy.test_session_requests.RetryTests.test_limit",
+        "nobody is asked for credentials; a challenge is answered by what the endpoint holds, "
+        "and no digest is shipped",
+        "policy.test_supplement_credentials",
+        "pure.test_message_challenge",
     ),
     missing("26", "TLS and SIPS", "there is no TLS transport"),
 )

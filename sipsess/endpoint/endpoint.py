@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sipsess.interfaces import ICredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,7 @@ class Endpoint:
     is_trusted: bool = False
     #: Reliable provisional responses (:rfc:`3262`): never used, used where they help, or demanded.
     reliable: Literal["no", "supported", "required"] = "supported"
+    #: How often a call to it follows a redirection (3xx), all Contacts together; 0 for never.
+    max_redirects: int = 5
+    #: Answers its challenges (401, 407); ``None`` takes them as refusals.
+    credentials: ICredentials | None = None

@@ -21,6 +21,7 @@ REASONS: dict[str, str] = {
     "bad-max-forwards": "Max-Forwards is not a number from 0 to 255.",
     "bad-multipart": "A body of several parts has no proper boundary, no end, or too many parts.",
     "bad-parameter": "A parameter is empty, has no proper name, or its value cannot be read.",
+    "bad-challenge": "A challenge has no scheme, or parameters that cannot be read; it is not answered.",
     "bad-refer-to": "A REFER has not exactly one Refer-To, or it leads to no sip or sips URI.",
     "bad-replaces": "There is more than one Replaces, or it names no dialog.",
     "bad-request-uri": "The Request-URI cannot be read, or carries headers, which is not allowed.",

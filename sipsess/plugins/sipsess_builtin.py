@@ -7,13 +7,17 @@ from sipsess.applications.hello import HelloApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.sdphandlers.audio import AudioHandler
+from sipsess.supplements.credentials import Credentials
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
+from sipsess.supplements.redirect import Redirect
 from sipsess.supplements.refer import Refer
 from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.supplements.session_timer import SessionTimer
 
 session_timer = SessionTimer()
+credentials = Credentials()
+redirect = Redirect()
 info = DigitInfo()
 reason = ReasonSupplement()
 refer = Refer()

@@ -13,12 +13,16 @@ from zope.interface.verify import verifyObject
 from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
+    IChooseApplication,
     IMessageHook,
     IPrepareRequest,
+    IRedirectPolicy,
+    IRequestFailed,
     IRequestGate,
     ISDPHandler,
     ISessionCreate,
     ISessionSupplement,
+    ITransfer,
 )
 from sipsess.supplement import FIRST, LAST, MEDIA, REDIRECT
 
@@ -39,6 +43,9 @@ _SYNCHRONOUS = {
     IMessageHook: (
         *("incoming_request", "outgoing_request", "incoming_response", "outgoing_response"),
     ),
+    IChooseApplication: ("choose_application",),
+    IRedirectPolicy: ("redirect_requested",),
+    IRequestFailed: ("request_failed",),
 }
 
 
@@ -66,15 +73,19 @@ def check_plugin(plugin: Any, kind: Kind) -> Iterator[str]:
         return
     if not isinstance(plugin.name, str) or not plugin.name.isprintable() or not plugin.name:
         yield f"its name is {plugin.name!r}; a {kind.word} needs a name of printable letters"
-    for callback in _SYNCHRONOUS.get(kind.interface, ()):
-        if iscoroutinefunction(getattr(plugin, callback)):
-            yield f"{callback} is 'async def', but nothing waits for it; make it a plain 'def'"
+    for interface in (kind.interface, *_optional(plugin, kind)):
+        for callback in _SYNCHRONOUS.get(interface, ()):
+            if iscoroutinefunction(getattr(plugin, callback)):
+                yield f"{callback} is 'async def', but nothing waits for it; make it a plain 'def'"
     yield from kind.check(plugin)
 
 
+def _optional(plugin: Any, kind: Kind) -> list[type[Interface]]:
+    return [item for item in kind.optional if item.providedBy(plugin)]
+
+
 def _broken_interface(plugin: Any, kind: Kind) -> Iterator[str]:
-    optional = [item for item in kind.optional if item.providedBy(plugin)]
-    for interface in (kind.interface, *optional):
+    for interface in (kind.interface, *_optional(plugin, kind)):
         try:
             verifyObject(interface, plugin)
         except exceptions.Invalid as error:
@@ -136,7 +147,17 @@ def _check_nothing(plugin: Any) -> Iterator[str]:
 
 
 SUPPLEMENT = Kind(
-    "supplement", ISessionSupplement, (ISessionCreate, IPrepareRequest), _check_supplement
+    "supplement",
+    ISessionSupplement,
+    (
+        IChooseApplication,
+        IPrepareRequest,
+        IRedirectPolicy,
+        IRequestFailed,
+        ISessionCreate,
+        ITransfer,
+    ),
+    _check_supplement,
 )
 HANDLER = Kind("SDP handler", ISDPHandler, (), _check_handler)
 APPLICATION = Kind("application", IApplication, (), _check_application)

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import PluginError
-from sipsess.interfaces import IPrepareRequest, ISessionCreate, ISessionSupplement
+from sipsess.interfaces import (
+    IPrepareRequest,
+    IRequestFailed,
+    ISessionCreate,
+    ISessionSupplement,
+)
 from sipsess.supplement import MEDIA, Reject, Retry, SessionSupplement, Verdict
 
 from .reason import SessionEnded
 
 if TYPE_CHECKING:
+    from sipsess.errors import SIPError
     from sipsess.message import Request, Response
 
     from .session import Session
@@ -60,6 +66,7 @@ class Chain:
     """
 
     __slots__ = (
+        "_failed",
         "_lifecycle",
         "_links",
         "accept",
@@ -105,6 +112,7 @@ class Chain:
             for item in ordered
             if IPrepareRequest.providedBy(item)
         )
+        self._failed = tuple(item for item in ordered if IRequestFailed.providedBy(item))
 
     def links(self, callback: str, method: str) -> Links:
         """
@@ -212,6 +220,24 @@ class Chain:
                 session.report.plugin_failed(link.name, "incoming_response", wrong)
         return None
 
+    def run_request_failed(
+        self, session: Session, request: Request, outcome: Response | SIPError
+    ) -> Retry | None:
+        """Ask whether a request that came to nothing is sent again; stop at the first Retry."""
+        for item in self._failed:
+            if item.methods is not None and request.method not in item.methods:
+                continue
+            try:
+                verdict = item.request_failed(session, request, outcome)
+                _check_retry(verdict)
+            except Exception as error:
+                session.report.plugin_failed(item.name, "request_failed", error)
+                continue
+            if verdict is not None:
+                session.report.verdict(item.name, "request_failed", "retry")
+                return verdict
+        return None
+
     def _find(self, callback: str, method: str) -> Links:
         before: list[Link] = []
         after: list[Link] = []
@@ -243,6 +269,13 @@ def _check_synchronous(result: object) -> None:
     if isinstance(result, Awaitable):
         _dispose(result)
         raise TypeError("this callback is not waited for: no coroutine, no Deferred")
+
+
+def _check_retry(verdict: object) -> None:
+    """Refuse what is neither a Retry nor nothing."""
+    if verdict is not None and not isinstance(verdict, Retry):
+        _dispose(verdict)
+        raise TypeError(f"{verdict!r} is no Retry")
 
 
 def _dispose(result: object) -> None:

@@ -35,7 +35,7 @@ from sipsess.flow import Flow
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 
-from .bodies import has_sdp, parse_sdp
+from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded
 from .waiting import Work
@@ -174,20 +174,39 @@ class InviteClient:
         session.final_response = response
         self._work.run(self._acknowledge(outgoing, dialog, response))
 
-    def prepare_retry(self) -> bool:
-        """Tell whether the call still wants its INVITE, and get ready for it to be sent again."""
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the call still wants its INVITE, the first one or one within it."""
         session = self.session
         if session.dialog is not None:
             return session.usage.state == CONFIRMED
-        if session.usage.state not in (CALLING, PROCEEDING):
-            return False
+        return session.usage.state in (CALLING, PROCEEDING)
+
+    def prepare_retry(self) -> None:
+        """Get ready for the INVITE to be sent again."""
+        session = self.session
+        if session.dialog is not None:
+            return
         session.usage.feed(SEND_AGAIN)
         session.provisionals.forget()
         session.media.reopen()
         for dialog in tuple(session.dialogs.values()):
             # 13.2.2.3: the refusal has ended the early dialogs.
             session.remove_dialog(dialog)
-        return True
+
+    async def move(self, request: Request, flow: Flow) -> None:
+        """
+        Let the first INVITE leave on another flow, and describe ourselves anew if need be.
+
+        :raises NegotiationFailed: when no media can be offered from there.
+        """
+        session = self.session
+        is_elsewhere = flow.host != session.flow.host
+        session.flow = flow
+        request.headers.set("Contact", session.contact)
+        if is_elsewhere and session.offered_media:
+            offer = await session.media.offer_from(flow.host, session.offered_media)
+            request.set_body(SDP_TYPE, offer.to_bytes())
 
     async def _acknowledge(
         self, outgoing: OutgoingRequest, dialog: Dialog, response: Response
@@ -258,7 +277,7 @@ class InviteClient:
         number = response.cseq.number
         ack = dialog.build_ack(number)
         if body:
-            ack.set_body("application/sdp", body)
+            ack.set_body(SDP_TYPE, body)
         for name in ("Authorization", "Proxy-Authorization"):
             # 13.2.2.4: the ACK carries the same credentials as its INVITE.
             for value in outgoing.request.headers.get_all(name):
@@ -307,9 +326,9 @@ class InviteClient:
     def stop(self, ended: SessionEnded) -> None:
         """Fail what waits: the session is over."""
         outgoing, self.outgoing = self.outgoing, None
-        if outgoing is not None and outgoing.transaction is not None:
+        if outgoing is not None:
             # RFC 3261 9.1: no final response came in 64*T1 after the CANCEL; forget the INVITE.
-            outgoing.transaction.abandon(self.session.core.turn.now)
+            outgoing.abandon(self.session.core.turn.now)
         self.hurry()
         if not self.session.is_callee:
             self.settle(ended)

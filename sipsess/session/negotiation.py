@@ -233,6 +233,16 @@ class MediaNegotiation:
             self._undo(machine)
             raise
 
+    async def offer_from(self, host: str, media_types: Sequence[str]) -> SessionDescription:
+        """
+        Forget our first offer, and return one whose media is at another address of ours.
+
+        :raises NegotiationFailed: when there is nothing to offer.
+        """
+        self.rollback()
+        self._host = host
+        return await self.create_offer(media_types)
+
     async def _create_new(self, media_types: Sequence[str], sdp: LocalDescription) -> None:
         pending: list[SessionStream | None] = []
         self._pending = pending

@@ -3,7 +3,8 @@
 One request of ours: stamped, shown to the supplements, sent, and sent again when one asks for it.
 
 What was built is kept as it was before any supplement saw it; a :class:`.Retry` starts from there
-with a new branch and CSeq, so that no header is added twice.
+with a new branch and CSeq, so that no header is added twice. A supplement asks for it when it sees
+the response or, when none does and for a request that gets none, in ``request_failed``.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import CancelledError
+
 from sipsess.dialog.usage import TERMINATING
-from sipsess.errors import SIPError
+from sipsess.errors import PluginError, SIPError, TransportError
 from sipsess.flow import Flow
 from sipsess.message import Request, Response
+from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Retry
 from sipsess.transaction import ClientTransaction
+
+from .waiting import Work
 
 if TYPE_CHECKING:
     from .session import Session
 
 #: How often one request is tried, all reasons together; a peer that always asks for more loses.
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 10
 
 
 class OutgoingRequest:
@@ -41,6 +47,7 @@ class OutgoingRequest:
         "_failed",
         "_original",
         "_responded",
+        "_work",
         "attempt",
         "flow",
         "request",
@@ -63,20 +70,26 @@ class OutgoingRequest:
         self._failed = failed
         #: 0 for the first time, then counted up.
         self.attempt = 0
-        #: As it was sent last.
+        #: As it was sent last, or will be when the way to another host is known.
         self.request = request
         self.transaction: ClientTransaction | None = None
+        #: The way to another host is looked for.
+        self._work: Work | None = None
 
     def send(self) -> None:
         """Show the request to the supplements and start its client transaction."""
         session = self.session
-        request = self._original.copy()
-        request.attempt = self.attempt
+        request = self._next_attempt()
         if request.method != "CANCEL":
             session.core.stamp_via(request, self.flow)
         session.chain.run_outgoing_request(session, request)
         self.request = request
         self.transaction = session.core.start_client(request, self.flow, self)
+
+    def _next_attempt(self) -> Request:
+        request = self._original.copy()
+        request.attempt = self.attempt
+        return request
 
     def response_received(
         self, transaction: ClientTransaction, response: Response, now: float
@@ -108,9 +121,32 @@ class OutgoingRequest:
         # There is no media in it; all supplements may ask for a retry before it counts.
         retry = retry or chain.run_incoming_response(session, after, response)
         if retry is None or not self._retry(retry):
-            self._responded(self, response)
+            self._come_to_nothing(response)
+
+    def _come_to_nothing(self, outcome: Response | SIPError) -> None:
+        """Ask the supplements for the last time; then the outcome counts."""
+        session = self.session
+        if self._is_wanted:
+            retry = session.chain.run_request_failed(session, self.request, outcome)
+            if retry is not None and self._retry(retry):
+                return
+        if isinstance(outcome, Response):
+            self._responded(self, outcome)
+        else:
+            self._failed(self, outcome)
 
     # -- once more -------------------------------------------------------------------------
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the call still wants the request; a CANCEL is never sent again."""
+        session = self.session
+        method = self.request.method
+        if session.is_over or method == "CANCEL":
+            return False
+        if method == "INVITE":
+            return session.invite_client.is_wanted
+        return method == "BYE" or session.usage.state != TERMINATING
 
     def _retry(self, changes: Retry) -> bool:
         """Send again, changed; ``False`` when it was tried too often or the call is over."""
@@ -118,33 +154,57 @@ class OutgoingRequest:
         if self.attempt + 1 >= MAX_ATTEMPTS:
             session.note("no more retries", f"{self.request.method} was tried {MAX_ATTEMPTS} times")
             return False
-        if not self._may_retry():
+        if not self._is_wanted:
             return False
+        if self.request.method == "INVITE":
+            session.invite_client.prepare_retry()
         self.attempt += 1
+        self._change(changes)
+        original = self._original
+        session.note("retry", f"{original.method}, attempt {self.attempt + 1}")
+        target = changes.next_hop
+        if target is None and "Route" not in original.headers:
+            target = changes.uri
+        if target is None:
+            self.send()
+        else:
+            self.transaction = None
+            self.request = self._next_attempt()
+            self._work = Work(session)
+            self._work.run(self._send_to(target))
+        return True
+
+    def _change(self, changes: Retry) -> None:
         original = self._original
         if changes.uri is not None:
             original.uri = changes.uri
-            if "Route" not in original.headers:
-                self.flow = session.core.flow_to(changes.uri, self.flow)
-        for name, value in changes.headers.items():
-            if value is None:
-                original.headers.remove(name)
-            else:
-                original.headers.set(name, value)
+        for name, values in changes.headers.items():
+            original.headers.remove(name)
+            for value in values:
+                original.headers.add(name, value)
         original.headers.set("CSeq", f"{self._next_cseq()} {original.method}")
-        session.note("retry", f"{original.method}, attempt {self.attempt + 1}")
-        self.send()
-        return True
 
-    def _may_retry(self) -> bool:
-        """Tell whether the call still wants the request; a CANCEL is never sent again."""
+    async def _send_to(self, target: str) -> None:
+        """Find the way to the host of a URI, and send."""
         session = self.session
-        method = self.request.method
-        if session.is_over or method == "CANCEL":
-            return False
-        if method == "INVITE":
-            return session.invite_client.prepare_retry()
-        return method == "BYE" or session.usage.state != TERMINATING
+        try:
+            flow = await session.wait(session.manager.find_flow(target, self.flow))
+            if session.invite_client.outgoing is self and session.dialog is None:
+                await session.invite_client.move(self._original, flow)
+        except CancelledError:
+            error: SIPError = TransportError(f"the way to {target} was not found in time")
+        except NegotiationFailed as failure:
+            error = PluginError(f"no media can be offered on the way to {target}: {failure.text}")
+        except SIPError as failed:
+            error = failed
+        else:
+            self.flow = flow
+            if self._is_wanted:
+                self.send()
+                return
+            error = TransportError("the call was given up before the request was sent again")
+        if not session.is_over:
+            self._come_to_nothing(error)
 
     def _next_cseq(self) -> int:
         number = self.request.cseq.number
@@ -159,7 +219,14 @@ class OutgoingRequest:
     def client_failed(self, transaction: ClientTransaction, error: SIPError, now: float) -> None:
         """No final response will come."""
         if transaction is self.transaction and not self.session.is_over:
-            self._failed(self, error)
+            self._come_to_nothing(error)
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
         """The transaction is over; nothing of it is kept."""
+
+    def abandon(self, now: float) -> None:
+        """Wait for nothing any more: the session is over."""
+        if self._work is not None:
+            self._work.cancel()
+        if self.transaction is not None:
+            self.transaction.abandon(now)

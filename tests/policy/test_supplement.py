@@ -79,7 +79,7 @@ class RetryTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Headers to set or remove, and another URI."""
         retry = Retry({"A": "1", "B": None}, uri="sip:x@y.example")
-        self.assertEqual((retry.headers, retry.uri), ({"A": "1", "B": None}, "sip:x@y.example"))
+        self.assertEqual((retry.headers, retry.uri), ({"A": ("1",), "B": ()}, "sip:x@y.example"))
 
     def test_what_cannot_be_sent(self) -> None:
         """It is refused where it is made."""

@@ -1,0 +1,70 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Answers challenges: 401 and 407 (:rfc:`3261#section-22`).
+
+The endpoint of a call holds who can answer (:attr:`.Endpoint.credentials`); without, a challenge is
+a refusal like any other. Of the challenges for one realm the first that can be answered is, as the
+peer names the one that it prefers first (:rfc:`8760#section-2.4`). A realm that challenges again
+has refused the credentials, unless it says that only the nonce was stale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from sipsess.errors import SIPError
+from sipsess.interfaces import IRequestFailed
+from sipsess.message import Request, Response
+from sipsess.message.challenge import Challenge, get_challenges
+from sipsess.supplement import Retry, SessionSupplement
+
+if TYPE_CHECKING:
+    from sipsess.session import Session
+
+#: By status: where the challenges stand, and where the answers go (22.2, 22.3).
+_HEADERS = {
+    401: ("WWW-Authenticate", "Authorization"),
+    407: ("Proxy-Authenticate", "Proxy-Authorization"),
+}
+
+
+@implementer(IRequestFailed)
+class Credentials(SessionSupplement):
+    """Sends a challenged request again, with credentials."""
+
+    name = "credentials"
+    #: Before the next target of a redirection is tried: a challenge is no failure (8.1.3.5).
+    priority = 100
+
+    def request_failed(
+        self, session: Session, request: Request, outcome: Response | SIPError
+    ) -> Retry | None:
+        """See :meth:`.IRequestFailed.request_failed`."""
+        credentials = session.endpoint.credentials
+        if credentials is None or not isinstance(outcome, Response):
+            return None
+        if outcome.status not in _HEADERS:
+            return None
+        asked, answered = _HEADERS[outcome.status]
+        given = {Challenge.parse(text).realm for text in request.headers.get_all(answered)}
+        answers: dict[str, str] = {}
+        for challenge in get_challenges(outcome.headers, asked):
+            if challenge.realm in answers:
+                continue
+            if challenge.realm in given and not challenge.is_stale:
+                session.note("credentials refused", f"by the realm {challenge.realm!r}")
+                return None
+            answer = credentials.answer_challenge(request, challenge)
+            if answer is not None:
+                answers[challenge.realm] = answer
+        if not answers:
+            session.note("challenge unanswered", str(outcome.status))
+            return None
+        kept = [
+            text
+            for text in request.headers.get_all(answered)
+            if Challenge.parse(text).realm not in answers
+        ]
+        return Retry({answered: [*kept, *answers.values()]})
