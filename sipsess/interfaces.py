@@ -8,7 +8,7 @@ interface, asked for with ``providedBy`` once, at start-up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sipsess.message import SIPURI, Request, Response
     from sipsess.message.challenge import Challenge
     from sipsess.message.refer import ReferTo, Replaces, StatusLine
-    from sipsess.sdp import SessionDescription
+    from sipsess.sdp import MediaDescription, SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
     from sipsess.session import LocalDescription, Session, SessionStream
     from sipsess.supplement import RequestVerdict, ResponseVerdict, Retry
@@ -234,6 +234,43 @@ class ISDPHandler(Interface):
 
     def destroy_stream(session: Session, stream: SessionStream) -> None:
         """Close all that create opened; exactly once per stream that was claimed or created."""
+
+
+class IDeferOffer(Interface):
+    """Optional, for SDP handlers: a re-offer may have to wait."""
+
+    def defer_incoming_sdp_stream(
+        session: Session, stream: SessionStream, sdp: SessionDescription
+    ) -> Deferred[None] | Awaitable[None] | None:
+        """
+        A re-offer came that keeps a stream of this handler; nobody has looked at it yet.
+
+        A re-INVITE waits until the Deferred has fired, for :data:`.SETUP_LIMIT` at most: its copies
+        are absorbed, another INVITE gets 500 with Retry-After (:rfc:`3261#section-14.2`), and
+        CANCEL or BYE cancels the Deferred. An UPDATE or PRACK cannot wait for a person: it gets 504
+        (:rfc:`3311#section-5.2`), and the Deferred is cancelled at once.
+
+        :param stream: as it is in force; ``sdp.media[stream.index]`` is what is offered.
+        :return: ``None`` to go on at once.
+        :raises NegotiationFailed: the offer is refused.
+        """
+
+
+class IMediaAddress(Interface):
+    """Optional, for SDP handlers: the last word on where the peer sends media."""
+
+    def change_outgoing_sdp_stream_media_address(
+        session: Session, stream: SessionStream, media: MediaDescription
+    ) -> MediaDescription | None:
+        """
+        An m-line of ours is complete, and leaves in an offer or an answer.
+
+        All handlers of the media type are asked, in their order, not only the stream's own: one
+        that claims nothing may stand there for the sake of a NAT.
+
+        :param media: what the stream's handler, and those asked before, have made of it.
+        :return: a changed copy, with another address or port; ``None`` leaves it as it is.
+        """
 
 
 class IApplication(Interface):

@@ -14,6 +14,8 @@ from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
+    IDeferOffer,
+    IMediaAddress,
     IMessageHook,
     IPrepareRequest,
     IRedirectPolicy,
@@ -44,6 +46,7 @@ _SYNCHRONOUS = {
         *("incoming_request", "outgoing_request", "incoming_response", "outgoing_response"),
     ),
     IChooseApplication: ("choose_application",),
+    IMediaAddress: ("change_outgoing_sdp_stream_media_address",),
     IRedirectPolicy: ("redirect_requested",),
     IRequestFailed: ("request_failed",),
 }
@@ -159,7 +162,7 @@ SUPPLEMENT = Kind(
     ),
     _check_supplement,
 )
-HANDLER = Kind("SDP handler", ISDPHandler, (), _check_handler)
+HANDLER = Kind("SDP handler", ISDPHandler, (IDeferOffer, IMediaAddress), _check_handler)
 APPLICATION = Kind("application", IApplication, (), _check_application)
 GATE = Kind("gate", IRequestGate, (), _check_nothing)
 HOOK = Kind("message hook", IMessageHook, (), _check_nothing)

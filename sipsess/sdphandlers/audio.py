@@ -287,15 +287,6 @@ def count_packets(session: Session) -> tuple[int, int]:
     return received, sent
 
 
-def want_direction(session: Session, wanted: str) -> None:
-    """
-    Say which direction this side would like for all audio, from the next negotiation on.
-
-    :param wanted: ``"sendonly"`` puts the peer on hold, ``"sendrecv"`` takes him back.
-    """
-    session.media.want_direction(wanted)
-
-
 def common_formats(media: MediaDescription) -> list[Format]:
     """
     Return the payload types of an m-line that we understand, in its order.

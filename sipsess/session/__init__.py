@@ -4,6 +4,7 @@
 from .chain import Chain
 from .cookies import Cookies
 from .identity import Identity
+from .media_change import MediaChange
 from .negotiation import MediaNegotiation, order_handlers
 from .reason import EndReason, SessionEnded
 from .session import Session
@@ -15,6 +16,7 @@ __all__ = [
     "EndReason",
     "Identity",
     "LocalDescription",
+    "MediaChange",
     "MediaNegotiation",
     "Session",
     "SessionEnded",

@@ -9,7 +9,7 @@ of entries is bounded, as the methods come from the wire.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sipsess.dialog.reliable import OPTION_TAG
@@ -23,6 +23,7 @@ from sipsess.interfaces import (
 from sipsess.supplement import MEDIA, Reject, Retry, SessionSupplement, Verdict
 
 from .reason import SessionEnded
+from .waiting import dispose
 
 if TYPE_CHECKING:
     from sipsess.errors import SIPError
@@ -215,7 +216,7 @@ class Chain:
                 session.report.verdict(link.name, "incoming_response", "retry")
                 return verdict
             if verdict is not None and verdict is not Verdict.CONTINUE:
-                _dispose(verdict)
+                dispose(verdict)
                 wrong = TypeError(f"{verdict!r} is no verdict of a {response.status}")
                 session.report.plugin_failed(link.name, "incoming_response", wrong)
         return None
@@ -256,8 +257,8 @@ class Chain:
         )
 
 
-def _negotiate(session: Session, request: Request) -> None:
-    session.negotiate(request)
+def _negotiate(session: Session, request: Request) -> Awaitable[None] | None:
+    return session.negotiate(request)
 
 
 #: The mark at which the SDP handlers see the offer.
@@ -267,21 +268,15 @@ MEDIA_LINK = Link("media", _negotiate)
 def _check_synchronous(result: object) -> None:
     """Refuse what a callback gives that is not waited for."""
     if isinstance(result, Awaitable):
-        _dispose(result)
+        dispose(result)
         raise TypeError("this callback is not waited for: no coroutine, no Deferred")
 
 
 def _check_retry(verdict: object) -> None:
     """Refuse what is neither a Retry nor nothing."""
     if verdict is not None and not isinstance(verdict, Retry):
-        _dispose(verdict)
+        dispose(verdict)
         raise TypeError(f"{verdict!r} is no Retry")
-
-
-def _dispose(result: object) -> None:
-    """Let go of a coroutine that nobody will run."""
-    if isinstance(result, Coroutine):
-        result.close()
 
 
 def _join(values: frozenset[str]) -> str:

@@ -97,6 +97,9 @@ class RequestDesk:
             session.responder.reject(incoming, 481)
         elif request.method not in session.chain.allow:
             self._refuse_method(incoming)
+        elif request.method == "INVITE" and self._has_invite:
+            # 14.2: at once, whatever the earlier INVITE waits for.
+            session.responder.refuse_for_now(incoming)
         elif request.method in _URGENT or not self._is_busy:
             self._admit(incoming)
         elif len(self._waiting) < MAX_WAITING_REQUESTS:
@@ -110,6 +113,12 @@ class RequestDesk:
     def _is_busy(self) -> bool:
         """Whether a supplement still thinks about an earlier request of this dialog."""
         return self._current is not None and self._current.is_pending
+
+    @property
+    def _has_invite(self) -> bool:
+        """Whether an INVITE of the peer has no final response yet."""
+        is_pending = self.session.invite_server.is_pending
+        return is_pending or any(item.request.method == "INVITE" for item in self._waiting)
 
     def _take(self, admission: Admission) -> IncomingRequest:
         incoming = IncomingRequest(self.session, admission.request, admission.transaction)
@@ -144,10 +153,6 @@ class RequestDesk:
         server = session.invite_server
         if self._refuse_body(incoming):
             return False
-        if server.current is not None and not server.current.is_answered:
-            delay = session.core.ids.random.randint(0, 10)
-            session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
-            return False
         if session.invite_client.outgoing is not None or session.reinvites.outgoing is not None:
             # 14.2: an INVITE of ours has no final response yet.
             session.responder.reject(incoming, 491)
@@ -158,8 +163,7 @@ class RequestDesk:
             return False
         if session.media.is_answering:
             # An offer of his, in an UPDATE, waits for our answer.
-            delay = session.core.ids.random.randint(0, 10)
-            session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            session.responder.refuse_for_now(incoming)
             return False
         if session.media.is_open:
             session.responder.reject(incoming, 491)

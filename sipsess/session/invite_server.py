@@ -63,6 +63,11 @@ class InviteServer:
         self._reminder: Timer | None = None
 
     @property
+    def is_pending(self) -> bool:
+        """Whether an INVITE has no final response yet."""
+        return self.current is not None and not self.current.is_answered
+
+    @property
     def is_answering(self) -> bool:
         """Whether the 2xx is being made."""
         return self._is_answering
@@ -154,7 +159,9 @@ class InviteServer:
         media = self.session.media
         if not media.is_open:
             # A supplement below MEDIA may answer by itself, before the offer was looked at.
-            self.session.negotiate(incoming.request)
+            wait = self.session.negotiate(incoming.request)
+            if wait is not None:
+                await self.session.wait(wait)
         if media.is_open:
             return await media.create_answer()
         return await media.create_offer(self.session.offered_media)

@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 from twisted.internet.defer import CancelledError
 
 from sipsess.errors import PluginError
-from sipsess.interfaces import ISDPHandler
+from sipsess.interfaces import IDeferOffer, IMediaAddress, ISDPHandler
 from sipsess.sdp import (
     MediaDescription,
     OfferAnswer,
@@ -37,10 +37,14 @@ from sipsess.sdp import (
 )
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 
+from .media_change import NO_CHANGE, MediaChange, Streams, merge
 from .stream import LocalDescription, SessionStream
 
 #: M-lines of one offer that are looked at; more is an attack, not a call.
 MAX_STREAMS = 32
+
+_DEFER = "defer_incoming_sdp_stream"
+_ADDRESS = "change_outgoing_sdp_stream_media_address"
 
 #: Media type to its handlers, in the order in which they are asked.
 Handlers: TypeAlias = Mapping[str, tuple[ISDPHandler, ...]]
@@ -124,6 +128,38 @@ class MediaNegotiation:
             self.rollback()
             raise
 
+    def defer(self, sdp: SessionDescription) -> list[tuple[ISDPHandler, Awaitable[Any]]]:
+        """
+        Return who wants a re-offer to wait, and for what: mostly nobody.
+
+        :raises NegotiationFailed: when a handler refuses it at once.
+        """
+        waits: list[tuple[ISDPHandler, Awaitable[Any]]] = []
+        for stream, remote in zip(self.streams, sdp.media, strict=False):
+            if stream is None or remote.is_declined or not IDeferOffer.providedBy(stream.handler):
+                continue
+            handler = stream.handler
+            wait = self._guard(handler, _DEFER, getattr(handler, _DEFER), stream, sdp)
+            if isinstance(wait, Awaitable):
+                waits.append((handler, wait))
+            elif wait is not None:
+                raise self._failed(handler, _DEFER, TypeError(f"{wait!r} cannot be waited for"))
+        return waits
+
+    async def deferred(self, waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]]) -> None:
+        """
+        Wait for what :meth:`defer` returned.
+
+        :raises NegotiationFailed: when a handler refuses the offer.
+        """
+        for handler, wait in waits:
+            try:
+                await wait
+            except (NegotiationFailed, CancelledError):
+                raise
+            except Exception as error:
+                raise self._failed(handler, _DEFER, error) from error
+
     def _claim(
         self, index: int, remote: MediaDescription, sdp: SessionDescription
     ) -> SessionStream | None:
@@ -202,28 +238,37 @@ class MediaNegotiation:
 
     # -- we offer --------------------------------------------------------------------------
 
-    async def create_offer(self, media_types: Sequence[str]) -> SessionDescription:
+    async def create_offer(
+        self, media_types: Sequence[str], change: MediaChange = NO_CHANGE, base: Streams = ()
+    ) -> SessionDescription:
         """
-        Return an offer: the streams in force again, or one new stream for each media type.
+        Return an offer: the streams in force with what shall change, or a first one.
 
         :param media_types: what a first offer holds; those without a handler are left out.
-        :raises NegotiationFailed: when there is nothing to offer.
+        :param change: what shall be different from now on.
+        :param base: the streams in force when ``change`` was wished for.
+        :raises NegotiationFailed: when there is nothing to offer, or a new stream cannot be.
         """
         sdp = LocalDescription(self._host, None)
         machine = self.machine
-        self._pending = list(self.streams)
+        plan = merge(base, change, self.streams)
+        pending = self._pending = plan.streams
         try:
-            if not self.streams:
-                await self._create_new(media_types, sdp)
-            else:
-                for stream in self._pending:
-                    if stream is not None:
-                        stream.remote = None
-                for index in range(len(self._pending)):
-                    await self._create(self._pending, index, sdp)
+            for stream, direction in plan.directions.items():
+                stream.wanted_direction = direction
+            for kept in pending:
+                if kept is not None:
+                    kept.remote = None
+            for index in range(len(pending)):
+                await self._create(pending, index, sdp)
+            for media_type in () if self.streams else media_types:
+                await self._create_new(pending, media_type, sdp)
+            for media_type in plan.add:
+                if not await self._create_new(pending, media_type, sdp):
+                    raise NegotiationFailed(f"no handler had any {media_type} to offer")
             media = [
                 self._declined(index) if stream is None else stream.local
-                for index, stream in enumerate(self._pending)
+                for index, stream in enumerate(pending)
             ]
             described = [item for item in media if item is not None]
             if not any(not item.is_declined for item in described):
@@ -243,15 +288,20 @@ class MediaNegotiation:
         self._host = host
         return await self.create_offer(media_types)
 
-    async def _create_new(self, media_types: Sequence[str], sdp: LocalDescription) -> None:
-        pending: list[SessionStream | None] = []
-        self._pending = pending
-        for media_type in media_types:
-            for handler in self._handlers.get(media_type, ()):
-                pending.append(self._stream(len(pending), handler))
-                if await self._create(pending, len(pending) - 1, sdp) is not None:
-                    break
-                pending.pop()
+    async def _create_new(
+        self, pending: list[SessionStream | None], media_type: str, sdp: LocalDescription
+    ) -> bool:
+        """Offer one more stream; ``False`` when no handler has any."""
+        # RFC 3264 8.1: a new stream may take the place of a declined one.
+        free = [index for index in self.machine.free_slots if pending[index] is None]
+        index = free[0] if free else len(pending)
+        for handler in self._handlers.get(media_type, ()):
+            pending[index : index + 1] = [self._stream(index, handler)]
+            if await self._create(pending, index, sdp) is not None:
+                return True
+        if not free and index < len(pending):
+            pending.pop()
+        return False
 
     def _declined(self, index: int) -> MediaDescription:
         """Return the port-0 m-line that keeps the place of a stream that is no more."""
@@ -396,8 +446,8 @@ class MediaNegotiation:
             # The call ended, or the exchange was rolled back, while the handler worked.
             raise NegotiationFailed("the exchange is over", 399)
         if isinstance(result, MediaDescription):
-            stream.local = result
-            return result
+            stream.local = self._fix_address(stream, result)
+            return stream.local
         if result is not StreamVerdict.NOT_HANDLED:
             wrong = TypeError(f"{result!r} is neither an m-line nor NOT_HANDLED")
             raise self._failed(handler, "create_outgoing_sdp_stream", wrong)
@@ -405,6 +455,17 @@ class MediaNegotiation:
         if not stream.is_active:
             self._destroy(stream)
         return None
+
+    def _fix_address(self, stream: SessionStream, media: MediaDescription) -> MediaDescription:
+        """Ask the handlers of a media type for the address that the peer shall send to."""
+        for handler in self._handlers.get(stream.media_type, ()):
+            if not IMediaAddress.providedBy(handler):
+                continue
+            fixed = self._guard(handler, _ADDRESS, getattr(handler, _ADDRESS), stream, media)
+            if fixed is not None and not isinstance(fixed, MediaDescription):
+                raise self._failed(handler, _ADDRESS, TypeError(f"{fixed!r} is no m-line"))
+            media = fixed or media
+        return media
 
     def _apply(self) -> None:
         """Put the pending streams in force; destroy those that are no more."""
@@ -417,6 +478,7 @@ class MediaNegotiation:
             if stream is None:
                 continue
             stream.active_local, stream.active_remote = stream.local, stream.remote
+            stream.active_direction = stream.wanted_direction
             stream.is_active = True
             handler = stream.handler
             try:
@@ -451,18 +513,9 @@ class MediaNegotiation:
             if stream is not None and not stream.is_active:
                 self._destroy(stream)
 
-    def want_direction(self, wanted: str) -> None:
-        """
-        Say which direction this side would like for all streams, from the next negotiation on.
-
-        :param wanted: ``"sendonly"`` puts the peer on hold, ``"sendrecv"`` takes him back.
-        """
-        for stream in self.streams:
-            if stream is not None:
-                stream.wanted_direction = wanted
-
     def _restore(self, stream: SessionStream) -> None:
         stream.local, stream.remote = stream.active_local, stream.active_remote
+        stream.wanted_direction = stream.active_direction
 
     def stop(self) -> None:
         """Stop all streams: the call is being hung up."""

@@ -140,9 +140,12 @@ class Provisionals:
         prack.headers.set("RAck", str(RAck(rseq, response.cseq.number, response.cseq.method)))
         if body:
             prack.set_body(SDP_TYPE, body)
-        OutgoingRequest(
-            session, prack, session.flow_to(dialog), self._responded, self._failed
-        ).send()
+        elif not fault and await session.reinvites.send_with(prack, dialog):
+            return
+        if session.is_over or dialog.state == TERMINATED:
+            return
+        flow = session.flow_to(dialog)
+        OutgoingRequest(session, prack, flow, self.prack_responded, self.prack_failed).send()
         if fault:
             # RFC 6337 3.1: the response cannot be refused, but the call can be given up.
             session.note("bad media", f"in a {response.status}: {fault}")
@@ -168,7 +171,7 @@ class Provisionals:
         self.reliable.add(dialog.remote_tag)
         return answer.to_bytes()
 
-    def _responded(self, outgoing: OutgoingRequest, response: Response) -> None:
+    def prack_responded(self, outgoing: OutgoingRequest, response: Response) -> None:
         """Note the end of a PRACK; if it came to nothing, the callee gives up by itself."""
         if response.status >= 300:
             self.session.note("PRACK refused", f"{response.status} {response.reason}")
@@ -176,7 +179,8 @@ class Provisionals:
             self.acknowledged.add(response.to_tag or "")
             self.session.reinvites.send_waiting()
 
-    def _failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
+    def prack_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
+        """Note that a PRACK got no answer."""
         self.session.note("PRACK failed", str(error))
 
     def is_complete(self, dialog: Dialog) -> bool:

@@ -4,7 +4,8 @@ The INVITEs and UPDATEs that this side sends within a call.
 
 One is sent at a time; the others wait, for an INVITE of the peer too, and after 491 (glare) for the
 time of :rfc:`3261#section-14.1`. An UPDATE may go before the call is answered: with an offer when
-an exchange was completed reliably (:rfc:`3311#section-5.1`), without one in any early dialog.
+an exchange was completed reliably (:rfc:`3311#section-5.1`), without one in any early dialog. To a
+peer that takes no UPDATE its offer goes with the next PRACK instead (:rfc:`3262#section-5`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sipsess.timers import Timer
 from sipsess.transaction import ClientTransaction
 
 from .bodies import SDP_TYPE, parse_sdp
+from .media_change import NO_CHANGE, MediaChange, Streams
 from .outgoing import OutgoingRequest
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded, fail_quietly
 from .waiting import Work
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 16
 #: How often one re-INVITE is sent again after 491.
 MAX_GLARES = 5
-_NAMES = {"INVITE": "re-INVITE", "UPDATE": "UPDATE"}
+_NAMES = {"INVITE": "re-INVITE", "UPDATE": "UPDATE", "PRACK": "PRACK"}
 #: The states of a call in which one that met another is sent again.
 _LIVE = frozenset({CONFIRMED, INCOMING, PROCEEDING})
 
@@ -45,12 +47,22 @@ _LIVE = frozenset({CONFIRMED, INCOMING, PROCEEDING})
 class Reinvite:
     """One INVITE or UPDATE of ours within the call, from the wish to its final response."""
 
-    __slots__ = ("deferred", "glares", "headers", "method", "with_offer")
+    __slots__ = ("base", "change", "deferred", "glares", "headers", "method", "with_offer")
 
-    def __init__(self, headers: dict[str, str], method: str, with_offer: bool) -> None:
+    def __init__(
+        self,
+        headers: dict[str, str],
+        method: str,
+        with_offer: bool,
+        change: MediaChange,
+        base: Streams,
+    ) -> None:
         self.headers = headers
         self.method = method
         self.with_offer = with_offer
+        self.change = change
+        #: The streams in force when it was wished for.
+        self.base = tuple(base)
         self.deferred: Deferred[Response] = Deferred()
         self.glares = 0
 
@@ -79,15 +91,18 @@ class ReinviteQueue:
         method: str = "INVITE",
         *,
         with_offer: bool = True,
+        change: MediaChange = NO_CHANGE,
     ) -> Deferred[Response]:
         """
         Send a request with the media as the handlers now describe it, as soon as it may go.
 
         :param method: INVITE or UPDATE; an INVITE always has an offer.
+        :param change: of the media; merged with what has changed when the request may go.
         :return: see :meth:`.Session.send_reinvite`.
         """
         check_headers(headers or {})
-        wish = Reinvite(dict(headers or {}), method, with_offer)
+        streams = self._session.media.streams
+        wish = Reinvite(dict(headers or {}), method, with_offer, change, streams)
         if len(self._waiting) >= MAX_WAITING:
             wish.deferred.errback(PluginError(f"{MAX_WAITING} re-INVITEs wait already"))
         else:
@@ -150,24 +165,65 @@ class ReinviteQueue:
         """Wait no more for an SDP handler: the call was answered meanwhile."""
         self._work.cancel()
 
-    async def _send(self, wish: Reinvite) -> None:
+    async def send_with(self, prack: Request, dialog: Dialog) -> bool:
+        """
+        Send a PRACK with the offer of an UPDATE that the peer would refuse.
+
+        :return: ``False`` when none waits that may go now; then the PRACK was not sent.
+        """
         session = self._session
+        waiting = (item for item in self._waiting if item.with_offer and item.method == "UPDATE")
+        wish = next(waiting, None)
+        is_complete = dialog.remote_tag in session.provisionals.reliable
+        told = session.told_capabilities
+        if wish is None or told is None or "UPDATE" in told.allow:
+            return False
+        if not is_complete or not self.is_free or session.media.is_answering:
+            return False
+        if session.dialog is None:
+            session.media.follow(dialog.remote_tag)
+        if session.media.is_open:
+            return False
+        self._waiting.remove(wish)
+        self._current = wish
+        try:
+            offer = await self._offer(wish)
+            if session.is_over or dialog.state == ENDED:
+                raise SessionEnded(session.reason_or_unknown())
+        except Exception as error:
+            self._not_sent(wish, error)
+            return False
+        for name, value in wish.headers.items():
+            prack.headers.set(name, value)
+        prack.set_body(SDP_TYPE, offer)
+        flow = session.flow_to(dialog)
+        self.outgoing = OutgoingRequest(session, prack, flow, self._responded, self._failed)
+        self.outgoing.send()
+        return True
+
+    async def _offer(self, wish: Reinvite) -> bytes:
+        session = self._session
+        sdp = await session.media.create_offer(session.offered_media, wish.change, wish.base)
+        return sdp.to_bytes()
+
+    def _not_sent(self, wish: Reinvite, error: Exception) -> None:
+        session = self._session
+        self._current = None
+        if wish.with_offer:
+            session.media.rollback()
+        session.core.turn.later(self.send_waiting)
+        if isinstance(error, CancelledError):
+            error = NegotiationFailed("an SDP handler took too long over our offer")
+        if not wish.deferred.called:
+            wish.deferred.errback(error)
+
+    async def _send(self, wish: Reinvite) -> None:
         dialog = self._dialog_for(wish)
         try:
-            offer = b""
-            if wish.with_offer:
-                sdp = await session.media.create_offer(session.offered_media)
-                offer = sdp.to_bytes()
+            offer = await self._offer(wish) if wish.with_offer else b""
             self.outgoing = self._build(wish, dialog, offer)
         except Exception as error:
-            self._current = None
-            if wish.with_offer:
-                session.media.rollback()
-            session.core.turn.later(self.send_waiting)
-            if isinstance(error, CancelledError):
-                error = NegotiationFailed("an SDP handler took too long over our offer")
-            if not wish.deferred.called:
-                wish.deferred.errback(error)
+            self._not_sent(wish, error)
             return
         self.outgoing.send()
 
@@ -196,8 +252,10 @@ class ReinviteQueue:
             return
         self.outgoing = None
         wish, self._current = self._current, None
+        if outgoing.request.method == "PRACK":
+            session.provisionals.prack_responded(outgoing, response)
         if self._is_lost(outgoing):
-            session.note("UPDATE of no use", "its early dialog is over")
+            session.note(f"{outgoing.request.method} of no use", "its early dialog is over")
         elif response.status < 300:
             self._accepted(outgoing, response)
         elif self._refused(outgoing, response, wish):
@@ -217,7 +275,8 @@ class ReinviteQueue:
         session = self._session
         request = outgoing.request
         dialog = session.dialogs[request.to_tag or ""]
-        dialog.refresh_target(response)
+        if request.method != "PRACK":
+            dialog.refresh_target(response)
         session.note_capabilities(response)
         fault = ""
         if request.body and session.media.is_open and session.usage.state != TERMINATING:
@@ -246,9 +305,9 @@ class ReinviteQueue:
         if is_glare and wish is not None and wish.glares < MAX_GLARES:
             self._after_glare(wish)
             return True
-        if response.status in (408, 481):
+        method = outgoing.request.method
+        if response.status in (408, 481) and method != "PRACK":
             # 14.1 and 12.2.1.2: the peer knows no such dialog any more.
-            method = outgoing.request.method
             article = "an" if method == "UPDATE" else "a"
             session.set_reason(EndReason(REMOTE, method, response.status, f"to {article} {name}"))
             session.terminate()
@@ -280,6 +339,11 @@ class ReinviteQueue:
         method = outgoing.request.method
         if outgoing.request.body:
             session.media.rollback()
+        if method == "PRACK":
+            session.provisionals.prack_failed(outgoing, error)
+            if wish is not None and not wish.deferred.called:
+                wish.deferred.errback(error)
+            return
         name = "an UPDATE" if method == "UPDATE" else "a re-INVITE"
         text = f"no answer to {name}" if isinstance(error, Timeout) else str(error)
         session.set_reason(EndReason(NETWORK, method, error.status_hint, text))

@@ -136,6 +136,11 @@ class Responder:
             session.usage.feed(SEND_FAILURE)
         return response
 
+    def refuse_for_now(self, incoming: IncomingRequest) -> None:
+        """Refuse a request that met another of the peer's (14.2): it may come later."""
+        delay = self.session.core.ids.random.randint(0, 10)
+        self.reject(incoming, 500, headers={"Retry-After": str(delay)})
+
     def reject_media(
         self, incoming: IncomingRequest, text: str, warn_code: int, status: int = 488
     ) -> None:
@@ -154,9 +159,7 @@ class Responder:
         """Refuse a request that breaks the protocol."""
         self.session.core.counters.refuse(error.reason_code)
         if isinstance(error, RemoteGlareError):
-            # RFC 3311 5.2 and RFC 3261 14.2: the peer tries again after a while.
-            delay = self.session.core.ids.random.randint(0, 10)
-            self.reject(incoming, 500, headers={"Retry-After": str(delay)})
+            self.refuse_for_now(incoming)
             return
         status = getattr(error, "status", None) or error.status_hint or 400
         if status == 488:

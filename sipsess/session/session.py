@@ -17,7 +17,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -27,9 +27,10 @@ from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.dialog.usage import INCOMING
 from sipsess.endpoint import Endpoint
 from sipsess.flow import Flow
-from sipsess.interfaces import IApplication
+from sipsess.interfaces import IApplication, ISDPHandler
 from sipsess.message import Request, Response
-from sipsess.supplement import check_headers
+from sipsess.sdp import SessionDescription
+from sipsess.supplement import Reject, check_headers
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
@@ -42,6 +43,7 @@ from .ending import SessionEnding
 from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
+from .media_change import NO_CHANGE, MediaChange
 from .negotiation import Handlers, MediaNegotiation
 from .provisionals import Provisionals
 from .reason import LOCAL, EndReason, SessionEnded
@@ -51,7 +53,7 @@ from .requester import Requester
 from .responder import Responder
 from .runner import ApplicationRunner
 from .updates import UpdateServer
-from .waiting import Waiting
+from .waiting import Waiting, dispose
 
 if TYPE_CHECKING:
     from sipsess.call import Call
@@ -278,21 +280,50 @@ class Session:
 
     # -- messages of the peer --------------------------------------------------------------
 
-    def negotiate(self, request: Request) -> None:
+    def negotiate(self, request: Request) -> Awaitable[None] | None:
         """
         Take the offer of a request, if it brings one, at the MEDIA mark of the chain.
 
+        :return: what the request waits for, when an SDP handler defers a re-INVITE.
         :raises RemoteError: when the body cannot be read.
         :raises NegotiationFailed: when nothing of it is wanted.
+        :raises Reject: when an SDP handler would defer what cannot wait.
         """
         is_early = self.usage.state == INCOMING and not self.is_initial(request)
         if is_early and self.early.take_sdp(request):
-            return
-        if has_sdp(request):
-            offer = parse_sdp(request)
-            self.media.receive_offer(offer)
-            self.media.offered_by = request
-            self.note("offer", describe_media(offer))
+            return None
+        if not has_sdp(request):
+            return None
+        offer = parse_sdp(request)
+        waits = self.media.defer(offer)
+        if not waits:
+            self._take_offer(request, offer)
+            return None
+        if request.method != "INVITE":
+            for _, wait in waits:
+                dispose(wait)
+            raise Reject(504)
+        self.note("offer deferred", describe_media(offer))
+        return self._take_deferred(request, offer, waits)
+
+    async def _take_deferred(
+        self,
+        request: Request,
+        offer: SessionDescription,
+        waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]],
+    ) -> None:
+        try:
+            await self.media.deferred(waits)
+        finally:
+            # When one is refused or cancelled, nobody waits for the others.
+            for _, wait in waits:
+                dispose(wait)
+        self._take_offer(request, offer)
+
+    def _take_offer(self, request: Request, offer: SessionDescription) -> None:
+        self.media.receive_offer(offer)
+        self.media.offered_by = request
+        self.note("offer", describe_media(offer))
 
     # -- responses of ours -----------------------------------------------------------------
 
@@ -368,33 +399,45 @@ class Session:
         self,
         headers: Mapping[str, str] | None = None,
         response_callback: Callable[[Response], object] | None = None,
+        *,
+        change: MediaChange = NO_CHANGE,
     ) -> Deferred[Response]:
         """
         Re-negotiate the media; waits while another INVITE is pending, and after glare.
 
         :param headers: more headers of the INVITE.
         :param response_callback: called with the final response.
+        :param change: of the media. What the peer changes before the INVITE may go is kept; when
+            the INVITE is refused, all is as before.
         :return: fires with the final response, whatever it says; fails with :class:`.SessionEnded`,
             :class:`.Timeout`, :class:`.TransportError` or :class:`.NegotiationFailed`.
         """
-        deferred = self._renegotiate(headers, "INVITE", True)
+        deferred = self._renegotiate(headers, "INVITE", True, change)
         if response_callback is not None:
             # What the callback gives is not what the Deferred fires with.
             deferred.addCallback(lambda response: (response_callback(response), response)[1])
         return deferred
 
     def send_update(
-        self, headers: Mapping[str, str] | None = None, *, with_offer: bool = False
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        with_offer: bool = False,
+        change: MediaChange = NO_CHANGE,
     ) -> Deferred[Response]:
         """
         Send an UPDATE (:rfc:`3311`), before or after the call is answered, as soon as it may go.
 
+        Before the call is answered, the offer goes with our next PRACK when the peer has said that
+        it takes no UPDATE (:rfc:`3262#section-5`).
+
         :param headers: more headers of it.
         :param with_offer: whether it re-negotiates the media; without, it refreshes the target and
             whatever supplements add.
+        :param change: of the media, when it re-negotiates them; as for :meth:`send_reinvite`.
         :return: as for :meth:`send_reinvite`.
         """
-        return self._renegotiate(headers, "UPDATE", with_offer)
+        return self._renegotiate(headers, "UPDATE", with_offer, change)
 
     def refresh(self, *, with_offer: bool = False) -> Deferred[Response]:
         """
@@ -409,21 +452,23 @@ class Session:
 
     def hold(self) -> Deferred[Response]:
         """Put the peer on hold; see :meth:`send_reinvite`."""
-        self.media.want_direction("sendonly")
-        return self.send_reinvite()
+        return self.send_reinvite(change=MediaChange(direction="sendonly"))
 
     def unhold(self) -> Deferred[Response]:
         """Take the peer back from hold; see :meth:`send_reinvite`."""
-        self.media.want_direction("sendrecv")
-        return self.send_reinvite()
+        return self.send_reinvite(change=MediaChange(direction="sendrecv"))
 
     def _renegotiate(
-        self, headers: Mapping[str, str] | None, method: str, with_offer: bool
+        self,
+        headers: Mapping[str, str] | None,
+        method: str,
+        with_offer: bool,
+        change: MediaChange,
     ) -> Deferred[Response]:
         with self.core.turn:
             if self.is_over:
                 raise SessionEnded(self.reason_or_unknown())
-            return self.reinvites.add(headers, method, with_offer=with_offer)
+            return self.reinvites.add(headers, method, with_offer=with_offer, change=change)
 
     def terminate(
         self,

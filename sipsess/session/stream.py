@@ -15,12 +15,14 @@ class SessionStream:
     """
     One m-line, as both sides describe it.
 
-    While an exchange is open, :attr:`local` and :attr:`remote` are what it proposes; what was
-    agreed before is in :attr:`active_local` and :attr:`active_remote` and stays in force until
-    *apply*. A failed exchange puts everything back.
+    While an exchange is open, :attr:`local`, :attr:`remote` and :attr:`wanted_direction` are what
+    it proposes; what was agreed before is in :attr:`active_local`, :attr:`active_remote` and
+    :attr:`active_direction` and stays in force until *apply*. A failed exchange puts everything
+    back.
     """
 
     __slots__ = (
+        "active_direction",
         "active_local",
         "active_remote",
         "cookies",
@@ -48,6 +50,7 @@ class SessionStream:
         self.local: MediaDescription | None = None
         #: The peer's m-line, likewise.
         self.remote: MediaDescription | None = None
+        self.active_direction = "sendrecv"
         self.active_local: MediaDescription | None = None
         self.active_remote: MediaDescription | None = None
         #: What the handler keeps with the stream.

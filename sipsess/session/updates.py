@@ -41,7 +41,7 @@ class UpdateServer:
         media = session.media
         current = self._current
         if current is not None and not current.is_over:
-            self._refuse_for_now(incoming)
+            session.responder.refuse_for_now(incoming)
         elif not has_sdp(incoming.request):
             self._current = incoming
             return True
@@ -49,18 +49,13 @@ class UpdateServer:
             session.invite_server.current is not None and session.is_answered
         ):
             # Ours is due, to an offer of the peer in another request.
-            self._refuse_for_now(incoming)
+            session.responder.refuse_for_now(incoming)
         elif self._is_own_offer_open(incoming):
             session.responder.reject(incoming, 491)
         else:
             self._current = incoming
             return True
         return False
-
-    def _refuse_for_now(self, incoming: IncomingRequest) -> None:
-        session = self.session
-        delay = session.core.ids.random.randint(0, 10)
-        session.responder.reject(incoming, 500, headers={"Retry-After": str(delay)})
 
     def _is_own_offer_open(self, incoming: IncomingRequest) -> bool:
         """Whether the peer must still answer an offer of ours."""

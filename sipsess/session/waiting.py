@@ -103,6 +103,15 @@ class Waiting:
         self._timers.clear()
 
 
+def dispose(result: object) -> None:
+    """Let go of a coroutine or Deferred that nobody will wait for."""
+    if isinstance(result, Coroutine):
+        result.close()
+    elif isinstance(result, Deferred):
+        result.addErrback(lambda failure: None)
+        result.cancel()
+
+
 class Work:
     """
     Something that an SDP handler may take time over, one at a time, but not for ever.
