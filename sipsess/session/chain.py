@@ -257,12 +257,12 @@ class Chain:
         )
 
 
-def _negotiate(session: Session, request: Request) -> Awaitable[None] | None:
-    return session.negotiate(request)
+def _take_offer(session: Session, request: Request) -> Awaitable[None] | None:
+    return session.offers.take(request)
 
 
 #: The mark at which the SDP handlers see the offer.
-MEDIA_LINK = Link("media", _negotiate)
+MEDIA_LINK = Link("media", _take_offer)
 
 
 def _check_synchronous(result: object) -> None:

@@ -159,7 +159,7 @@ class InviteServer:
         media = self.session.media
         if not media.is_open:
             # A supplement below MEDIA may answer by itself, before the offer was looked at.
-            wait = self.session.negotiate(incoming.request)
+            wait = self.session.offers.take(incoming.request)
             if wait is not None:
                 await self.session.wait(wait)
         if media.is_open:

@@ -7,9 +7,10 @@ Theory of operation
     of the peer, :class:`.Responder` their answers, :class:`.OutgoingRequest` a request of ours,
     :class:`.Requester` those within the call, :class:`.Waiting` the time and what plugins promise,
     :class:`.InviteServer` and :class:`.InviteClient` INVITE and ACK, :class:`.ReinviteQueue` the
-    INVITEs within the call, :class:`.MediaNegotiation` offers and answers,
-    :class:`.ApplicationRunner` the application, :class:`.Report` what is told about all of it.
-    :class:`.InviteUsage` is the table that says how the call stands and what its hang-up takes.
+    INVITEs within the call, :class:`.OfferIntake` the offers of the peer,
+    :class:`.MediaNegotiation` what becomes of them and of ours, :class:`.ApplicationRunner` the
+    application, :class:`.Report` what is told about all of it. :class:`.InviteUsage` is the table
+    that says how the call stands and what its hang-up takes.
 
     It ends exactly once, in :meth:`.SessionEnding.usage_ended`: timers, pending work, the
     application, ``session_end``, cookies, media, ``session_destroy``, in this order.
@@ -17,24 +18,21 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
 from sipsess.dialog import Dialog, InviteUsage
 from sipsess.dialog.reliable import OPTION_TAG
-from sipsess.dialog.usage import INCOMING
 from sipsess.endpoint import Endpoint
 from sipsess.flow import Flow
-from sipsess.interfaces import IApplication, ISDPHandler
+from sipsess.interfaces import IApplication
 from sipsess.message import Request, Response
-from sipsess.sdp import SessionDescription
-from sipsess.supplement import Reject, check_headers
+from sipsess.supplement import check_headers
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
-from .bodies import describe_media, has_sdp, parse_sdp
 from .chain import Chain
 from .cookies import Cookies
 from .desk import RequestDesk
@@ -45,6 +43,7 @@ from .invite_client import InviteClient
 from .invite_server import InviteServer
 from .media_change import NO_CHANGE, MediaChange
 from .negotiation import Handlers, MediaNegotiation
+from .offers import OfferIntake
 from .provisionals import Provisionals
 from .reason import LOCAL, EndReason, SessionEnded
 from .reinvites import ReinviteQueue
@@ -53,7 +52,7 @@ from .requester import Requester
 from .responder import Responder
 from .runner import ApplicationRunner
 from .updates import UpdateServer
-from .waiting import Waiting, dispose
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from sipsess.call import Call
@@ -99,6 +98,7 @@ class Session:
         "manager",
         "media",
         "offered_media",
+        "offers",
         "on_provisional",
         "provisionals",
         "record",
@@ -158,6 +158,7 @@ class Session:
         self.invite_server = InviteServer(self)
         self.invite_client = InviteClient(self)
         self.early, self.provisionals = EarlyMedia(self), Provisionals(self)
+        self.offers = OfferIntake(self)
         self.updates = UpdateServer(self)
         #: The message in which the peer last said what it allows, if it did.
         self.told_capabilities: Request | Response | None = None
@@ -277,53 +278,6 @@ class Session:
         if not deferred.called:
             self.work = deferred
         deferred.addErrback(self.report.internal_error)
-
-    # -- messages of the peer --------------------------------------------------------------
-
-    def negotiate(self, request: Request) -> Awaitable[None] | None:
-        """
-        Take the offer of a request, if it brings one, at the MEDIA mark of the chain.
-
-        :return: what the request waits for, when an SDP handler defers a re-INVITE.
-        :raises RemoteError: when the body cannot be read.
-        :raises NegotiationFailed: when nothing of it is wanted.
-        :raises Reject: when an SDP handler would defer what cannot wait.
-        """
-        is_early = self.usage.state == INCOMING and not self.is_initial(request)
-        if is_early and self.early.take_sdp(request):
-            return None
-        if not has_sdp(request):
-            return None
-        offer = parse_sdp(request)
-        waits = self.media.defer(offer)
-        if not waits:
-            self._take_offer(request, offer)
-            return None
-        if request.method != "INVITE":
-            for _, wait in waits:
-                dispose(wait)
-            raise Reject(504)
-        self.note("offer deferred", describe_media(offer))
-        return self._take_deferred(request, offer, waits)
-
-    async def _take_deferred(
-        self,
-        request: Request,
-        offer: SessionDescription,
-        waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]],
-    ) -> None:
-        try:
-            await self.media.deferred(waits)
-        finally:
-            # When one is refused or cancelled, nobody waits for the others.
-            for _, wait in waits:
-                dispose(wait)
-        self._take_offer(request, offer)
-
-    def _take_offer(self, request: Request, offer: SessionDescription) -> None:
-        self.media.receive_offer(offer)
-        self.media.offered_by = request
-        self.note("offer", describe_media(offer))
 
     # -- responses of ours -----------------------------------------------------------------
 
