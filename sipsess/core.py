@@ -86,6 +86,7 @@ REASONS: dict[str, str] = {
     "gate-overdue": "a gate did not decide in time (500)",
     "dialog-unknown": "a request belongs to no dialog here (481)",
     "transactions-full": "there are too many transactions (503)",
+    "peer-transactions-full": "one peer has too many transactions (503)",
     "cancel-unmatched": "a CANCEL matches no INVITE (481)",
     "ack-unmatched": "an ACK matches no session",
     "ack-unexpected": "an ACK came again, or for a 2xx that was never sent",
@@ -253,8 +254,9 @@ class SIPCore:
             return
         stamp_received(request, flow)
         reply = reply_flow(request, flow)
-        if self.layer.is_full:
-            self.count_refusal("transactions-full", flow)
+        fullness = self.layer.fullness(flow.remote[0])
+        if fullness is not None:
+            self.count_refusal(fullness, flow)
             self._answer_statelessly(request, reply, 503, {"Retry-After": str(RETRY_AFTER)})
             return
         transaction = self.layer.create_server(request, flow, now, reply_flow=reply)

@@ -37,6 +37,7 @@ from sipsess.session import Chain, EndReason, Session, order_handlers
 from sipsess.session.bodies import refusal_of_body
 from sipsess.session.reason import LOCAL
 from sipsess.supplement import Reject
+from sipsess.tally import Tally
 from sipsess.trace import RecordBook
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
 MAX_SESSIONS = 20_000
+#: Of these, one peer (one host) may begin as many: it may be the only trunk of a server, and still
+#: leaves room for others.
+MAX_SESSIONS_PER_PEER = MAX_SESSIONS * 3 // 4
 #: Seconds after which a peer may come back when there are too many sessions.
 RETRY_AFTER = 10
 #: How long a call of ours may ring, in seconds.
@@ -51,6 +55,7 @@ DIAL_LIMIT = 180.0
 
 REASONS: dict[str, str] = {
     "sessions-full": "there are too many sessions (503)",
+    "peer-sessions-full": "one peer has begun too many sessions (503)",
     "call-refused": "a supplement refused a call before it began",
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",
@@ -102,11 +107,15 @@ class DialogManager:
             known = ", ".join(sorted(self.applications)) or "none"
             raise LocalError(f"there is no application {application!r}; there are: {known}")
         self.default_application = application
-        self.sessions: dict[Session, None] = {}
+        #: The live sessions, each with the host that its INVITE came from; ``None``: from us.
+        self.sessions: dict[Session, str | None] = {}
         self.records = RecordBook()
         #: New calls are refused with 503: the server is stopping.
         self.is_stopping = False
         self.max_sessions = MAX_SESSIONS
+        self.max_sessions_per_peer = MAX_SESSIONS_PER_PEER
+        #: Sessions by the host that their INVITE came from.
+        self._peers = Tally()
         self._dialogs: dict[DialogId, Session] = {}
         self._supplements = list(supplements)
         self._handlers = list(handlers)
@@ -209,7 +218,7 @@ class DialogManager:
             goes for a Request-URI without a user, too: it asks about the server.
         """
         request = admission.request
-        refusal = self._refusal_of_call()
+        refusal = self._refusal_of_call(admission.flow)
         if refusal is not None:
             admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
         elif self.route(request) is None and _user_of(request):
@@ -261,7 +270,7 @@ class DialogManager:
             flow=admission.transaction.flow,
             is_callee=True,
         )
-        self._add_session(session)
+        self._add_session(session, admission.flow.remote[0])
         try:
             session.begin()
             session.desk.receive_initial(admission)
@@ -296,7 +305,7 @@ class DialogManager:
         :raises RemoteError: when no dialog can be made of it.
         """
         request = admission.request
-        refusal = self._refusal_of_call()
+        refusal = self._refusal_of_call(admission.flow)
         if refusal is not None:
             admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
             return True
@@ -325,11 +334,14 @@ class DialogManager:
             return True
         return False
 
-    def _refusal_of_call(self) -> str | None:
-        """Return why no call is taken at all now, or ``None``."""
+    def _refusal_of_call(self, flow: Flow) -> str | None:
+        """Return why no call of a peer is taken at all now, or ``None``."""
         if self.is_stopping:
             return "stopping"
-        return "sessions-full" if len(self.sessions) >= self.max_sessions else None
+        if len(self.sessions) >= self.max_sessions:
+            return "sessions-full"
+        is_full = self._peers[flow.remote[0]] >= self.max_sessions_per_peer
+        return "peer-sessions-full" if is_full else None
 
     def _refusal_of_body(self, request: Request) -> dict[str, str] | None:
         """Return the headers of a 415 (:rfc:`3261#section-8.2.3`), or ``None``."""
@@ -453,8 +465,10 @@ class DialogManager:
 
     # -- what the sessions tell ------------------------------------------------------------
 
-    def _add_session(self, session: Session) -> None:
-        self.sessions[session] = None
+    def _add_session(self, session: Session, peer: str | None = None) -> None:
+        self.sessions[session] = peer
+        if peer is not None:
+            self._peers.add(peer)
         self.records.open(session.record)
 
     def add_dialog(self, dialog: Dialog, session: Session) -> None:
@@ -467,7 +481,9 @@ class DialogManager:
 
     def session_over(self, session: Session) -> None:
         """Let go of a session and its dialogs."""
-        self.sessions.pop(session, None)
+        peer = self.sessions.pop(session, None)
+        if peer is not None:
+            self._peers.remove(peer)
         for dialog in session.dialogs.values():
             self._dialogs.pop(dialog.id, None)
 

@@ -10,7 +10,7 @@ read it. A module is named by its first part below ``sipsess`` (``message`` for
 from __future__ import annotations
 
 #: Standard library only; each part may import the parts that stand with it here, and itself.
-_VOCABULARY = frozenset({"errors", "status", "flow", "turn", "ids", "counters", "machine"})
+_VOCABULARY = frozenset({"errors", "status", "flow", "turn", "ids", "counters", "machine", "tally"})
 PURE: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "status": frozenset(),
@@ -18,6 +18,7 @@ PURE: dict[str, frozenset[str]] = {
     "flow": frozenset({"errors"}),
     "turn": frozenset({"errors", "flow"}),
     "counters": frozenset({"errors"}),
+    "tally": frozenset(),
     "machine": frozenset({"errors"}),
     "timers": _VOCABULARY,
     "message": _VOCABULARY,

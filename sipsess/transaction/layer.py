@@ -20,6 +20,7 @@ from sipsess.counters import Counters
 from sipsess.errors import LocalError, RemoteError, TransportError
 from sipsess.flow import Address, Flow
 from sipsess.message import Request, Response, parse, peek
+from sipsess.tally import Tally
 from sipsess.timers import TimerQueue
 from sipsess.transaction._base import TRANSPORT_ERROR, Transaction
 from sipsess.transaction.client import (
@@ -41,6 +42,7 @@ from sipsess.transaction.timing import (
     DEFAULT_TIMING,
     MAX_TRANSACTION_BYTES,
     MAX_TRANSACTIONS,
+    MAX_TRANSACTIONS_PER_PEER,
     Timing,
 )
 from sipsess.transaction.users import ClientUser, ServerUser
@@ -72,6 +74,7 @@ class TransactionLayer:
     :param limit: how many server transactions there may be. Client transactions are not limited, as
         no peer begins them.
     :param byte_limit: how many bytes their requests may have together.
+    :param peer_limit: how many of them one peer, a host, may have.
     """
 
     __slots__ = (
@@ -81,6 +84,8 @@ class TransactionLayer:
         "_held",
         "_initial",
         "_limit",
+        "_peer_limit",
+        "_peers",
         "_servers",
         "counters",
         "step_trace",
@@ -98,6 +103,7 @@ class TransactionLayer:
         timing: Timing = DEFAULT_TIMING,
         limit: int = MAX_TRANSACTIONS,
         byte_limit: int = MAX_TRANSACTION_BYTES,
+        peer_limit: int = MAX_TRANSACTIONS_PER_PEER,
     ) -> None:
         self.turn = turn
         self.timers = timers
@@ -107,6 +113,9 @@ class TransactionLayer:
         self.step_trace: StepTrace | None = None
         self._limit = limit
         self._byte_limit = byte_limit
+        self._peer_limit = peer_limit
+        #: Server transactions by the host that their requests came from.
+        self._peers = Tally()
         #: The bytes of all requests that server transactions keep.
         self._held = 0
         self._servers: dict[Key, ServerTransaction] = {}
@@ -119,10 +128,15 @@ class TransactionLayer:
         """Return how many transactions there are."""
         return len(self._servers) + len(self._clients)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a new request must be refused without a transaction (503, or silence)."""
-        return len(self._servers) >= self._limit or self._held >= self._byte_limit
+    def fullness(self, host: str) -> str | None:
+        """
+        Return why a new request must be refused without a transaction (503), or ``None``.
+
+        :param host: where it came from.
+        """
+        if len(self._servers) >= self._limit or self._held >= self._byte_limit:
+            return "transactions-full"
+        return "peer-transactions-full" if self._peers[host] >= self._peer_limit else None
 
     def leftovers(self) -> list[str]:
         """Describe each transaction, for tests that want none to be left."""
@@ -203,10 +217,11 @@ class TransactionLayer:
 
         :param flow: where it came from.
         :param reply_flow: where the responses go (:rfc:`3261#section-18.2.2`), if not there.
-        :raises TransactionLimitError: when there are too many; see :attr:`is_full`.
+        :raises TransactionLimitError: when there are too many; see :meth:`fullness`.
         :raises TransactionExistsError: when the request has one already.
         """
-        if self.is_full:
+        peer = flow.remote[0]
+        if self.fullness(peer) is not None:
             raise TransactionLimitError(
                 f"there are {len(self._servers)} server transactions with {self._held} bytes"
             )
@@ -220,6 +235,8 @@ class TransactionLayer:
         else:
             server = NonInviteServerTransaction(self, key, request, replies, TRYING, user)
         self._servers[key] = server
+        server.peer = peer
+        self._peers.add(peer)
         server.size = request.size
         self._held += server.size
         server.merge_key = merge_key(request)
@@ -289,6 +306,7 @@ class TransactionLayer:
         if isinstance(transaction, ServerTransaction):
             if self._servers.pop(transaction.key, None) is not None:
                 self._held -= transaction.size
+                self._peers.remove(transaction.peer)
             key = transaction.merge_key
             if key is not None and self._initial.get(key) is transaction:
                 del self._initial[key]

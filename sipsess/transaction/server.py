@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("last_status", "merge_key", "size", "user")
+    __slots__ = ("last_status", "merge_key", "peer", "size", "user")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class ServerTransaction(Transaction):
         self.last_status = 0
         #: The bytes of the request, for the layer's account.
         self.size = 0
+        #: The host that the request came from, likewise.
+        self.peer = ""
         #: What a merged request would have in common (:rfc:`3261#section-8.2.2.2`).
         self.merge_key: Key | None = None
 

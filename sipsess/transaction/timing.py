@@ -12,6 +12,10 @@ MAX_TRANSACTIONS = 50_000
 #: kept for as long as any other, and a few thousand of them shall not cost more than a full table.
 MAX_TRANSACTION_BYTES = 64 * 1024 * 1024
 
+#: Of these, one peer (one host) may have as many: it may be the only trunk of a server, and still
+#: leaves room for others.
+MAX_TRANSACTIONS_PER_PEER = MAX_TRANSACTIONS * 3 // 4
+
 #: Within this time an INVITE is answered, by a 100 if by nothing else (:rfc:`3261#section-17.2.1`).
 TRYING_DELAY = 0.2
 

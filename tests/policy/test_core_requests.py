@@ -328,7 +328,7 @@ class StrayTests(BoxTestCase):
 class OverloadTests(BoxTestCase):
     """More than there may be."""
 
-    def fill(self, limit: int) -> None:
+    def fill(self, limit: int, peer_limit: int = 100) -> None:
         """Allow that many server transactions."""
         core = self.box.core
         core.layer = TransactionLayer(
@@ -337,6 +337,7 @@ class OverloadTests(BoxTestCase):
             counters=core.counters,
             timing=core.timing,
             limit=limit,
+            peer_limit=peer_limit,
         )
 
     def test_too_many_transactions(self) -> None:
@@ -352,6 +353,20 @@ class OverloadTests(BoxTestCase):
         self.assertEqual(refusal.via.received, PEER)
         self.assertEqual(self.box.refused, {"transactions-full": 1})
         self.assertEqual(len(self.box.core.layer), 2)
+        self.finish()
+
+    def test_too_many_of_one_peer(self) -> None:
+        """One host cannot take all of them."""
+        self.start()
+        self.fill(10, peer_limit=2)
+        other = ScriptedPeer(self.net.host("192.0.2.10", name="other"))
+        for _ in range(3):
+            self.send("OPTIONS")
+        self.peer.expect(503)
+        self.assertEqual(self.box.refused, {"peer-transactions-full": 1})
+        other.send(other.request("OPTIONS", f"sip:{US}"), (US, 5060))
+        other.expect(200)
+        self.net.run_for(40)
         self.finish()
 
     def test_same_tag_for_each_copy(self) -> None:

@@ -11,6 +11,7 @@ from sipsess.manager import RETRY_AFTER
 from sipsess.session import Session
 from sipsess.session.desk import RequestDesk
 from sipsess.supplement import SessionSupplement
+from sipsess.testing import ScriptedPeer
 from tests.policy.agents import US, BoxTestCase, Script, ring
 
 
@@ -191,6 +192,38 @@ class RefusalTests(BoxTestCase):
         self.answer_to("BYE")
         self.net.run_for(1)
         self.peer.bye(self.call())
+        self.finish()
+
+    def test_too_many_of_one_peer(self) -> None:
+        """503 for a host that has begun too many; another one still gets through."""
+        self.start()
+        other = ScriptedPeer(self.net.host("192.0.2.10", name="other"))
+        self.box.manager.max_sessions_per_peer = 1
+        success = self.call()
+        self.invite()
+        self.peer.ack(self.peer.expect(503))
+        self.assertEqual(self.box.refused, {"peer-sessions-full": 1})
+        other.send(other.invite(f"sip:bob@{US}"), (US, 5060))
+        second = other.expect(200)
+        other.ack(second)
+        other.bye(second)
+        other.expect(200)
+        self.peer.bye(success)
+        self.answer_to("BYE")
+        self.net.run_for(1)
+        self.peer.bye(self.call())
+        self.finish()
+
+    def test_our_own_calls_are_not_the_peers(self) -> None:
+        """What we have placed to a host counts for nobody's limit."""
+        self.start()
+        self.box.manager.max_sessions_per_peer = 1
+        session = self.box.dial()
+        self.peer.reply(self.peer.expect("INVITE"), 200)
+        self.peer.expect("ACK")
+        self.peer.bye(self.call())
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
     def test_too_many_for_our_own_call(self) -> None:

@@ -264,9 +264,9 @@ class CreationTests(SynchronousTestCase):
         world = self.world
         world.call()
         for branch in ("z9hG4bK1", "z9hG4bK2"):
-            self.assertFalse(world.layer.is_full)
+            self.assertIsNone(world.layer.fullness(UDP.remote[0]))
             world.serve(branch=branch)
-        self.assertTrue(world.layer.is_full)
+        self.assertEqual(world.layer.fullness(UDP.remote[0]), "transactions-full")
         error = self.assertRaises(TransactionLimitError, world.serve, branch="z9hG4bK3")
         self.assertEqual(error.status_hint, 503)
         world.call("BYE")
@@ -277,13 +277,24 @@ class CreationTests(SynchronousTestCase):
         size = len(request_bytes(branch="z9hG4bK1"))
         world = World(byte_limit=2 * size - 1)
         first = world.serve(branch="z9hG4bK1")
-        self.assertFalse(world.layer.is_full)
+        self.assertIsNone(world.layer.fullness(UDP.remote[0]))
         world.serve(branch="z9hG4bK2")
-        self.assertTrue(world.layer.is_full)
+        self.assertEqual(world.layer.fullness(UDP.remote[0]), "transactions-full")
         error = self.assertRaises(TransactionLimitError, world.serve, branch="z9hG4bK3")
         self.assertIn(f"2 server transactions with {2 * size} bytes", str(error))
         first.abandon(world.now)
-        self.assertFalse(world.layer.is_full)
+        self.assertIsNone(world.layer.fullness(UDP.remote[0]))
+
+    def test_limit_per_peer(self) -> None:
+        """A host that has as many as one may have is refused, others are not; each end counts."""
+        world = World(peer_limit=1)
+        first = world.serve(branch="z9hG4bK1")
+        host = UDP.remote[0]
+        self.assertEqual(world.layer.fullness(host), "peer-transactions-full")
+        self.assertIsNone(world.layer.fullness("192.0.2.200"))
+        self.assertRaises(TransactionLimitError, world.serve, branch="z9hG4bK2")
+        first.abandon(world.now)
+        self.assertIsNone(world.layer.fullness(host))
 
     def test_twice(self) -> None:
         """A second transaction with the same key is a bug of this side."""
