@@ -141,6 +141,21 @@ class IRedirectPolicy(Interface):
         """
 
 
+class IForkPolicy(Interface):
+    """Optional, for supplements: a say in whose early media of a forked call are heard."""
+
+    def follow_fork(session: Session, response: Response) -> bool:
+        """
+        Another early dialog of our INVITE describes its media in a provisional response.
+
+        When nobody objects the latest one is heard. It is only about hearing: which fork the call
+        is with is said by the first 2xx, and the others get a BYE (:rfc:`3261#section-13.2.2.4`).
+
+        :param response: of the fork that is not followed yet.
+        :return: whether to follow it; ``False`` stays with the one before.
+        """
+
+
 class ICredentials(Interface):
     """What an endpoint holds to answer the challenges of a peer (:rfc:`3261#section-22`)."""
 

@@ -15,6 +15,7 @@ from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
     IDeferOffer,
+    IForkPolicy,
     IMediaAddress,
     IMessageHook,
     IPrepareRequest,
@@ -46,6 +47,7 @@ _SYNCHRONOUS = {
         *("incoming_request", "outgoing_request", "incoming_response", "outgoing_response"),
     ),
     IChooseApplication: ("choose_application",),
+    IForkPolicy: ("follow_fork",),
     IMediaAddress: ("change_outgoing_sdp_stream_media_address",),
     IRedirectPolicy: ("redirect_requested",),
     IRequestFailed: ("request_failed",),
@@ -154,6 +156,7 @@ SUPPLEMENT = Kind(
     ISessionSupplement,
     (
         IChooseApplication,
+        IForkPolicy,
         IPrepareRequest,
         IRedirectPolicy,
         IRequestFailed,

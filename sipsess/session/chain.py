@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import PluginError
 from sipsess.interfaces import (
+    IForkPolicy,
     IPrepareRequest,
     IRequestFailed,
     ISessionCreate,
@@ -68,6 +69,7 @@ class Chain:
 
     __slots__ = (
         "_failed",
+        "_fork",
         "_lifecycle",
         "_links",
         "accept",
@@ -114,6 +116,9 @@ class Chain:
             if IPrepareRequest.providedBy(item)
         )
         self._failed = tuple(item for item in ordered if IRequestFailed.providedBy(item))
+        self._fork = tuple(
+            Link(item.name, item.follow_fork) for item in ordered if IForkPolicy.providedBy(item)
+        )
 
     def links(self, callback: str, method: str) -> Links:
         """
@@ -238,6 +243,17 @@ class Chain:
                 session.report.verdict(item.name, "request_failed", "retry")
                 return verdict
         return None
+
+    def follows_fork(self, session: Session, response: Response) -> bool:
+        """Ask whether the early media of another fork are heard from now on."""
+        for link in self._fork:
+            try:
+                if not link.callback(session, response):
+                    session.note("fork not followed", f"{response.to_tag} by {link.name}")
+                    return False
+            except Exception as error:
+                session.report.plugin_failed(link.name, "follow_fork", error)
+        return True
 
     def _find(self, callback: str, method: str) -> Links:
         before: list[Link] = []

@@ -340,6 +340,11 @@ class MediaNegotiation:
 
     # -- the early dialogs of our INVITE ---------------------------------------------------
 
+    @property
+    def fork(self) -> str | None:
+        """The remote tag of the early dialog that is followed; ``None`` before any."""
+        return self._fork
+
     def follow(self, fork: str) -> None:
         """
         Go on with the offers and answers of one early dialog of our INVITE.

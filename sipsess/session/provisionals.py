@@ -100,9 +100,22 @@ class Provisionals:
             and has_sdp(outgoing.request)
         ):
             try:
-                self._take_answer(dialog, response)
+                self._take_preview(dialog, response)
             except RemoteError as error:
                 self.session.note("preview ignored", error.text)
+
+    def _is_followed(self, dialog: Dialog, response: Response) -> bool:
+        """Whether the media of a fork are heard: the only one's, or what the policy says."""
+        session = self.session
+        known = session.media.fork
+        if session.dialog is not None or known in (None, dialog.remote_tag):
+            return True
+        return session.chain.follows_fork(session, response)
+
+    def _take_preview(self, dialog: Dialog, response: Response) -> None:
+        """Take the answer of an unreliable response, unless another fork is listened to."""
+        if self._is_followed(dialog, response):
+            self._take_answer(dialog, response)
 
     def _take_answer(self, dialog: Dialog, response: Response) -> None:
         """Take the first answer of a dialog; what differs from it later is ignored."""
@@ -159,8 +172,11 @@ class Provisionals:
         session = self.session
         media = session.media
         if has_sdp(outgoing.request):
+            heard = None if self._is_followed(dialog, response) else media.fork
             self._take_answer(dialog, response)
             self.reliable.add(dialog.remote_tag)
+            if heard is not None and not media.is_answering:
+                media.follow(heard)
             return b""
         if session.dialog is None:
             media.follow(dialog.remote_tag)
