@@ -446,7 +446,7 @@ class DialogManager:
         session.begin()
         try:
             request.headers.set("Contact", session.contact)
-            session.announce(request)
+            session.capabilities.announce(request)
             if session.offered_media:
                 offer = await session.media.create_offer(session.offered_media)
                 request.set_body("application/sdp", offer.to_bytes())

@@ -42,6 +42,7 @@ class Turn:
     __slots__ = (
         "_depth",
         "_failed",
+        "_last",
         "_outputs",
         "_seconds",
         "_transmit",
@@ -67,11 +68,16 @@ class Turn:
         self.closing = closing
         self._depth = 0
         self._upcalls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._last: dict[Callable[[], object], None] = {}
         self._outputs: list[tuple[Flow, bytes]] = []
 
     def later(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function(*args)`` in this turn, after the present step; FIFO."""
         self._upcalls.append((function, args))
+
+    def last(self, function: Callable[[], object]) -> None:
+        """Run ``function()`` when nothing else is left to do in this turn, once."""
+        self._last[function] = None
 
     def send(self, flow: Flow, wire: bytes) -> None:
         """Let ``wire`` leave on ``flow`` when this turn ends."""
@@ -103,10 +109,10 @@ class Turn:
                 self.closing()
 
     def _drain(self) -> None:
-        upcalls = self._upcalls
+        upcalls, last = self._upcalls, self._last
         budget = MAX_UPCALLS
-        while upcalls:
-            function, args = upcalls.popleft()
+        while upcalls or last:
+            function, args = upcalls.popleft() if upcalls else (last.popitem()[0], ())
             try:
                 function(*args)
             except Exception as error:

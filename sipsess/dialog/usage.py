@@ -353,6 +353,10 @@ class InviteUsage:
         for action in cell.actions:
             action(self)
 
+    def retire(self) -> None:
+        """Let go of the owner: the usage has ended, and nobody will be told anything."""
+        del self.owner
+
     @property
     def is_answered(self) -> bool:
         """Whether a 2xx was sent or received and the call is not over."""

@@ -8,7 +8,6 @@ PRACK apart: they end or complete what the others wait for.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from sipsess.supplement import Reject
 
 from .bodies import refusal_of_body
 from .incoming import IncomingRequest
+from .part import Part
 from .reason import NETWORK, REMOTE, EndReason
 
 if TYPE_CHECKING:
@@ -39,19 +39,23 @@ MAX_UNACKNOWLEDGED = 2
 RETRY_AFTER = 5
 
 
-class RequestDesk:
+class RequestDesk(Part):
     """
     The requests of the peer in one session.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_current", "_open", "_waiting", "session")
+    __slots__ = (
+        "_current",
+        "_open",
+        "_waiting",
+    )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         self._current: IncomingRequest | None = None
-        self._waiting: deque[IncomingRequest] = deque()
+        self._waiting: list[IncomingRequest] = []
         self._open: dict[int, IncomingRequest] = {}
 
     # -- in --------------------------------------------------------------------------------
@@ -63,7 +67,7 @@ class RequestDesk:
         session.invite_server.current = incoming
         session.dialog = Dialog.as_uas(admission.request, session.local_tag)
         session.add_dialog(session.dialog)
-        session.note_capabilities(admission.request)
+        session.capabilities.note(admission.request)
         self._current = incoming
         expires = admission.request.headers.get("Expires") or ""
         if expires.isascii() and expires.isdigit() and len(expires) < 10 and not session.is_over:
@@ -168,7 +172,7 @@ class RequestDesk:
         if session.media.is_open:
             session.responder.reject(incoming, 491)
             return False
-        session.note_capabilities(incoming.request)
+        session.capabilities.note(incoming.request)
         server.current = incoming
         return True
 
@@ -176,7 +180,7 @@ class RequestDesk:
         """Refuse an UPDATE that cannot be read, or meets another; ``False`` when refused."""
         if self._refuse_body(incoming) or not self.session.updates.admit(incoming):
             return False
-        self.session.note_capabilities(incoming.request)
+        self.session.capabilities.note(incoming.request)
         return True
 
     def _refuse_body(self, incoming: IncomingRequest) -> bool:
@@ -198,7 +202,7 @@ class RequestDesk:
     def next_request(self) -> None:
         """Go on with the next request that waited for a supplement."""
         while self._waiting and not self._is_busy and not self.session.is_over:
-            incoming = self._waiting.popleft()
+            incoming = self._waiting.pop(0)
             if not incoming.is_over:
                 self._admit(incoming)
 
@@ -329,6 +333,7 @@ class RequestDesk:
     def close(self) -> None:
         """Answer what is open, as 15.1.2 recommends, and let go of all: the session is over."""
         self._waiting.clear()
+        self._current = None
         for incoming in tuple(self._open.values()):
             incoming.release()
             if not incoming.is_answered:

@@ -27,6 +27,7 @@ from sipsess.sdp import RemoteGlareError, SessionDescription
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .incoming import IncomingRequest
+from .part import Part
 from .reason import SessionEnded, fail_quietly
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Provisional:
         self.sent: Deferred[Response] = Deferred()
 
 
-class EarlyMedia:
+class EarlyMedia(Part):
     """
     The provisional responses to the INVITE that makes a call; the owner of their machine.
 
@@ -66,11 +67,10 @@ class EarlyMedia:
         "is_acknowledged",
         "is_reliable",
         "is_wanted",
-        "session",
     )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         #: Our description that a provisional response brought, if one did.
         self.description: SessionDescription | None = None
         #: Whether that was a reliable one.
@@ -212,7 +212,7 @@ class EarlyMedia:
         response.headers.set("Require", OPTION_TAG)
         response.headers.set("RSeq", str(rseq))
         # RFC 3311 5.1: the caller shall know that he may send UPDATE now.
-        self.session.announce(response)
+        self.session.capabilities.announce(response)
         if self._sender is not None and self.session.responder.respond(incoming, response):
             self._sender.was_sent(incoming.transaction.flow, response.to_bytes())
             self.has_dialog = True

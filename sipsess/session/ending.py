@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 
 from sipsess.dialog.usage import (
     ANSWERED_ENDING,
@@ -25,16 +25,16 @@ from sipsess.dialog.usage import (
 from sipsess.errors import SIPError
 from sipsess.message import Request, Response, build_cancel
 from sipsess.status import reason_phrase
-from sipsess.supplement import check_headers
 
 from .outgoing import OutgoingRequest
+from .part import Part
 from .reason import LOCAL, EndReason, SessionEnded, fail_quietly
 
 if TYPE_CHECKING:
     from .session import Session
 
 
-class SessionEnding:
+class SessionEnding(Part):
     """
     The owner of the INVITE usage.
 
@@ -48,25 +48,24 @@ class SessionEnding:
         "_headers",
         "_is_asked",
         "_waiting",
-        "session",
+        "in_flight",
     )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         self._failure: tuple[int, str | None] = (480, None)
         self._headers: dict[str, str] = {}
         self._is_asked = False
         #: The hang-up has to wait for the ACK of a 2xx of ours.
         self._awaits_ack = False
+        #: Requests of ours whose transactions live.
+        self.in_flight = 0
         self._waiting: list[Deferred[EndReason]] = []
         self._confirming: list[Deferred[None]] = []
 
     def terminate(self, status: int, reason: str | None, headers: Mapping[str, str] | None) -> None:
         """See :meth:`.Session.terminate`."""
         session = self.session
-        if not 300 <= status <= 699:
-            raise ValueError(f"a call is refused with a status of 300 to 699, not {status}")
-        check_headers(headers or {}, reason)
         with session.core.turn:
             if session.is_over or self._is_asked:
                 return
@@ -200,6 +199,29 @@ class SessionEnding:
         for deferred in waiting:
             if not deferred.called:
                 deferred.callback(reason)
+        session.core.turn.last(self.part)
+
+    def part(self) -> None:
+        """
+        Part the session and what belongs to it, when nothing can come for it any more.
+
+        They hold each other; once that is undone, all goes without the garbage collector.
+        """
+        session = self.session
+        if self.in_flight or session.runner.is_running:
+            return
+        session.is_parted = True
+        session.channel = session.work = session.on_provisional = None
+        session.usage.retire()
+        session.media.retire()
+        for part in (
+            *(session.capabilities, session.desk, session.early),
+            *(session.invite_client, session.invite_server),
+            *(session.offers, session.provisionals, session.reinvites, session.report),
+            *(session.requester, session.responder, session.runner, session.updates),
+            *(session.waiting, self),
+        ):
+            part.retire()
 
     def _stop_work(self, ended: SessionEnded) -> None:
         """Stop all that runs or waits in the session's name."""
@@ -222,16 +244,12 @@ class SessionEnding:
         session = self.session
         if session.usage.state == CONFIRMED:
             return succeed(None)
-        if session.is_finished:
-            return fail(SessionEnded(session.reason_or_unknown()))
         deferred: Deferred[None] = Deferred()
         self._confirming.append(deferred)
         return deferred
 
     def when_ended(self) -> Deferred[EndReason]:
         """See :meth:`.Session.when_ended`."""
-        if self.session.is_finished:
-            return succeed(self.session.reason_or_unknown())
         deferred: Deferred[EndReason] = Deferred()
         self._waiting.append(deferred)
         return deferred

@@ -21,7 +21,7 @@ from sipsess.supplement import Reject, Verdict
 from sipsess.transaction import ServerTransaction
 
 from .chain import MEDIA_LINK, Link
-from .waiting import VERDICT_LIMIT
+from .waiting import VERDICT_LIMIT, count_late
 
 if TYPE_CHECKING:
     from sipsess.core import Admission
@@ -134,7 +134,7 @@ class IncomingRequest:
         is_released = self._deferred is None
         self._deferred = None
         if is_released or self.is_over:
-            self.session.waiting.count_late(result)
+            count_late(result, self.session.core)
             return
         self._stop_deadline()
         if isinstance(result, Failure):

@@ -37,6 +37,7 @@ from sipsess.sdphandler import NegotiationFailed
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
+from .part import Part
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded
 from .waiting import Work
 
@@ -49,7 +50,7 @@ MAX_FORKS = 16
 _NOT_ANSWERED = frozenset({CALLING, PROCEEDING, CANCEL_WAITING, CANCELLING})
 
 
-class InviteClient:
+class InviteClient(Part):
     """
     The caller's part of a session.
 
@@ -62,18 +63,17 @@ class InviteClient:
         "_outcome",
         "_work",
         "outgoing",
-        "session",
     )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         #: The INVITE that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
         self._outcome: Response | Failure | None = None
         self._asked: list[Deferred[Response]] = []
         #: The ACK of each 2xx, by remote tag and CSeq; ``None`` while it is being made.
         self._acks: dict[tuple[str, int], tuple[Flow, bytes] | None] = {}
-        self._work = Work(session)
+        self._work = Work()
 
     # -- the outcome of the call -----------------------------------------------------------
 
@@ -136,7 +136,7 @@ class InviteClient:
             and (tag in session.dialogs or len(session.dialogs) < MAX_FORKS)
         ):
             dialog = self._dialog(outgoing, response)
-            session.note_capabilities(response)
+            session.capabilities.note(response)
             session.provisionals.receive(outgoing, dialog, response)
         session.usage.feed(RECEIVE_PROVISIONAL)
         if session.on_provisional is not None:
@@ -166,13 +166,13 @@ class InviteClient:
         self.outgoing = None
         session.provisionals.hurry()
         session.reinvites.hurry()
-        session.note_capabilities(response)
+        session.capabilities.note(response)
         self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
         session.note("answered", f"{response.status} {response.reason}")
         session.usage.feed(RECEIVE_SUCCESS)
         session.final_response = response
-        self._work.run(self._acknowledge(outgoing, dialog, response))
+        self._work.run(self.session, self._acknowledge(outgoing, dialog, response))
 
     @property
     def is_wanted(self) -> bool:

@@ -25,6 +25,7 @@ from sipsess.timers import Timer
 
 from .bodies import SDP_TYPE, parse_sdp
 from .incoming import IncomingRequest
+from .part import Part
 from .reason import NETWORK, REMOTE, EndReason, SessionEnded
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 REMINDER = 60.0
 
 
-class InviteServer:
+class InviteServer(Part):
     """
     The callee's part of a session.
 
@@ -48,11 +49,10 @@ class InviteServer:
         "_successes",
         "current",
         "offer_cseq",
-        "session",
     )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         #: The INVITE that has no final response yet.
         self.current: IncomingRequest | None = None
         #: CSeq of the 2xx whose ACK must bring the answer to our offer.

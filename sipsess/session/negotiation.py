@@ -542,6 +542,10 @@ class MediaNegotiation:
                 self._destroy(stream)
         self.streams = []
 
+    def retire(self) -> None:
+        """Let go of the session: it is over, and so is every stream."""
+        del self._session, self._wait
+
     def _destroy(self, stream: SessionStream) -> None:
         """Destroy a stream and its cookies, exactly once."""
         if stream.is_destroyed or stream in self._shared:

@@ -8,7 +8,7 @@ A re-INVITE waits when an SDP handler defers it; a PRACK or UPDATE cannot (:rfc:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sipsess.dialog.usage import INCOMING
 from sipsess.interfaces import ISDPHandler
@@ -17,23 +17,18 @@ from sipsess.sdp import SessionDescription
 from sipsess.supplement import Reject
 
 from .bodies import describe_media, has_sdp, parse_sdp
+from .part import Part
 from .waiting import dispose
 
-if TYPE_CHECKING:
-    from .session import Session
 
-
-class OfferIntake:
+class OfferIntake(Part):
     """
     Takes the offers of the peer.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    __slots__ = ()
 
     def take(self, request: Request) -> Awaitable[None] | None:
         """
@@ -44,7 +39,7 @@ class OfferIntake:
         :raises NegotiationFailed: when nothing of it is wanted.
         :raises Reject: when an SDP handler would defer what cannot wait.
         """
-        session = self._session
+        session = self.session
         is_early = session.usage.state == INCOMING and not session.is_initial(request)
         if is_early and session.early.take_sdp(request):
             return None
@@ -68,17 +63,17 @@ class OfferIntake:
         waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]],
     ) -> None:
         try:
-            await self._session.media.deferred(waits)
+            await self.session.media.deferred(waits)
         finally:
             # When one is refused or cancelled, nobody waits for the others.
             _dispose_all(waits)
         self._receive(request, offer)
 
     def _receive(self, request: Request, offer: SessionDescription) -> None:
-        media = self._session.media
+        media = self.session.media
         media.receive_offer(offer)
         media.offered_by = request
-        self._session.note("offer", describe_media(offer))
+        self.session.note("offer", describe_media(offer))
 
 
 def _dispose_all(waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]]) -> None:

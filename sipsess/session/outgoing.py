@@ -85,6 +85,7 @@ class OutgoingRequest:
         session.chain.run_outgoing_request(session, request)
         self.request = request
         self.transaction = session.core.start_client(request, self.flow, self)
+        session.ending.in_flight += 1
 
     def _next_attempt(self) -> Request:
         request = self._original.copy()
@@ -170,8 +171,8 @@ class OutgoingRequest:
         else:
             self.transaction = None
             self.request = self._next_attempt()
-            self._work = Work(session)
-            self._work.run(self._send_to(target))
+            self._work = Work()
+            self._work.run(self.session, self._send_to(target))
         return True
 
     def _change(self, changes: Retry) -> None:
@@ -223,6 +224,10 @@ class OutgoingRequest:
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
         """The transaction is over; nothing of it is kept."""
+        session = self.session
+        session.ending.in_flight -= 1
+        if session.is_finished:
+            session.core.turn.last(session.ending.part)
 
     def abandon(self, now: float) -> None:
         """Wait for nothing any more: the session is over."""

@@ -25,6 +25,7 @@ from sipsess.sdphandler import NegotiationFailed
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
+from .part import Part
 from .reason import LOCAL, EndReason
 from .waiting import Work
 
@@ -37,21 +38,26 @@ MAX_ORDERS = 32
 _WANTED = frozenset({CALLING, PROCEEDING, CONFIRMED})
 
 
-class Provisionals:
+class Provisionals(Part):
     """
     The provisional responses to the INVITEs of this side.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_orders", "_work", "acknowledged", "reliable", "session")
+    __slots__ = (
+        "_orders",
+        "_work",
+        "acknowledged",
+        "reliable",
+    )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         #: By remote tag and CSeq of the INVITE.
         self._orders: dict[tuple[str, int], ReliableOrder] = {}
         #: The answer to an offer of the peer, which an SDP handler may take time over.
-        self._work = Work(session)
+        self._work = Work()
         #: The remote tags of the dialogs in which an exchange was completed reliably.
         self.reliable: set[str] = set()
         #: Those of which a PRACK was answered.
@@ -90,9 +96,9 @@ class Provisionals:
             takes_time = is_wanted and has_sdp(response) and not has_sdp(outgoing.request)
             coroutine = self._acknowledge(outgoing, dialog, response, rseq, is_wanted)
             if takes_time:
-                self._work.run(coroutine)
+                self._work.run(self.session, coroutine)
             else:
-                Work(self.session).run(coroutine)
+                Work().run(self.session, coroutine)
         elif (
             is_wanted
             and self.session.dialog is None

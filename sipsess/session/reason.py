@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sipsess.errors import LocalError
+from sipsess.errors import DialogStateError
 
 LOCAL = "local"
 REMOTE = "remote"
@@ -38,7 +38,7 @@ class EndReason:
         return f"{self.method} by {who}: {status}{self.text}".rstrip(": ")
 
 
-class SessionEnded(LocalError):
+class SessionEnded(DialogStateError):
     """The session is over, or ended while something waited; :attr:`reason` says why."""
 
     def __init__(self, reason: EndReason) -> None:

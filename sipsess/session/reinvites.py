@@ -10,7 +10,6 @@ peer that takes no UPDATE its offer goes with the next PRACK instead (:rfc:`3262
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from sipsess.transaction import ClientTransaction
 from .bodies import SDP_TYPE, parse_sdp
 from .media_change import NO_CHANGE, MediaChange, Streams
 from .outgoing import OutgoingRequest
+from .part import Part
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded, fail_quietly
 from .waiting import Work
 
@@ -67,23 +67,23 @@ class Reinvite:
         self.glares = 0
 
 
-class ReinviteQueue:
+class ReinviteQueue(Part):
     """
     The re-INVITEs and UPDATEs of a session.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_current", "_glare", "_session", "_waiting", "_work", "outgoing")
+    __slots__ = ("_current", "_glare", "_waiting", "_work", "outgoing")
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         #: The request that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
-        self._waiting: deque[Reinvite] = deque()
+        self._waiting: list[Reinvite] = []
         self._current: Reinvite | None = None
         self._glare: Timer | None = None
-        self._work = Work(session)
+        self._work = Work()
 
     def add(
         self,
@@ -101,7 +101,7 @@ class ReinviteQueue:
         :return: see :meth:`.Session.send_reinvite`.
         """
         check_headers(headers or {})
-        streams = self._session.media.streams
+        streams = self.session.media.streams
         wish = Reinvite(dict(headers or {}), method, with_offer, change, streams)
         if len(self._waiting) >= MAX_WAITING:
             wish.deferred.errback(PluginError(f"{MAX_WAITING} re-INVITEs wait already"))
@@ -117,7 +117,7 @@ class ReinviteQueue:
 
     def _may_send(self, wish: Reinvite) -> bool:
         """Tell whether a request may be sent now."""
-        session = self._session
+        session = self.session
         dialog = self._dialog_for(wish)
         if dialog is None:
             return False
@@ -133,7 +133,7 @@ class ReinviteQueue:
 
     def _dialog_for(self, wish: Reinvite) -> Dialog | None:
         """Return the dialog that a request may be sent in, ``None`` when there is none yet."""
-        session = self._session
+        session = self.session
         state = session.usage.state
         if state == CONFIRMED:
             return session.dialog
@@ -158,7 +158,7 @@ class ReinviteQueue:
             if self._may_send(wish):
                 self._waiting.remove(wish)
                 self._current = wish
-                self._work.run(self._send(wish))
+                self._work.run(self.session, self._send(wish))
                 return
 
     def hurry(self) -> None:
@@ -171,12 +171,11 @@ class ReinviteQueue:
 
         :return: ``False`` when none waits that may go now; then the PRACK was not sent.
         """
-        session = self._session
+        session = self.session
         waiting = (item for item in self._waiting if item.with_offer and item.method == "UPDATE")
         wish = next(waiting, None)
         is_complete = dialog.remote_tag in session.provisionals.reliable
-        told = session.told_capabilities
-        if wish is None or told is None or "UPDATE" in told.allow:
+        if wish is None or not session.capabilities.refuses("UPDATE"):
             return False
         if not is_complete or not self.is_free or session.media.is_answering:
             return False
@@ -202,12 +201,12 @@ class ReinviteQueue:
         return True
 
     async def _offer(self, wish: Reinvite) -> bytes:
-        session = self._session
+        session = self.session
         sdp = await session.media.create_offer(session.offered_media, wish.change, wish.base)
         return sdp.to_bytes()
 
     def _not_sent(self, wish: Reinvite, error: Exception) -> None:
-        session = self._session
+        session = self.session
         self._current = None
         if wish.with_offer:
             session.media.rollback()
@@ -228,12 +227,12 @@ class ReinviteQueue:
         self.outgoing.send()
 
     def _build(self, wish: Reinvite, dialog: Dialog | None, offer: bytes) -> OutgoingRequest:
-        session = self._session
+        session = self.session
         if dialog is None or session.usage.state not in _LIVE or dialog.state == ENDED:
             raise SessionEnded(session.reason_or_unknown())
         request: Request = dialog.build_request(wish.method)
         request.headers.set("Contact", session.contact)
-        session.announce(request)
+        session.capabilities.announce(request)
         for name, value in wish.headers.items():
             request.headers.set(name, value)
         if offer:
@@ -245,7 +244,7 @@ class ReinviteQueue:
     # -- the outcome -----------------------------------------------------------------------
 
     def _responded(self, outgoing: OutgoingRequest, response: Response) -> None:
-        session = self._session
+        session = self.session
         if response.status < 200:
             if outgoing.request.method == "INVITE" and session.dialog is not None:
                 session.provisionals.receive(outgoing, session.dialog, response)
@@ -267,17 +266,17 @@ class ReinviteQueue:
 
     def _is_lost(self, outgoing: OutgoingRequest) -> bool:
         """Whether a request belongs to an early dialog that is not the call's."""
-        session = self._session
+        session = self.session
         dialog = session.dialogs.get(outgoing.request.to_tag or "")
         return dialog is None or dialog is not (session.dialog or dialog)
 
     def _accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
-        session = self._session
+        session = self.session
         request = outgoing.request
         dialog = session.dialogs[request.to_tag or ""]
         if request.method != "PRACK":
             dialog.refresh_target(response)
-        session.note_capabilities(response)
+        session.capabilities.note(response)
         fault = ""
         if request.body and session.media.is_open and session.usage.state != TERMINATING:
             try:
@@ -296,7 +295,7 @@ class ReinviteQueue:
         self, outgoing: OutgoingRequest, response: Response, wish: Reinvite | None
     ) -> bool:
         """Put the media back; ``True`` when the request will be sent again."""
-        session = self._session
+        session = self.session
         name = _NAMES[outgoing.request.method]
         if outgoing.request.body:
             session.media.rollback()
@@ -315,9 +314,9 @@ class ReinviteQueue:
 
     def _after_glare(self, wish: Reinvite) -> None:
         """Send again after the time that 14.1 gives to each side, before all that wait."""
-        session = self._session
+        session = self.session
         wish.glares += 1
-        self._waiting.appendleft(wish)
+        self._waiting.insert(0, wish)
         source = session.core.ids.random
         owner = session.dialog is not None and session.dialog.is_call_id_owner
         tens = source.randint(210, 400) if owner else source.randint(0, 200)
@@ -328,7 +327,7 @@ class ReinviteQueue:
         self.send_waiting()
 
     def _failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
-        session = self._session
+        session = self.session
         self.outgoing = None
         wish, self._current = self._current, None
         if self._is_lost(outgoing):
@@ -362,7 +361,7 @@ class ReinviteQueue:
         outgoing, self.outgoing = self.outgoing, None
         if outgoing is not None and outgoing.transaction is not None:
             # Its final response, a 487 (15.1.2), still needs its ACK; but it may never come.
-            core = self._session.core
+            core = self.session.core
             core.timers.start(core.turn.now, 64 * core.timing.t1, _forget, outgoing.transaction)
 
 

@@ -13,6 +13,7 @@ from sipsess.message import Response
 
 from .chain import CORE_METHODS
 from .outgoing import OutgoingRequest
+from .part import Part
 from .reason import NETWORK, REMOTE, EndReason, fail_quietly
 
 if TYPE_CHECKING:
@@ -24,24 +25,24 @@ _NOT_HERE = CORE_METHODS - {"OPTIONS"}
 _OTHER_USAGES = frozenset({"NOTIFY", "SUBSCRIBE"})
 
 
-class Requester:
+class Requester(Part):
     """
     The requests that plugins and applications send within the call.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_pending", "_session")
+    __slots__ = ("_pending",)
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._pending: dict[Deferred[Response], None] = {}
 
     def send(
         self, method: str, headers: Mapping[str, str] | None, content_type: str | None, body: bytes
     ) -> Deferred[Response]:
         """See :meth:`.Session.send_request`."""
-        session = self._session
+        session = self.session
         if method in _NOT_HERE:
             raise DialogStateError(f"{method} is sent by the session itself")
         dialog = session.dialog
@@ -87,8 +88,8 @@ class Requester:
         """End the call: the other end knows no such dialog, or is gone (12.2.1.2)."""
         if outgoing.request.method in _OTHER_USAGES:
             return
-        self._session.set_reason(EndReason(by, outgoing.request.method, status, text))
-        self._session.terminate()
+        self.session.set_reason(EndReason(by, outgoing.request.method, status, text))
+        self.session.terminate()
 
     def stop(self, error: SIPError) -> None:
         """Fail what waits for a response: the session is over."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from sipsess.core import RETRY_AFTER
 from sipsess.dialog.usage import RECEIVE_BYE, SEND_FAILURE
@@ -14,26 +13,21 @@ from sipsess.sdp import RemoteGlareError
 from sipsess.status import reason_phrase
 
 from .incoming import IncomingRequest
+from .part import Part
 from .reason import LOCAL, REMOTE, EndReason
-
-if TYPE_CHECKING:
-    from .session import Session
 
 #: Requests that refresh the target, and their 2xx (:rfc:`3261#section-12.2`, :rfc:`3311`).
 _TARGET_REFRESH = frozenset({"INVITE", "UPDATE"})
 
 
-class Responder:
+class Responder(Part):
     """
     The answers to the peer's requests.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("session",)
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    __slots__ = ()
 
     def build(
         self,
@@ -48,7 +42,7 @@ class Responder:
         if request.method in _TARGET_REFRESH and 100 < status < 300:
             response.headers.set("Contact", session.contact)
             if status >= 200:
-                session.announce(response)
+                session.capabilities.announce(response)
         elif status == 415:
             response.headers.set("Accept", session.chain.accept_text)
         elif status == 469:

@@ -13,6 +13,7 @@ from sipsess.errors import SIPError
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Reject
 
+from .part import Part
 from .reason import LOCAL, EndReason
 
 if TYPE_CHECKING:
@@ -22,19 +23,27 @@ if TYPE_CHECKING:
 NOT_ANSWERED = 480
 
 
-class ApplicationRunner:
+class ApplicationRunner(Part):
     """
     Runs ``handle(call)``.
 
     :param session: whose application it is.
     """
 
-    __slots__ = ("_coroutine", "_deferred", "session")
+    __slots__ = (
+        "_coroutine",
+        "_deferred",
+    )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         self._coroutine: CoroutineType[Any, Any, None] | None = None
         self._deferred: Deferred[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the application still runs; it may take its time after the end of the call."""
+        return self._deferred is not None
 
     @property
     def name(self) -> str:
@@ -76,6 +85,11 @@ class ApplicationRunner:
         if session.is_answered:
             session.set_reason(EndReason(LOCAL, "BYE", text=text))
         session.terminate(status, reason=reason, headers=headers)
+        if isinstance(result, Failure):
+            # Its frames hold it, and it holds them: a cycle for each call that is hung up.
+            result.cleanFailure()
+        if session.is_finished:
+            session.core.turn.last(session.ending.part)
 
     def _failed(self, failure: Failure) -> tuple[int, str | None, dict[str, str]]:
         error = failure.value

@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from sipsess.dialog import Dialog, InviteUsage
-from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.endpoint import Endpoint
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
@@ -33,6 +32,7 @@ from sipsess.supplement import check_headers
 from sipsess.timers import Timer
 from sipsess.trace import DecisionRecord
 
+from .capabilities import Capabilities
 from .chain import Chain
 from .cookies import Cookies
 from .desk import RequestDesk
@@ -75,6 +75,7 @@ class Session:
 
     __slots__ = (
         "application",
+        "capabilities",
         "chain",
         "channel",
         "cookies",
@@ -94,6 +95,7 @@ class Session:
         "invite_server",
         "is_callee",
         "is_finished",
+        "is_parted",
         "local_tag",
         "manager",
         "media",
@@ -107,7 +109,6 @@ class Session:
         "requester",
         "responder",
         "runner",
-        "told_capabilities",
         "updates",
         "usage",
         "waiting",
@@ -152,16 +153,13 @@ class Session:
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
         self.desk = RequestDesk(self)
-        self.responder = Responder(self)
-        self.requester = Requester(self)
+        self.responder, self.requester = Responder(self), Requester(self)
         self.runner = ApplicationRunner(self)
         self.invite_server = InviteServer(self)
         self.invite_client = InviteClient(self)
         self.early, self.provisionals = EarlyMedia(self), Provisionals(self)
-        self.offers = OfferIntake(self)
-        self.updates = UpdateServer(self)
-        #: The message in which the peer last said what it allows, if it did.
-        self.told_capabilities: Request | Response | None = None
+        self.offers, self.updates = OfferIntake(self), UpdateServer(self)
+        self.capabilities = Capabilities(self)
         self.reinvites = ReinviteQueue(self)
         #: Why the session ended, ``None`` while it lives and nobody has decided its end.
         self.end_reason: EndReason | None = None
@@ -176,6 +174,8 @@ class Session:
         self.has_begun = False
         #: The supplements have heard of the end; from then on no message is shown to them.
         self.is_finished = False
+        #: Nothing can come for it any more; see :meth:`.SessionEnding.part`.
+        self.is_parted = False
 
     # -- what everybody asks ---------------------------------------------------------------
 
@@ -216,6 +216,11 @@ class Session:
         """Add a fact to the decision record that ``sipsess explain`` prints."""
         self.record.add(self.core.turn.now, what, detail)
 
+    def _check(self) -> None:
+        """Refuse what needs the parts of the session when they are gone."""
+        if self.is_parted:
+            raise SessionEnded(self.reason_or_unknown())
+
     def reason_or_unknown(self) -> EndReason:
         """Return why the session ended or is about to."""
         return self.end_reason or EndReason(LOCAL, "BYE", text="ended")
@@ -233,6 +238,7 @@ class Session:
 
         Cancelling it cancels the plugin's; what the plugin gives after that is counted and dropped.
         """
+        self._check()
         return self.waiting.wait(awaitable)
 
     def start_timer(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
@@ -242,12 +248,14 @@ class Session:
         :return: for :meth:`cancel_timer`.
         :raises SessionEnded: when it has ended already.
         """
+        self._check()
         with self.core.turn:
             return self.waiting.start(delay, callback, args)
 
     def cancel_timer(self, timer: Timer | None) -> None:
         """Stop a timer; harmless when it has fired."""
-        self.waiting.cancel(timer)
+        if not self.is_parted:
+            self.waiting.cancel(timer)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -266,10 +274,14 @@ class Session:
 
         It fails with :class:`.SessionEnded` when that never happens.
         """
+        if self.is_finished:
+            return fail(SessionEnded(self.reason_or_unknown()))
         return self.ending.when_confirmed()
 
     def when_ended(self) -> Deferred[EndReason]:
         """Return a Deferred that fires when the session is over, with the reason."""
+        if self.is_finished:
+            return succeed(self.reason_or_unknown())
         return self.ending.when_ended()
 
     def work_on(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -311,6 +323,7 @@ class Session:
         :raises LocalError: when too many reliable responses wait for a PRACK.
         :raises HeaderValueError: when something of it cannot be written.
         """
+        self._check()
         with self.core.turn:
             incoming = self.desk.find(request)
             check_headers(headers or {}, reason)
@@ -346,6 +359,7 @@ class Session:
             :class:`.TransportError`.
         :raises DialogStateError: when there is no dialog, or the call is over.
         """
+        self._check()
         with self.core.turn:
             return self.requester.send(method, headers, content_type, body)
 
@@ -440,7 +454,11 @@ class Session:
         :raises HeaderValueError: when something of it cannot be written.
         :raises ValueError: when ``status`` refuses nothing.
         """
-        self.ending.terminate(status, reason, headers)
+        if not 300 <= status <= 699:
+            raise ValueError(f"a call is refused with a status of 300 to 699, not {status}")
+        check_headers(headers or {}, reason)
+        if not self.is_finished:
+            self.ending.terminate(status, reason, headers)
 
     # -- for the parts ---------------------------------------------------------------------
 
@@ -453,26 +471,7 @@ class Session:
 
     def peer_allows(self, method: str) -> bool:
         """Tell whether the peer has said, in its last Allow, that it takes a method."""
-        told = self.told_capabilities
-        return told is not None and method in told.allow
-
-    def note_capabilities(self, message: Request | Response) -> None:
-        """Note a message of the peer that may say what it allows."""
-        if "Allow" in message.headers:
-            self.told_capabilities = message
-
-    def announce(self, message: Request | Response) -> None:
-        """Say in a request or response what this side supports, as the endpoint wants it."""
-        self.chain.announce(message)
-        policy = self.endpoint.reliable
-        if policy == "no":
-            tags = self.chain.option_tags - {OPTION_TAG}
-            if tags:
-                message.headers.set("Supported", ", ".join(sorted(tags)))
-            else:
-                message.headers.remove("Supported")
-        elif policy == "required" and message is self.invite and not self.is_callee:
-            message.headers.set("Require", OPTION_TAG)
+        return self.capabilities.allows(method)
 
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""

@@ -15,25 +15,29 @@ from sipsess.dialog import Dialog
 
 from .bodies import SDP_TYPE, has_sdp
 from .incoming import IncomingRequest
+from .part import Part
 from .waiting import Work
 
 if TYPE_CHECKING:
     from .session import Session
 
 
-class UpdateServer:
+class UpdateServer(Part):
     """
     The UPDATEs of the peer.
 
     :param session: that they belong to.
     """
 
-    __slots__ = ("_current", "_work", "session")
+    __slots__ = (
+        "_current",
+        "_work",
+    )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         self._current: IncomingRequest | None = None
-        self._work = Work(session)
+        self._work = Work()
 
     def admit(self, incoming: IncomingRequest) -> bool:
         """Refuse an UPDATE that meets another exchange (5.2); ``False`` when it was refused."""
@@ -72,7 +76,7 @@ class UpdateServer:
         """Answer a PRACK or UPDATE that all supplements have let through."""
         media = self.session.media
         if media.is_answering and media.offered_by is incoming.request:
-            self._work.run(self._answer_offer(incoming))
+            self._work.run(self.session, self._answer_offer(incoming))
         else:
             self._accept(incoming, b"")
 

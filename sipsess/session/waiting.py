@@ -11,9 +11,12 @@ from twisted.python.failure import Failure
 
 from sipsess.timers import Timer
 
+from .part import Part
 from .reason import SessionEnded
 
 if TYPE_CHECKING:
+    from sipsess.core import SIPCore
+
     from .session import Session
 
 
@@ -22,18 +25,18 @@ if TYPE_CHECKING:
 VERDICT_LIMIT = 28.0
 
 
-class Waiting:
+class Waiting(Part):
     """
     The timers of a session, and the way of a plugin's Deferred into a turn.
 
     :param session: whose end stops the timers.
     """
 
-    __slots__ = ("_session", "_timers")
+    __slots__ = "_timers"
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._timers: set[Timer] = set()
+        super().__init__(session)
+        self._timers: dict[Timer, None] = {}
 
     # -- promises --------------------------------------------------------------------------
 
@@ -46,42 +49,27 @@ class Waiting:
         if inner.called and not inner.paused:
             return inner
         outer: Deferred[Any] = Deferred(lambda _: inner.cancel())
-        inner.addBoth(self._fire, outer)
+        inner.addBoth(_fire, outer, self.session.core)
         return outer
-
-    def _fire(self, result: object, outer: Deferred[Any]) -> None:
-        if outer.called:
-            self.count_late(result)
-            return
-        with self._session.core.turn:
-            if isinstance(result, Failure):
-                outer.errback(result)
-            else:
-                outer.callback(result)
-
-    def count_late(self, result: object) -> None:
-        """Count what a plugin gave when nobody waited any more; that it gave up is no result."""
-        if not (isinstance(result, Failure) and result.check(CancelledError)):
-            self._session.core.counters.late_verdicts += 1
 
     # -- time ------------------------------------------------------------------------------
 
     def start(self, delay: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
         """See :meth:`.Session.start_timer`."""
-        session = self._session
+        session = self.session
         if session.is_over:
             raise SessionEnded(session.reason_or_unknown())
         core = session.core
         timer = core.timers.start(core.turn.now, delay, self._fired, (callback, args))
-        self._timers.add(timer)
+        self._timers[timer] = None
         return timer
 
     def _fired(self, payload: tuple[Callable[..., object], tuple[Any, ...]], now: float) -> None:
-        self._timers = {timer for timer in self._timers if timer.is_active}
-        self._session.core.turn.later(self._call, *payload)
+        self._timers = {timer: None for timer in self._timers if timer.is_active}
+        self.session.core.turn.later(self._call, *payload)
 
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        session = self._session
+        session = self.session
         if session.is_over:
             return
         try:
@@ -93,14 +81,31 @@ class Waiting:
     def cancel(self, timer: Timer | None) -> None:
         """See :meth:`.Session.cancel_timer`."""
         if timer is not None:
-            self._session.core.timers.cancel(timer)
-            self._timers.discard(timer)
+            self.session.core.timers.cancel(timer)
+            self._timers.pop(timer, None)
 
     def close(self) -> None:
         """Stop all timers: the session is over."""
         for timer in self._timers:
-            self._session.core.timers.cancel(timer)
+            self.session.core.timers.cancel(timer)
         self._timers.clear()
+
+
+def _fire(result: object, outer: Deferred[Any], core: SIPCore) -> None:
+    if outer.called:
+        count_late(result, core)
+        return
+    with core.turn:
+        if isinstance(result, Failure):
+            outer.errback(result)
+        else:
+            outer.callback(result)
+
+
+def count_late(result: object, core: SIPCore) -> None:
+    """Count what a plugin gave when nobody waited any more; that it gave up is no result."""
+    if not (isinstance(result, Failure) and result.check(CancelledError)):
+        core.counters.late_verdicts += 1
 
 
 def dispose(result: object) -> None:
@@ -113,32 +118,28 @@ def dispose(result: object) -> None:
 
 
 class Work:
-    """
-    Something that an SDP handler may take time over, one at a time, but not for ever.
+    """Something that an SDP handler may take time over, one at a time, but not for ever."""
 
-    :param session: whose bugs it may show.
-    """
+    __slots__ = ("_deadline", "_deferred")
 
-    __slots__ = ("_deadline", "_deferred", "_session")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self) -> None:
         self._deferred: Deferred[None] | None = None
         self._deadline: Timer | None = None
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def run(self, session: Session, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; what it raises, unless it was cancelled, is a bug of this side."""
         deferred = Deferred.fromCoroutine(coroutine)
         if not deferred.called:
             self._deferred = deferred
-            self._deadline = self._session.start_timer(VERDICT_LIMIT, self.cancel)
-        deferred.addBoth(self._done)
+            self._deadline = session.start_timer(VERDICT_LIMIT, self.cancel)
+        deferred.addBoth(self._done, session)
 
-    def _done(self, result: Failure | None) -> None:
+    def _done(self, result: Failure | None, session: Session) -> None:
         self._deferred = None
-        self._session.cancel_timer(self._deadline)
+        deadline, self._deadline = self._deadline, None
+        session.cancel_timer(deadline)
         if isinstance(result, Failure) and not result.check(CancelledError):
-            self._session.report.internal_error(result)
+            session.report.internal_error(result)
 
     def cancel(self) -> None:
         """Let what waits in the coroutine fail with ``CancelledError``."""

@@ -336,7 +336,7 @@ class PartTests(SessionTestCase):
 
         session.work_on(ended())
         self.assertEqual(session.usage.state, "CONFIRMED")
-        session.reinvites._work.run(bug())
+        session.reinvites._work.run(session, bug())
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.assertEqual(str(session.end_reason), "BYE by this side: internal error")
         self.finish(failures=1)

@@ -150,6 +150,20 @@ class TurnTests(SynchronousTestCase):
             raise KeyError
         self.assertEqual(self.events[3:], ["closing"])
 
+    def test_last(self) -> None:
+        """What is wanted last runs once, when no upcall is left; what it causes runs as well."""
+
+        def last() -> None:
+            self.events.append("last")
+            if self.events.count("last") == 1:
+                self.turn.later(self.events.append, "caused")
+
+        with self.turn:
+            self.turn.last(last)
+            self.turn.last(last)
+            self.turn.later(self.events.append, "first")
+        self.assertEqual(self.events, ["first", "last", "caused"])
+
     def test_turn_within_transmit(self) -> None:
         """What is sent by a turn that begins while outputs leave is not lost."""
         sent: list[bytes] = []
