@@ -216,11 +216,15 @@ class Call:
         :raises DialogStateError: when the call was answered, or is one of ours.
         """
         self._check()
-        return self._run(self._answer(headers))
+        sent = self.session.send_response(200, headers=headers)
+        if self.session.is_answered and not self.session.media.is_open:
+            # The usual way: nothing has to be waited for.
+            return succeed(None)
+        return self._run(self._answered(sent))
 
-    async def _answer(self, headers: Mapping[str, str] | None) -> None:
+    async def _answered(self, sent: Deferred[Response]) -> None:
         session = self.session
-        await session.wait(session.send_response(200, headers=headers))
+        await session.wait(sent)
         if session.media.is_open:
             wait = Wait(self)
             session.when_confirmed().addCallbacks(wait.finish, wait.fail)

@@ -86,8 +86,7 @@ def _groups(chain: Chain, callback: str) -> list[tuple[list[str], list[ISessionS
     by_name = {item.name: item for item in chain.supplements}
     groups: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for method in [*sorted(named | {"INVITE"}), OTHER]:
-        links = chain.links(callback, method)
-        names = tuple(link.name for link in (*links.before_media, *links.after_media))
+        names = tuple(link.name for link in chain.links(callback, method).every)
         groups.setdefault((names, _passes_media(callback, [method])), []).append(method)
     if len(groups) == 1:
         groups = {key: ["every method"] for key in groups}

@@ -58,6 +58,10 @@ class Links(NamedTuple):
     before_media: tuple[Link, ...]
     #: Those above MEDIA.
     after_media: tuple[Link, ...]
+    #: All of them.
+    every: tuple[Link, ...]
+    #: All of them, and the SDP handlers at the mark when the method may bring an offer.
+    with_media: tuple[Link, ...]
 
 
 class Chain:
@@ -137,15 +141,11 @@ class Chain:
 
     def incoming(self, method: str) -> tuple[Link, ...]:
         """Return the whole way of an incoming request: supplements, media, supplements."""
-        links = self.links("incoming_request", method)
-        if method not in _WITH_MEDIA:
-            return links.before_media + links.after_media
-        return (*links.before_media, MEDIA_LINK, *links.after_media)
+        return self.links("incoming_request", method).with_media
 
     def observers(self, method: str) -> tuple[Link, ...]:
         """Return who sees a request that cannot be refused (ACK, CANCEL)."""
-        links = self.links("incoming_request", method)
-        return links.before_media + links.after_media
+        return self.links("incoming_request", method).every
 
     def announce(self, message: Request | Response) -> None:
         """Say in an INVITE, or a 2xx to one, what this side supports."""
@@ -200,10 +200,11 @@ class Chain:
     ) -> None:
         if session.is_finished:
             return
-        links = self.links(callback, method)
-        for link in (*links.before_media, *links.after_media):
+        for link in self.links(callback, method).every:
             try:
-                _check_synchronous(link.callback(session, message))
+                result = link.callback(session, message)
+                if result is not None:
+                    _check_synchronous(result)
             except Exception as error:
                 session.report.plugin_failed(link.name, callback, error)
 
@@ -263,7 +264,8 @@ class Chain:
             if matches and _overrides(item, callback):
                 link = Link(item.name, getattr(item, callback))
                 (before if item.priority < MEDIA else after).append(link)
-        return Links(tuple(before), tuple(after))
+        media = (MEDIA_LINK,) if method in _WITH_MEDIA else ()
+        return Links(tuple(before), tuple(after), (*before, *after), (*before, *media, *after))
 
     def _find_all(self, callback: str) -> tuple[Link, ...]:
         return tuple(

@@ -113,14 +113,14 @@ class OutgoingRequest:
     def _show(self, response: Response) -> None:
         session = self.session
         chain = session.chain
-        before, after = chain.links("incoming_response", self.request.method)
-        retry = chain.run_incoming_response(session, before, response)
+        links = chain.links("incoming_response", self.request.method)
+        retry = chain.run_incoming_response(session, links.before_media, response)
         if response.status < 300:
             self._responded(self, response)
-            chain.run_incoming_response(session, after, response)
+            chain.run_incoming_response(session, links.after_media, response)
             return
         # There is no media in it; all supplements may ask for a retry before it counts.
-        retry = retry or chain.run_incoming_response(session, after, response)
+        retry = retry or chain.run_incoming_response(session, links.after_media, response)
         if retry is None or not self._retry(retry):
             self._come_to_nothing(response)
 

@@ -87,7 +87,9 @@ class ApplicationRunner(Part):
         session.terminate(status, reason=reason, headers=headers)
         if isinstance(result, Failure):
             # Its frames hold it, and it holds them: a cycle for each call that is hung up.
-            result.cleanFailure()
+            result.tb = None
+            if result.value is not None:
+                result.value.__traceback__ = None
         if session.is_finished:
             session.core.turn.last(session.ending.part)
 
