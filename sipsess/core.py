@@ -38,6 +38,7 @@ from sipsess.message import (
     build_response,
     parse_uri,
 )
+from sipsess.shedding import Shedder
 from sipsess.supplement import Reject
 from sipsess.timers import TimerQueue
 from sipsess.trace import GuardedTrace
@@ -87,6 +88,8 @@ REASONS: dict[str, str] = {
     "dialog-unknown": "a request belongs to no dialog here (481)",
     "transactions-full": "there are too many transactions (503)",
     "peer-transactions-full": "one peer has too many transactions (503)",
+    "overload-refused": "a new call came while there was too much to do (503)",
+    "overload-dropped": "a new call had waited too long, and its sender will repeat it",
     "cancel-unmatched": "a CANCEL matches no INVITE (481)",
     "ack-unmatched": "an ACK matches no session",
     "ack-unexpected": "an ACK came again, or for a 2xx that was never sent",
@@ -181,6 +184,7 @@ class SIPCore:
         self._allow: dict[frozenset[str], str] = {}
         self._failures = FailureLog(self.counters, lambda: self.turn.now)
         self._secret = self.ids.token(24).encode()
+        self.shedder = Shedder(self)
         self.watch(trace)
 
     def watch(self, trace: ITrace | None) -> None:
@@ -197,19 +201,24 @@ class SIPCore:
 
     # -- inputs ----------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_datagram(self, data: bytes, flow: Flow, now: float, waited: float = 0.0) -> None:
         """
         Feed one datagram; never raises because of what the peer sent.
 
         :param data: 1 to 65535 bytes.
         :param flow: where it came from.
         :param now: seconds, of the clock that the core was made with.
+        :param waited: seconds that a new INVITE has waited in the queue of its socket; of any other
+            message, or when nobody knows, 0.
         """
         with self.turn:
             self.counters.messages_received += 1
             if self.trace is not None:
                 self.trace.bytes_received(flow, data, now)
             try:
+                shedder = self.shedder
+                if shedder.is_asked(waited) and shedder.takes(data, flow, now, waited):
+                    return
                 message = self.layer.receive(data, flow, now)
                 if message is None:
                     if data.startswith(b"SIP/"):

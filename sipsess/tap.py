@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sipsess import __version__
+from sipsess.collector import Collector
 from sipsess.control import ControlService
 from sipsess.errors import LocalError
 from sipsess.registry import PluginDirectoryError, Plugins, find_plugins
@@ -236,6 +237,8 @@ class ServerService(MultiService):
         self._is_announced = False
         Service.setServiceParent(server, self)
         Service.setServiceParent(control, self)
+        collector = Collector(reactor, lambda: len(server.manager.sessions))
+        Service.setServiceParent(collector, self)
 
     def privilegedStartService(self) -> None:
         """

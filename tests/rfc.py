@@ -440,6 +440,17 @@ CORE = (
         partial("", "Whole", "an example plugin", "test_examples.AnswerModeTests"),
     ),
     rfc(
+        5390,
+        "Requirements for overload control",
+        partial(
+            "5",
+            "A server under overload stays near its capacity",
+            "what this side can do alone; nothing is fed back to the sender (RFC 7339)",
+            "policy.test_shedding",
+            "pure.test_overload",
+        ),
+    ),
+    rfc(
         5407,
         "Race conditions in SIP",
         done(

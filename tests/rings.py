@@ -19,6 +19,7 @@ PURE: dict[str, frozenset[str]] = {
     "turn": frozenset({"errors", "flow"}),
     "counters": frozenset({"errors"}),
     "tally": frozenset(),
+    "overload": frozenset(),
     "machine": frozenset({"errors"}),
     "timers": _VOCABULARY,
     "message": _VOCABULARY,
@@ -38,6 +39,7 @@ POLICY = frozenset(
         "registry",
         "admission",
         "core",
+        "shedding",
         "failures",
         "manager",
         "reasons",
@@ -71,7 +73,9 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 #: Everything that touches the world.
-SHELL = frozenset({"transport", "server", "config", "tap", "cli", "commands", "control", "testing"})
+SHELL = frozenset(
+    {"transport", "server", "collector", "config", "tap", "cli", "commands", "control", "testing"}
+)
 
 #: The modules of the shell that find plugins; all others are given theirs as arguments.
 REGISTRY_USERS = frozenset({"server", "tap", "cli", "commands"})

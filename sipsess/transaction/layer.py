@@ -171,6 +171,13 @@ class TransactionLayer:
         self._feed_copy(client, glance.status, now)
         return None
 
+    def has_server(self, data: bytes, flow: Flow) -> bool:
+        """Tell whether a request is plainly a copy of one that has a server transaction."""
+        glance = peek(data)
+        if glance is None or not glance.is_request:
+            return False
+        return server_key(glance.branch, glance.sent_by, glance.method, flow) in self._servers
+
     def _receive_parsed(self, data: bytes, flow: Flow, now: float) -> Request | Response | None:
         message = parse(data)
         message.validate()

@@ -38,6 +38,7 @@ from sipsess.transport.address import (
     loopback,
     normal_host,
 )
+from sipsess.transport.queueing import measure_queue
 
 #: What one read takes: RFC 3261 18.1.1 demands 65535; Twisted cuts at 8192 unless told otherwise.
 MAX_DATAGRAM = 65535
@@ -80,8 +81,8 @@ class SendError(TransportError):
 class DatagramCore(Protocol):
     """What a listener needs of the core."""
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
-        """Take one datagram."""
+    def receive_datagram(self, data: bytes, flow: Flow, now: float, waited: float = 0.0) -> None:
+        """Take one datagram; ``waited`` says how long an INVITE has waited to be read."""
 
     def send_failed(self, flow: Flow, error: SendError) -> None:
         """Hear that a datagram could not be sent; called from within :meth:`UDPListener.send`."""
@@ -130,6 +131,8 @@ class UDPListener(DatagramProtocol):
         self._targets: RecentDict[Address, Address] = RecentDict(MAX_FLOWS)
         self._report_after = float("-inf")
         self._sendto: Callable[[bytes, Address], Any] = _send_nowhere
+        #: How long the datagram that was read last has waited, in seconds.
+        self._waited: Callable[[], float] = float
 
     def __repr__(self) -> str:
         return f"<UDPListener {self.name}>"
@@ -149,6 +152,7 @@ class UDPListener(DatagramProtocol):
             return
         handle: socket.socket = get_handle()
         self._sendto = handle.sendto
+        self._waited = measure_queue(handle)
         with suppress(OSError):
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
@@ -167,7 +171,9 @@ class UDPListener(DatagramProtocol):
                 self._flows_until = now + FLOW_LIFE
                 self._flows.clear()
             flow = self._flows.get(addr) or self._make_flow(addr)
-            self._core.receive_datagram(datagram, flow, now)
+            # Only a new call is ever refused for having waited, so nothing else is asked about.
+            waited = self._waited() if datagram.startswith(b"INVITE ") else 0.0
+            self._core.receive_datagram(datagram, flow, now, waited)
         except Exception:
             self._report()
 

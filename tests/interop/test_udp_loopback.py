@@ -35,7 +35,7 @@ class Core:
         self.waiting: Deferred[tuple[bytes, Flow]] = Deferred()
         self.failed: list[SendError] = []
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_datagram(self, data: bytes, flow: Flow, now: float, waited: float = 0.0) -> None:
         """Fire."""
         waiting, self.waiting = self.waiting, Deferred()
         waiting.callback((data, flow))

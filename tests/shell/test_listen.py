@@ -33,7 +33,7 @@ class Core:
     def __init__(self) -> None:
         self.received: list[tuple[bytes, Flow]] = []
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_datagram(self, data: bytes, flow: Flow, now: float, waited: float = 0.0) -> None:
         """Keep one datagram."""
         self.received.append((data, flow))
 

@@ -38,7 +38,7 @@ class Core:
         self.failed: list[tuple[Flow, SendError]] = []
         self.is_broken = False
 
-    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_datagram(self, data: bytes, flow: Flow, now: float, waited: float = 0.0) -> None:
         """Keep one datagram."""
         if self.is_broken:
             raise ZeroDivisionError("a bug")
@@ -56,6 +56,10 @@ class FakeSocket:
         self.sent: list[tuple[bytes, Address]] = []
         self.error: Exception | None = None
         self.options: list[tuple[int, ...]] = []
+
+    def fileno(self) -> int:
+        """Return no open descriptor."""
+        return 10**6
 
     def setsockopt(self, *option: int) -> None:
         """Keep one option, or raise."""

@@ -1,0 +1,72 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Keeps the pauses of Python's garbage collector short, in a process that is a server.
+
+Theory of operation
+    A call leaves no cycle of references, so the collector finds nothing; but to find that out it
+    looks at every object, and with 20,000 calls held that takes a good part of a second, in which
+    nobody is answered. So what lives is put out of its sight every second while there are calls
+    (``gc.freeze``, which takes no time); it then looks only at what is new. What plugins may have
+    left in cycles is collected when there are no calls, and a pause disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+
+#: Seconds between two looks.
+INTERVAL = 1.0
+#: New objects that make the collector look at the youngest: those of some 50 calls. The usual 700
+#: make it look after each few messages.
+YOUNGEST = 10_000
+
+
+class Collector(Service):
+    """
+    Tunes the garbage collector from start to stop.
+
+    :param reactor: gives the time.
+    :param count_calls: how many calls there are.
+    :param collector: the module ``gc``, or what stands for it.
+    """
+
+    def __init__(self, reactor: Any, count_calls: Callable[[], int], collector: Any = gc) -> None:
+        self._collector = collector
+        self._count_calls = count_calls
+        self._before: tuple[int, ...] = ()
+        self._was_busy = False
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        """Put what the start has made out of sight, and look from time to time."""
+        Service.startService(self)
+        collector = self._collector
+        self._before = collector.get_threshold()
+        collector.set_threshold(YOUNGEST, *self._before[1:])
+        collector.collect()
+        collector.freeze()
+        self._loop.start(INTERVAL, now=False)
+
+    def stopService(self) -> None:
+        """Leave the collector as it was."""
+        Service.stopService(self)
+        if self._loop.running:
+            self._loop.stop()
+            self._collector.unfreeze()
+            self._collector.set_threshold(*self._before)
+
+    def _look(self) -> None:
+        if self._count_calls():
+            self._was_busy = True
+            self._collector.freeze()
+        elif self._was_busy:
+            self._was_busy = False
+            self._collector.unfreeze()
+            self._collector.collect()
+            self._collector.freeze()
