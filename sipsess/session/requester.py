@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from sipsess.dialog.usage import CONFIRMED, INCOMING
 from sipsess.errors import DialogStateError, SIPError, Timeout
 from sipsess.message import Response
 
@@ -46,7 +47,9 @@ class Requester(Part):
         if method in _NOT_HERE:
             raise DialogStateError(f"{method} is sent by the session itself")
         dialog = session.dialog
-        if dialog is None or session.is_over:
+        is_unknown = session.usage.state == INCOMING and not session.early.has_dialog
+        if dialog is None or session.is_over or is_unknown:
+            # 12.1: the caller knows of the dialog when he got a response with our tag.
             raise DialogStateError(f"the call {session.call_id} has no dialog for {method}")
         request = dialog.build_request(method)
         for name, value in (headers or {}).items():
@@ -85,11 +88,17 @@ class Requester(Part):
             result.errback(error)
 
     def _dialog_lost(self, by: str, outgoing: OutgoingRequest, status: int, text: str) -> None:
-        """End the call: the other end knows no such dialog, or is gone (12.2.1.2)."""
-        if outgoing.request.method in _OTHER_USAGES:
+        """
+        End the call: the other end knows no such dialog, or is gone (12.2.1.2).
+
+        Before the call stands the INVITE's own end decides: the response that makes the dialog may
+        have been lost, or be late.
+        """
+        session = self.session
+        if outgoing.request.method in _OTHER_USAGES or session.usage.state != CONFIRMED:
             return
-        self.session.set_reason(EndReason(by, outgoing.request.method, status, text))
-        self.session.terminate()
+        session.set_reason(EndReason(by, outgoing.request.method, status, text))
+        session.terminate()
 
     def stop(self, error: SIPError) -> None:
         """Fail what waits for a response: the session is over."""

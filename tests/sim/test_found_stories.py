@@ -1,0 +1,82 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Stories that once ended badly, each as short as it can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.sim.scene import Scene, Setting
+
+
+class FoundStoriesTests(SynchronousTestCase):
+    """Alice calls Bob, and something happens."""
+
+    def _begin(
+        self,
+        setting: Setting | None = None,
+        *,
+        media: tuple[str, ...] = ("audio",),
+        act: Callable[[Scene, str], object] | None = None,
+    ) -> Scene:
+        """Let Alice call Bob, and Bob act when it has reached him."""
+        scene = Scene(setting)
+        scene.dial("alice", "bob", media=media)
+        scene.wait_until(lambda: "bob" in scene.ringing)
+        if act is not None:
+            act(scene, "bob")
+            scene.wait()
+        return scene
+
+    def _talk(self, setting: Setting | None = None) -> Scene:
+        """Let Alice and Bob talk, and some time pass."""
+        scene = self._begin(setting, act=Scene.answer)
+        scene.wait(10.0)
+        return scene
+
+    # -- the dialog that the caller does not know ------------------------------------------
+
+    def test_info_before_any_response(self) -> None:
+        """Bob cannot send INFO before he has sent a response with his tag (12.1)."""
+        scene = self._begin()
+        self.assertIsNone(scene.press("bob"))
+        scene.ring("bob")
+        self.assertIsNotNone(scene.press("bob"))
+        scene.finish()
+
+    def test_info_overtakes_ringing(self) -> None:
+        """The 180 is lost, Alice answers Bob's INFO 481: that does not end the call."""
+        scene = self._begin()
+        scene.lose("bob", "1xx")
+        scene.ring("bob")
+        info = scene.press("bob")
+        scene.wait()
+        assert info is not None
+        self.assertEqual(info.statuses, [481])
+        scene.answer("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
+    def test_info_overtakes_the_answer(self) -> None:
+        """The same when the 200 is late."""
+        scene = self._begin()
+        scene.delay("bob", "2xx", 0.3)
+        scene.answer("bob")
+        scene.press("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
+    def test_unanswered_info_before_the_answer(self) -> None:
+        """Nobody answers Bob's INFO while it rings: the INVITE is still his to answer."""
+        scene = self._begin(act=Scene.ring)
+        scene.cut()
+        scene.press("bob")
+        scene.wait(40.0)
+        scene.heal()
+        scene.answer("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
