@@ -270,6 +270,15 @@ class ReinviteQueue(Part):
         dialog = session.dialogs.get(outgoing.request.to_tag or "")
         return dialog is None or dialog is not (session.dialog or dialog)
 
+    def _knows_dialog(self, outgoing: OutgoingRequest) -> bool:
+        """
+        Whether the peer has known of a request's dialog: that he does not means that he left it.
+
+        Before the call stands the response that makes the dialog may be lost, or late; an offer
+        waits until it has arrived.
+        """
+        return bool(outgoing.request.body) or self.session.usage.state == CONFIRMED
+
     def _accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session
         request = outgoing.request
@@ -305,7 +314,7 @@ class ReinviteQueue(Part):
             self._after_glare(wish)
             return True
         method = outgoing.request.method
-        if response.status in (408, 481) and method != "PRACK":
+        if response.status in (408, 481) and method != "PRACK" and self._knows_dialog(outgoing):
             # 14.1 and 12.2.1.2: the peer knows no such dialog any more.
             article = "an" if method == "UPDATE" else "a"
             session.set_reason(EndReason(REMOTE, method, response.status, f"to {article} {name}"))
@@ -330,12 +339,13 @@ class ReinviteQueue(Part):
         session = self.session
         self.outgoing = None
         wish, self._current = self._current, None
-        if self._is_lost(outgoing):
+        method = outgoing.request.method
+        if self._is_lost(outgoing) or not self._knows_dialog(outgoing):
+            session.note(f"{method} unanswered", str(error))
             if wish is not None and not wish.deferred.called:
                 wish.deferred.errback(error)
             self.send_waiting()
             return
-        method = outgoing.request.method
         if outgoing.request.body:
             session.media.rollback()
         if method == "PRACK":

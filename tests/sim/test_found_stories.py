@@ -80,3 +80,30 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.wait()
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
+
+    def test_update_overtakes_ringing(self) -> None:
+        """The 180 is lost, Alice answers Bob's UPDATE 481: that does not end the call."""
+        scene = self._begin()
+        scene.lose("bob", "1xx")
+        scene.ring("bob")
+        update = scene.update("bob")
+        scene.wait()
+        assert update is not None
+        self.assertEqual(update.statuses, [481])
+        scene.answer("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
+    def test_unanswered_update_before_the_answer(self) -> None:
+        """Nobody answers Bob's UPDATE while it rings; the next one may go."""
+        scene = self._begin(act=Scene.ring)
+        scene.cut()
+        lost = scene.update("bob")
+        scene.wait(40.0)
+        scene.heal()
+        update = scene.update("bob")
+        scene.wait()
+        assert lost is not None and update is not None
+        self.assertEqual((lost.statuses, update.statuses), ([408], [200]))
+        scene.finish()
