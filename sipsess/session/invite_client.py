@@ -226,7 +226,7 @@ class InviteClient(Part):
         if fault:
             session.note("bad answer", fault)
             session.media.rollback()
-            body = self._decline(response)
+            body = self.decline(response)
         self.send_ack(outgoing, dialog, response, body)
         if fault:
             session.set_reason(EndReason(LOCAL, "BYE", text=f"no common media: {fault}"))
@@ -242,7 +242,7 @@ class InviteClient(Part):
         if self.session.usage.state != ANSWERED:
             # RFC 5407 3.1.2: a 2xx that crosses our CANCEL; no media flows any more.
             media.rollback()
-            return self._decline(response)
+            return self.decline(response)
         if media.is_established:
             # A provisional response of this dialog brought the answer, or the offer. 13.2.1: the
             # session descriptions of later responses are ignored.
@@ -255,8 +255,10 @@ class InviteClient(Part):
         media.receive_offer(parse_sdp(response))
         return (await media.create_answer()).to_bytes()
 
-    def _decline(self, response: Response) -> bytes:
-        """Return the answer that an ACK needs when the call is ended at once (13.2.2.4)."""
+    def decline(self, response: Response) -> bytes:
+        """
+        Return the answer that an ACK or PRACK needs when the call is ended at once (13.2.2.4).
+        """
         session = self.session
         if session.offered_media or not has_sdp(response):
             return b""

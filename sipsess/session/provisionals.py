@@ -155,6 +155,9 @@ class Provisionals(Part):
             fault = repr(error)
         if session.is_over or dialog.state == TERMINATED:
             return
+        if fault or not is_wanted:
+            # RFC 3262 5: an offer is answered in the PRACK, whatever becomes of the call.
+            body = session.invite_client.decline(response)
         prack = dialog.build_request("PRACK")
         prack.headers.set("RAck", str(RAck(rseq, response.cseq.number, response.cseq.method)))
         if body:

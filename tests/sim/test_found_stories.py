@@ -8,6 +8,12 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.sim.scene import Scene, Setting
+from tests.sim.weather import kind_of
+
+
+def sent(scene: Scene, kind: str) -> int:
+    """Return how many datagrams of a kind were sent."""
+    return sum(kind_of(event.data) == kind for event in scene.net.trace if event.target[1] == 5060)
 
 
 class FoundStoriesTests(SynchronousTestCase):
@@ -106,4 +112,17 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.wait()
         assert lost is not None and update is not None
         self.assertEqual((lost.statuses, update.statuses), ([408], [200]))
+        scene.finish()
+
+    # -- offers and answers ----------------------------------------------------------------
+
+    def test_hung_up_before_the_offer_came(self) -> None:
+        """Alice has hung up when Bob's offer comes in a 183: its PRACK declines it (3262 5)."""
+        scene = self._begin(media=())
+        scene.hang_up("alice")
+        scene.progress("bob")
+        scene.wait(0.015)
+        prack = scene.net.trace[-2].data
+        self.assertEqual(kind_of(prack), "PRACK")
+        self.assertIn(b"\r\nm=audio 0 ", prack)
         scene.finish()
