@@ -129,6 +129,8 @@ class ReinviteQueue(Part):
         # 14.1: no INVITE is pending on either side; the first one of a call is no obstacle to an
         # UPDATE.
         is_pending = server.current is not None and session.is_answered
+        # RFC 3311 5.1: nor an offer of the peer, though a supplement still thinks about it.
+        is_pending = is_pending or session.updates.has_offer
         return not (session.media.is_open or is_pending or server.awaits_ack)
 
     def _dialog_for(self, wish: Reinvite) -> Dialog | None:

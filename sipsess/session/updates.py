@@ -39,6 +39,12 @@ class UpdateServer(Part):
         self._current: IncomingRequest | None = None
         self._work = Work()
 
+    @property
+    def has_offer(self) -> bool:
+        """Whether the peer's offer in an UPDATE has no answer yet, seen by the handlers or not."""
+        current = self._current
+        return current is not None and not current.is_over and has_sdp(current.request)
+
     def admit(self, incoming: IncomingRequest) -> bool:
         """Refuse an UPDATE that meets another exchange (5.2); ``False`` when it was refused."""
         session = self.session

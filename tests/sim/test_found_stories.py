@@ -126,3 +126,14 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(kind_of(prack), "PRACK")
         self.assertIn(b"\r\nm=audio 0 ", prack)
         scene.finish()
+
+    def test_hold_while_an_update_is_thought_about(self) -> None:
+        """Bob's hold waits for his answer to Alice's UPDATE (:rfc:`3311#section-5.1`)."""
+        scene = self._talk(Setting(thinking=0.3, describing=0.3))
+        update = scene.update("alice", with_offer=True)
+        scene.wait(0.4)
+        hold = scene.hold("bob")
+        scene.wait(5.0)
+        assert update is not None and hold is not None
+        self.assertEqual((update.statuses, hold.statuses), ([200], [200]))
+        scene.finish()
