@@ -121,6 +121,9 @@ class OutgoingRequest:
             return
         # There is no media in it; all supplements may ask for a retry before it counts.
         retry = retry or chain.run_incoming_response(session, links.after_media, response)
+        if response.status == 500 and self.request.method == "PRACK":
+            # 12.2.2: a later request has overtaken it. The callee still waits for it.
+            retry = retry or Retry({})
         if retry is None or not self._retry(retry):
             self._come_to_nothing(response)
 

@@ -137,3 +137,19 @@ class FoundStoriesTests(SynchronousTestCase):
         assert update is not None and hold is not None
         self.assertEqual((update.statuses, hold.statuses), ([200], [200]))
         scene.finish()
+
+    # -- reliable provisional responses ----------------------------------------------------
+
+    def test_prack_is_overtaken(self) -> None:
+        """Alice's PRACK arrives after her UPDATE and is refused 500: she sends it again."""
+        scene = self._begin(act=Scene.progress)
+        scene.delay("alice", "PRACK", 0.1)
+        scene.ring("bob", reliable=True)
+        scene.wait_for_datagram()
+        scene.update("alice")
+        scene.wait(40.0)
+        self.assertEqual(sent(scene, "refusal"), 1)
+        scene.answer("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
