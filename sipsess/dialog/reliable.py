@@ -166,17 +166,22 @@ class ReliableSender:
         self._timer: Timer | None = None
         self._deadline: Timer | None = None
 
-    def send(self, payload: object, now: float) -> None:
+    def send(self, payload: object, now: float, *, is_held: bool = False) -> None:
         """
         Send a response, at once or after the PRACK of the one before.
 
         :param payload: given back to :meth:`ReliableOwner.send_reliable`.
+        :param is_held: whether it waits for :meth:`send_waiting` in any case: the PRACK has come
+            but has no answer yet.
         :raises LocalError: when too many wait.
         :raises IllegalTransition: when the INVITE has its final response.
         """
         if len(self.waiting) >= MAX_WAITING:
             raise LocalError(f"{MAX_WAITING} reliable provisional responses wait for a PRACK")
-        self._feed(SEND, payload, now)
+        if is_held:
+            self.waiting.append(payload)
+        else:
+            self._feed(SEND, payload, now)
 
     def send_waiting(self, now: float) -> None:
         """Send the next one that waits, when the PRACK of the one before was answered."""

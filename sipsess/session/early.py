@@ -200,7 +200,7 @@ class EarlyMedia(Part):
         provisional = Provisional(incoming, response)
         if provisional.has_sdp:
             self._described = provisional
-        self._sender.send(provisional, core.turn.now)
+        self._sender.send(provisional, core.turn.now, is_held=self._prack is not None)
         return provisional.sent
 
     # -- what the machine says -------------------------------------------------------------

@@ -153,3 +153,18 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.wait()
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
+
+    def test_ringing_while_a_prack_is_thought_about(self) -> None:
+        """Bob's next reliable response waits until the PRACK with Alice's answer is answered."""
+        scene = self._begin(Setting(thinking=0.3), media=())
+        scene.progress("bob")
+        scene.wait(0.1)
+        scene.ring("bob", reliable=True)
+        scene.wait(0.1)
+        self.assertEqual(sent(scene, "1xx"), 2)
+        scene.wait(0.2)
+        self.assertEqual(sent(scene, "1xx"), 3)
+        scene.answer("bob")
+        scene.wait(2.0)
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
