@@ -105,6 +105,9 @@ class SessionTimer(SessionSupplement):
         offered = get_session_expires(request.headers)
         if offered is None and not self.is_wanted and COOKIE not in session.cookies:
             return
+        if offered is None and request.method == "UPDATE" and not session.is_answered:
+            # The 2xx to the INVITE will settle it; here both sides might offer to refresh at once.
+            return
         state = _state(session)
         is_supported = "timer" in request.supported or "timer" in request.require
         if offered is not None and offered.interval < self.minimum:

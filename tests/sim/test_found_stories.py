@@ -168,3 +168,16 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.wait(2.0)
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
+
+    # -- session timers --------------------------------------------------------------------
+
+    def test_updates_cross_before_the_answer(self) -> None:
+        """Both send UPDATE while it rings: the timer begins with the 200 to the INVITE."""
+        scene = self._begin(Setting(is_timed=True), act=Scene.progress)
+        scene.update("alice")
+        scene.update("bob")
+        scene.wait(100.0)
+        scene.answer("bob")
+        scene.wait(300.0)
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
