@@ -125,7 +125,9 @@ class EarlyMedia(Part):
             return self._leave(incoming, response, is_reliable)
         if self.description is not None:
             if not self.is_reliable:
+                # The first reliable one makes the preview the answer (RFC 6337 3.1).
                 response.set_body(SDP_TYPE, self.description.to_bytes())
+                self.is_reliable = is_reliable
             return self._leave(incoming, response, is_reliable)
         return self._describe(incoming, response, is_reliable)
 

@@ -126,6 +126,9 @@ class Provisionals(Part):
     def _take_answer(self, dialog: Dialog, response: Response) -> None:
         """Take the first answer of a dialog; what differs from it later is ignored."""
         media = self.session.media
+        if dialog.remote_tag in self.reliable:
+            # The offer that may be open is one of an UPDATE.
+            return
         if media.is_answering:
             # An UPDATE of another early dialog; this preview is not the last word.
             return

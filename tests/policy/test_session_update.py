@@ -488,6 +488,24 @@ class OutgoingTests(UpdateTestCase):
         self.hang_up(session)
         self.finish()
 
+    def test_later_descriptions_while_an_early_update_is_out(self) -> None:
+        """What a 180 repeats of the answer, reliably or not, is no answer to our UPDATE."""
+        self.start()
+        session, invite = self.dialled_early()
+        waits = session.send_update(with_offer=True)
+        update = self.peer.expect("UPDATE")
+        self.peer.reply(invite, 180, body=self.peer.sdp(40010))
+        headers = {"Require": "100rel", "RSeq": "2"}
+        self.peer.reply(invite, 180, headers=headers, body=self.peer.sdp(40010))
+        self.peer.reply(self.peer.expect("PRACK"), 200)
+        self.net.run_for(0.1)
+        self.assertTrue(session.media.is_open)
+        self.peer.reply(update, 200, body=self.peer.sdp(40002))
+        self.net.run_for(0.1)
+        self.assertEqual(self.successResultOf(waits).status, 200)
+        self.assertEqual(self.remote_port(session), 40002)
+        self.finish_dialled(invite)
+
     def test_answered_while_an_early_update_is_out(self) -> None:
         """A 200 that crosses our early UPDATE is no answer to its offer."""
         self.start()

@@ -169,6 +169,25 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
 
+    def test_reliable_responses_after_a_preview(self) -> None:
+        """
+        A preview, then reliable responses: the first of them has the answer, no later one has.
+
+        A later one that had it was taken for the answer to Alice's UPDATE.
+        """
+        scene = self._begin(act=lambda scene, bob: scene.progress(bob, reliable=False))
+        update = scene.update("alice", with_offer=True)
+        scene.progress("bob")
+        scene.progress("bob")
+        scene.wait()
+        with_answer = [b"m=audio" in event.data for event in scene.net.trace]
+        kinds = [kind_of(event.data) for event in scene.net.trace]
+        described = [is_so for is_so, kind in zip(with_answer, kinds, strict=True) if kind == "1xx"]
+        self.assertEqual(described, [True, True, False])
+        assert update is not None
+        self.assertEqual(update.statuses, [200])
+        scene.finish()
+
     # -- session timers --------------------------------------------------------------------
 
     def test_updates_cross_before_the_answer(self) -> None:
