@@ -16,13 +16,14 @@ the canonical form, each line with CRLF.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from sipsess.sdp.errors import LocalSDPError
+from sipsess.sdp.lines import Lines, share_lines
 from sipsess.sdp.section import (
     MEDIA_ORDER,
     AttributeLike,
     Attributes,
-    Line,
     Section,
     attribute_value,
 )
@@ -41,19 +42,24 @@ class MediaDescription(Section):
     """
     One m= line with its lines (:rfc:`8866#section-5.14`); made by :func:`parse` or :meth:`build`.
 
-    :param lines: the lines, the m= line first; they then belong to this object.
+    :param first: the m= line.
+    :param lines: the lines after it.
     :param line: the fields of the m= line.
     :param head: the session's lines, to fall back to, or ``None``.
     """
 
-    __slots__ = ("_formats", "_head", "_line")
+    __slots__ = ("_head", "_line")
 
-    def __init__(self, lines: list[Line], line: MediaLine, head: Section | None = None) -> None:
-        super().__init__(lines, MEDIA_ORDER)
+    order: ClassVar[str] = MEDIA_ORDER
+
+    def __init__(
+        self, first: str, lines: Lines, line: MediaLine, head: Section | None = None
+    ) -> None:
+        self._first = first
+        self._lines = lines
         self._line = line
         self._head = head
-        #: Made on demand: format to RTPMap and to fmtp.
-        self._formats: tuple[dict[str, RTPMap], dict[str, str]] | None = None
+        self.is_touched = False
 
     @classmethod
     def build(
@@ -76,11 +82,9 @@ class MediaDescription(Section):
         :raises LocalSDPError: when something cannot be written.
         """
         line = MediaLine.build(media, port, port_count, proto, formats)
-        lines = [("m", str(line))]
-        if host is not None:
-            lines.append(("c", str(Connection.build(host))))
-        lines += [("a", attribute_value(attribute)) for attribute in attributes]
-        return cls(lines, line)
+        rows = [] if host is None else [f"c={Connection.build(host)}"]
+        rows += ["a=" + attribute_value(attribute) for attribute in attributes]
+        return cls(f"m={line}", share_lines(tuple(rows)), line)
 
     @classmethod
     def declined(cls, offered: MediaDescription) -> MediaDescription:
@@ -89,13 +93,12 @@ class MediaDescription(Section):
         (:rfc:`3264#section-6`).
         """
         line = offered._line._replace(port=0, port_count=1)
-        lines = [("m", str(line))]
-        lines += [("a", f"mid:{mid}") for mid in offered.attributes.get_all("mid")]
-        return cls(lines, line)
+        rows = [f"a=mid:{mid}" for mid in offered.attributes.get_all("mid")]
+        return cls(f"m={line}", share_lines(tuple(rows)), line)
 
     def copy(self, head: Section | None = None) -> MediaDescription:
         """Return a copy that falls back to ``head``, the lines of its session."""
-        return MediaDescription(self._lines.copy(), self._line, head)
+        return MediaDescription(self._first, self._lines, self._line, head)
 
     @property
     def media(self) -> str:
@@ -163,13 +166,10 @@ class MediaDescription(Section):
 
         (:rfc:`8866#section-6.7`)
         """
-        for section in (self, self._head):
-            if section is not None:
-                index = section.attribute_index()
-                for direction in DIRECTIONS:
-                    if direction in index:
-                        return direction
-        return "sendrecv"
+        direction = self._lines.direction
+        if direction is None and self._head is not None:
+            direction = self._head._lines.direction
+        return direction or "sendrecv"
 
     @direction.setter
     def direction(self, direction: str) -> None:
@@ -226,45 +226,19 @@ class MediaDescription(Section):
 
         :return: ``None`` when nothing says it.
         """
-        found = self._format_tables()[0].get(format)
+        found = self._lines.codecs.get(format)
         if found is None and self.is_rtp:
             return STATIC_PAYLOAD_TYPES.get(format)
         return found
 
     def fmtp(self, format: str) -> str | None:
         """Return the parameters of the format, as its first ``a=fmtp`` writes them, or ``None``."""
-        return self._format_tables()[1].get(format)
-
-    def _format_tables(self) -> tuple[dict[str, RTPMap], dict[str, str]]:
-        tables = self._formats
-        if tables is None:
-            maps: dict[str, RTPMap] = {}
-            for name, text in _pairs(self.attribute_index().get("rtpmap", ())):
-                if name not in maps:
-                    try:
-                        maps[name] = RTPMap.parse(text)
-                    except ValueError:
-                        continue
-            parameters: dict[str, str] = {}
-            for name, text in _pairs(self.attribute_index().get("fmtp", ())):
-                parameters.setdefault(name, text)
-            tables = self._formats = maps, parameters
-        return tables
-
-    def _touch(self) -> None:
-        self._formats = None
-        super()._touch()
+        return self._lines.parameters.get(format)
 
     def _write(self, line: MediaLine) -> None:
-        line = MediaLine.build(*line)
-        self._replace("m", str(line))
-        self._line = line
-
-
-def _pairs(values: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for value in values:
-        name, _, text = value.partition(" ")
-        yield name, text.strip(" ")
+        self._line = MediaLine.build(*line)
+        self._first = f"m={self._line}"
+        self.is_touched = True
 
 
 class SessionDescription:
@@ -305,17 +279,17 @@ class SessionDescription:
         :param timing: the t= lines; ``0 0`` is a session without bounds.
         :raises LocalSDPError: when something cannot be written.
         """
-        lines = [("v", "0"), ("o", _checked_origin(origin)), ("s", check_text(name))]
+        rows = [f"o={_checked_origin(origin)}", f"s={check_text(name)}"]
         if connection is not None:
-            lines.append(("c", check_text(str(connection))))
-        lines += [("t", check_text(value)) for value in timing]
-        lines += [("a", attribute_value(attribute)) for attribute in attributes]
-        head = Section(lines)
+            rows.append(f"c={check_text(str(connection))}")
+        rows += ["t=" + check_text(value) for value in timing]
+        rows += ["a=" + attribute_value(attribute) for attribute in attributes]
+        head = Section("v=0", Lines(tuple(rows)))
         return cls(head, [item.copy(head) for item in media])
 
     def copy(self) -> SessionDescription:
         """Return a copy that shares nothing that can change."""
-        head = Section(list(self.head.lines))
+        head = Section(self.head._first, self.head._lines)
         wire = None if self._is_touched else self._wire
         return SessionDescription(head, [item.copy(head) for item in self._media], wire)
 
@@ -347,7 +321,7 @@ class SessionDescription:
 
     @origin.setter
     def origin(self, origin: Origin) -> None:
-        self.head._replace("o", _checked_origin(origin))
+        self.head._replace(f"o={_checked_origin(origin)}")
 
     @property
     def name(self) -> str:
@@ -377,24 +351,26 @@ class SessionDescription:
         """Return the body: the very bytes that were read when nothing was changed."""
         wire = self._wire
         if wire is None or self._is_touched:
-            text = self.head.text() + "".join([item.text() for item in self._media])
-            return text.encode("utf-8", "surrogateescape")
+            rows = [*self.head.rows]
+            for item in self._media:
+                rows += item.rows
+            return "\r\n".join([*rows, ""]).encode("utf-8", "surrogateescape")
         return wire
 
     def is_same_as(self, other: SessionDescription) -> bool:
         """Whether both say the same, line by line, apart from their o= lines."""
         return (
             len(self._media) == len(other._media)
-            and _lines_but_origin(self) == _lines_but_origin(other)
+            and _rows_but_origin(self) == _rows_but_origin(other)
             and all(
-                mine._lines == theirs._lines
+                mine.rows == theirs.rows
                 for mine, theirs in zip(self._media, other._media, strict=True)
             )
         )
 
 
-def _lines_but_origin(description: SessionDescription) -> list[Line]:
-    return [line for line in description.head.lines if line[0] != "o"]
+def _rows_but_origin(description: SessionDescription) -> list[str]:
+    return [row for row in description.head.rows if row[0] != "o"]
 
 
 def _checked_origin(origin: Origin) -> str:

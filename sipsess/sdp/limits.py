@@ -27,3 +27,12 @@ MAX_PORT_COUNT = 32_767
 
 #: A payload type has seven bits (:rfc:`3550#section-5.1`).
 MAX_PAYLOAD_TYPE = 127
+
+#: Blocks of lines that are kept to be shared among calls: more than a server meets, since devices
+#: of one model write the same. A peer that sends ever new ones makes us keep some 3 MB.
+MAX_SHARED_BLOCKS = 256
+
+#: Lines and characters of a block that is shared: that of an audio call without ICE has about ten
+#: and 300; with ICE every call has its own.
+MAX_SHARED_LINES = 24
+MAX_SHARED_CHARACTERS = 1024

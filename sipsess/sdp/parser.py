@@ -6,8 +6,8 @@ elsewhere.
 Theory of operation
     Bytes become text as UTF-8 with ``surrogateescape``, so that any byte comes back as it was.
     Lines end at CRLF, LF or CR and nowhere else: ``str.splitlines`` also ends them at VT, NEL or
-    U+2028, which lets the text of an attribute inject a line. Each line is kept as ``(type,
-    value)`` in the section it stands in. Only v=, o=, c= and m= are looked into; attributes are
+    U+2028, which lets the text of an attribute inject a line. Each line is kept as
+    it is in the section it stands in. Only v=, o=, c= and m= are looked into; attributes are
     read when somebody asks for them.
 
 Refused
@@ -26,7 +26,8 @@ from __future__ import annotations
 from sipsess.sdp.description import MediaDescription, SessionDescription
 from sipsess.sdp.errors import SDPError
 from sipsess.sdp.limits import MAX_BYTES, MAX_LINES, MAX_MEDIA
-from sipsess.sdp.section import Line, Section
+from sipsess.sdp.lines import Lines, share_lines
+from sipsess.sdp.section import Section
 from sipsess.sdp.values import Connection, MediaLine, Origin
 
 
@@ -38,10 +39,9 @@ def parse(data: bytes) -> SessionDescription:
     :raises SDPError: with the line number and a sentence; never anything else.
     """
     rows = split_lines(data)
-    head_lines: list[Line] = []
-    head = Section(head_lines)
-    media: list[MediaDescription] = []
-    lines = head_lines
+    head: list[str] = []
+    media: list[tuple[MediaLine, list[str]]] = []
+    section = head
     for number, row in enumerate(rows, 1):
         if row[1:2] != "=":
             if row.strip(" \t"):
@@ -49,24 +49,34 @@ def parse(data: bytes) -> SessionDescription:
             continue
         kind = row[0]
         # The text of s= and i= may end in a space: `s= ` is what RFC 3264 section 5 allows.
-        value = row[2:].rstrip(" \t") if row[-1] in " \t" and kind not in "si" else row[2:]
-        if kind != "a":
-            if kind == "m":
-                line = _read_media(value, number, len(media), head_lines)
-                lines = []
-                media.append(MediaDescription(lines, line, head))
-            elif not head_lines or kind in "voc":
-                _check_line(kind, value, number, head_lines, not media)
-            elif not (kind.isalpha() and kind.isascii()):
-                raise SDPError("sdp-line", f"{kind!r} is not the type of a line", number)
-        elif not head_lines:
-            _check_line(kind, value, number, head_lines, True)
-        lines.append((kind, value))
-    if not head_lines:
+        line = row.rstrip(" \t") if row[-1] in " \t" and kind not in "si" else row
+        if kind == "m":
+            section = []
+            media.append((_read_media(line[2:], number, len(media), head), section))
+        elif not head or kind in "voc":
+            _check_line(kind, line[2:], number, head, not media)
+        elif not (kind.isalpha() and kind.isascii()):
+            raise SDPError("sdp-line", f"{kind!r} is not the type of a line", number)
+        section.append(line)
+    if not head:
         raise SDPError("sdp-empty", "the session description is empty")
     if not media:
-        _require_origin(head_lines, len(rows))
-    return SessionDescription(head, media, data)
+        _require_origin(head, len(rows))
+    return _build(head, media, data)
+
+
+def _build(
+    head_rows: list[str], media: list[tuple[MediaLine, list[str]]], data: bytes
+) -> SessionDescription:
+    head = Section(head_rows[0], Lines(tuple(head_rows[1:])))
+    return SessionDescription(
+        head,
+        [
+            MediaDescription(rows[0], share_lines(tuple(rows[1:])), line, head)
+            for line, rows in media
+        ],
+        data,
+    )
 
 
 def split_lines(data: bytes) -> list[str]:
@@ -90,7 +100,7 @@ def split_lines(data: bytes) -> list[str]:
     return rows
 
 
-def _read_media(value: str, number: int, count: int, head: list[Line]) -> MediaLine:
+def _read_media(value: str, number: int, count: int, head: list[str]) -> MediaLine:
     if not head:
         _check_line("m", value, number, head, True)
     if not count:
@@ -103,12 +113,12 @@ def _read_media(value: str, number: int, count: int, head: list[Line]) -> MediaL
         raise SDPError("sdp-media-line", str(error), number) from error
 
 
-def _require_origin(head: list[Line], number: int) -> None:
-    if not any(kind == "o" for kind, _ in head):
+def _require_origin(head: list[str], number: int) -> None:
+    if not any(row[0] == "o" for row in head):
         raise SDPError("sdp-origin", "there is no o= line before this one", number)
 
 
-def _check_line(kind: str, value: str, number: int, head: list[Line], is_head: bool) -> None:
+def _check_line(kind: str, value: str, number: int, head: list[str], is_head: bool) -> None:
     """Check a v=, o= or c= line, or whichever is the first."""
     if not head:
         if (kind, value) != ("v", "0"):
@@ -118,7 +128,7 @@ def _check_line(kind: str, value: str, number: int, head: list[Line], is_head: b
         if kind == "c":
             Connection.parse(value)
             return
-        if kind == "v" or not is_head or any(known == "o" for known, _ in head):
+        if kind == "v" or not is_head or any(row[0] == "o" for row in head):
             raise SDPError("sdp-duplicate", f"this is a second {kind}= line", number)
         Origin.parse(value)
     except ValueError as error:

@@ -10,16 +10,15 @@ used to place a new line, never to move one that is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from sipsess.sdp.errors import LocalSDPError
+from sipsess.sdp.lines import Line, Lines
 from sipsess.sdp.values import Connection, check_text, check_token, read_number
 
 #: The order of types in a session section and in a media section (:rfc:`8866#section-5`).
 SESSION_ORDER = "vosiuepcbtrzka"
 MEDIA_ORDER = "micbka"
-
-#: One line: its type, which is one letter, and its value as it was written.
-Line = tuple[str, str]
 
 #: An attribute to be written: ``"sendonly"``, ``"ptime:20"``, ``("ptime", "20")`` or ``("sendonly",
 #: None)``.
@@ -46,33 +45,42 @@ class Section:
     """
     The lines before the first m= line, or those of one m= line.
 
-    :param lines: the lines, in order; the list then belongs to the section.
-    :param order: the types in the order in which new lines are placed.
+    A change replaces :attr:`_lines`, which other sections may share.
+
+    :param first: the line that it begins with, v= or m=.
+    :param lines: the lines after that, in order.
     """
 
-    __slots__ = ("_index", "_lines", "_order", "is_touched")
+    __slots__ = ("_first", "_lines", "is_touched")
 
-    def __init__(self, lines: list[Line], order: str = SESSION_ORDER) -> None:
+    #: The types in the order in which new lines are placed.
+    order: ClassVar[str] = SESSION_ORDER
+
+    def __init__(self, first: str, lines: Lines) -> None:
+        self._first = first
         self._lines = lines
-        self._order = order
-        self._index: dict[str, list[str]] | None = None
         #: Whether a line was changed since the section was made.
         self.is_touched = False
 
     @property
+    def rows(self) -> tuple[str, ...]:
+        """All lines in order, as they are written, without their ends."""
+        return self._first, *self._lines.rows
+
+    @property
     def lines(self) -> tuple[Line, ...]:
         """All lines in order, those of unknown types too."""
-        return tuple(self._lines)
+        return tuple([(row[0], row[2:]) for row in self.rows])
 
     def values(self, line_type: str) -> list[str]:
         """Return the values of all lines of a type, in order."""
-        return [value for kind, value in self._lines if kind == line_type]
+        return [row[2:] for row in self.rows if row[0] == line_type]
 
     def value(self, line_type: str) -> str | None:
         """Return the value of the first line of a type, or ``None``."""
-        for kind, value in self._lines:
-            if kind == line_type:
-                return value
+        for row in self.rows:
+            if row[0] == line_type:
+                return row[2:]
         return None
 
     def add_line(self, line_type: str, value: str) -> None:
@@ -82,7 +90,7 @@ class Section:
         :raises LocalSDPError: when it would not be one line, or belongs to a typed setter (v=, o=,
             m=).
         """
-        self._insert(*_checked_line(line_type, value))
+        self._insert(_checked_row(line_type, value))
 
     def set_line(self, line_type: str, value: str) -> None:
         """
@@ -90,7 +98,7 @@ class Section:
 
         :raises LocalSDPError: as for :meth:`add_line`.
         """
-        self._replace(*_checked_line(line_type, value))
+        self._replace(_checked_row(line_type, value))
 
     def remove_lines(self, line_type: str) -> None:
         """
@@ -98,8 +106,10 @@ class Section:
 
         :raises LocalSDPError: when it is v=, o= or m=.
         """
-        _checked_line(line_type, "IN IP4 -")
-        self._keep([line for line in self._lines if line[0] != line_type])
+        _checked_row(line_type, "IN IP4 -")
+        rows = [row for row in self._lines.rows if row[0] != line_type]
+        if len(rows) != len(self._lines.rows):
+            self._change(rows)
 
     @property
     def attributes(self) -> Attributes:
@@ -109,15 +119,15 @@ class Section:
     @property
     def own_connection(self) -> Connection | None:
         """The first c= line of this section, or ``None``."""
-        value = self.value("c")
-        return None if value is None else Connection.parse(value)
+        connections = self._lines.connections
+        return connections[0] if connections else None
 
     @property
     def connections(self) -> list[Connection]:
         """
         All c= lines of this section: a media section may have several (:rfc:`8866#section-5.7`).
         """
-        return [Connection.parse(value) for value in self.values("c")]
+        return list(self._lines.connections)
 
     @property
     def bandwidths(self) -> dict[str, int]:
@@ -134,59 +144,33 @@ class Section:
                 continue
         return result
 
-    def attribute_index(self) -> dict[str, list[str]]:
-        """Return the values of all attributes by name, made once; a flag has the value ``""``."""
-        index = self._index
-        if index is None:
-            index = self._index = {}
-            for kind, text in self._lines:
-                if kind == "a":
-                    name, _, value = text.partition(":")
-                    values = index.get(name)
-                    if values is None:
-                        index[name] = [value.lstrip(" ")]
-                    else:
-                        values.append(value.lstrip(" "))
-        return index
-
-    def text(self) -> str:
-        """Return the lines as they are written, each with its CRLF."""
-        return "".join([f"{kind}={value}\r\n" for kind, value in self._lines])
-
-    def _touch(self) -> None:
-        self._index = None
+    def _change(self, rows: Iterable[str]) -> None:
+        self._lines = Lines(tuple(rows))
         self.is_touched = True
 
-    def _keep(self, lines: list[Line]) -> None:
-        if len(lines) != len(self._lines):
-            self._lines = lines
-            self._touch()
-
     def _rank(self, kind: str) -> int:
-        rank = self._order.find(kind)
-        return rank if rank >= 0 else len(self._order)
+        rank = self.order.find(kind)
+        return rank if rank >= 0 else len(self.order)
 
-    def _insert(self, kind: str, value: str) -> None:
-        rank = self._rank(kind)
-        place = len(self._lines)
-        while place and self._rank(self._lines[place - 1][0]) > rank:
+    def _insert(self, row: str) -> None:
+        rank = self._rank(row[0])
+        rows = list(self._lines.rows)
+        place = len(rows)
+        while place and self._rank(rows[place - 1][0]) > rank:
             place -= 1
-        self._lines.insert(place, (kind, value))
-        self._touch()
+        rows.insert(place, row)
+        self._change(rows)
 
-    def _replace(self, kind: str, value: str) -> None:
-        lines: list[Line] = []
-        is_missing = True
-        for line in self._lines:
-            if line[0] != kind:
-                lines.append(line)
-            elif is_missing:
-                lines.append((kind, value))
-                is_missing = False
-        self._lines = lines
-        if is_missing:
-            self._insert(kind, value)
-        self._touch()
+    def _replace(self, row: str) -> None:
+        kind = row[0]
+        before = self._lines.rows
+        rows = [item for item in before if item[0] != kind]
+        if len(rows) == len(before):
+            self._insert(row)
+            return
+        # Nothing of the type stands before the first, so that its place stays the same.
+        rows.insert([item[0] for item in before].index(kind), row)
+        self._change(rows)
 
 
 class Attributes:
@@ -203,12 +187,12 @@ class Attributes:
 
     def get(self, name: str) -> str | None:
         """Return the first value of ``name``, ``""`` for a flag, ``None`` when there is none."""
-        values = self._section.attribute_index().get(name)
+        values = self._section._lines.attributes.get(name)
         return values[0] if values else None
 
     def get_all(self, name: str) -> list[str]:
         """Return all values of ``name``, in order."""
-        return list(self._section.attribute_index().get(name, ()))
+        return list(self._section._lines.attributes.get(name, ()))
 
     def add(self, name: str, value: str | None = None) -> None:
         """
@@ -237,34 +221,32 @@ class Attributes:
         """
         section = self._section
         wanted = frozenset(names)
-        lines: list[Line] = []
-        for line in section._lines:
-            if line[0] != "a" or line[1].partition(":")[0] not in wanted:
-                lines.append(line)
+        rows: list[str] = []
+        for row in section._lines.rows:
+            if row[0] != "a" or row[2:].partition(":")[0] not in wanted:
+                rows.append(row)
             elif text is not None:
-                lines.append(("a", check_text(text)))
+                rows.append("a=" + check_text(text))
                 text = None
-        if lines != section._lines:
-            section._lines = lines
-            section._touch()
+        if tuple(rows) != section._lines.rows:
+            section._change(rows)
         if text is not None:
             section.add_line("a", text)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._section.attribute_index()
+        return name in self._section._lines.attributes
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Iterate over ``(name, value)`` in the order of the lines."""
-        for kind, text in self._section._lines:
-            if kind == "a":
-                name, _, value = text.partition(":")
-                yield name, value.lstrip(" ")
+        for text in self._section.values("a"):
+            name, _, value = text.partition(":")
+            yield name, value.lstrip(" ")
 
     def __len__(self) -> int:
-        return sum(kind == "a" for kind, _ in self._section._lines)
+        return len(self._section.values("a"))
 
 
-def _checked_line(kind: str, value: str) -> Line:
+def _checked_row(kind: str, value: str) -> str:
     if len(kind) != 1 or not (kind.isascii() and kind.isalpha()):
         raise LocalSDPError(f"{kind!r} is not the type of a line")
     if kind in "vom":
@@ -274,4 +256,4 @@ def _checked_line(kind: str, value: str) -> Line:
             Connection.parse(value)
         except ValueError as error:
             raise LocalSDPError(str(error)) from error
-    return kind, check_text(value)
+    return f"{kind}={check_text(value)}"
