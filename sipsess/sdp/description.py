@@ -34,6 +34,7 @@ from sipsess.sdp.values import (
     MediaLine,
     Origin,
     RTPMap,
+    check_origin,
     check_text,
 )
 
@@ -42,7 +43,7 @@ class MediaDescription(Section):
     """
     One m= line with its lines (:rfc:`8866#section-5.14`); made by :func:`parse` or :meth:`build`.
 
-    :param first: the m= line.
+    :param first: the m= line as it is written.
     :param lines: the lines after it.
     :param line: the fields of the m= line.
     :param head: the session's lines, to fall back to, or ``None``.
@@ -53,7 +54,11 @@ class MediaDescription(Section):
     order: ClassVar[str] = MEDIA_ORDER
 
     def __init__(
-        self, first: str, lines: Lines, line: MediaLine, head: Section | None = None
+        self,
+        first: tuple[str, ...],
+        lines: Lines,
+        line: MediaLine,
+        head: Section | None = None,
     ) -> None:
         self._first = first
         self._lines = lines
@@ -84,7 +89,7 @@ class MediaDescription(Section):
         line = MediaLine.build(media, port, port_count, proto, formats)
         rows = [] if host is None else [f"c={Connection.build(host)}"]
         rows += ["a=" + attribute_value(attribute) for attribute in attributes]
-        return cls(f"m={line}", share_lines(tuple(rows)), line)
+        return cls((f"m={line}",), share_lines(tuple(rows)), line)
 
     @classmethod
     def declined(cls, offered: MediaDescription) -> MediaDescription:
@@ -94,7 +99,7 @@ class MediaDescription(Section):
         """
         line = offered._line._replace(port=0, port_count=1)
         rows = [f"a=mid:{mid}" for mid in offered.attributes.get_all("mid")]
-        return cls(f"m={line}", share_lines(tuple(rows)), line)
+        return cls((f"m={line}",), share_lines(tuple(rows)), line)
 
     def copy(self, head: Section | None = None) -> MediaDescription:
         """Return a copy that falls back to ``head``, the lines of its session."""
@@ -237,7 +242,7 @@ class MediaDescription(Section):
 
     def _write(self, line: MediaLine) -> None:
         self._line = MediaLine.build(*line)
-        self._first = f"m={self._line}"
+        self._first = (f"m={self._line}",)
         self.is_touched = True
 
 
@@ -279,12 +284,12 @@ class SessionDescription:
         :param timing: the t= lines; ``0 0`` is a session without bounds.
         :raises LocalSDPError: when something cannot be written.
         """
-        rows = [f"o={_checked_origin(origin)}", f"s={check_text(name)}"]
+        rows = [f"s={check_text(name)}"]
         if connection is not None:
             rows.append(f"c={check_text(str(connection))}")
         rows += ["t=" + check_text(value) for value in timing]
         rows += ["a=" + attribute_value(attribute) for attribute in attributes]
-        head = Section("v=0", Lines(tuple(rows)))
+        head = Section(("v=0", _origin_row(origin)), share_lines(tuple(rows)))
         return cls(head, [item.copy(head) for item in media])
 
     def copy(self) -> SessionDescription:
@@ -321,7 +326,12 @@ class SessionDescription:
 
     @origin.setter
     def origin(self, origin: Origin) -> None:
-        self.head._replace(f"o={_checked_origin(origin)}")
+        row = _origin_row(origin)
+        if len(self.head._first) > 1:
+            self.head._first = ("v=0", row)
+            self.head.is_touched = True
+        else:
+            self.head._replace(row)
 
     @property
     def name(self) -> str:
@@ -373,10 +383,10 @@ def _rows_but_origin(description: SessionDescription) -> list[str]:
     return [row for row in description.head.rows if row[0] != "o"]
 
 
-def _checked_origin(origin: Origin) -> str:
+def _origin_row(origin: Origin) -> str:
     text = check_text(str(origin))
     try:
-        Origin.parse(text)
+        check_origin(text)
     except ValueError as error:
         raise LocalSDPError(str(error)) from error
-    return text
+    return f"o={text}"

@@ -7,6 +7,7 @@ What offerer and answerer compute: directions, common formats, whole offers and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from sipsess.sdp.description import MediaDescription, SessionDescription
 from sipsess.sdp.errors import LocalSDPError
@@ -67,9 +68,7 @@ def negotiate_formats(
     Encoding names do not know case. Formats that are no RTP payload types, such as ``t38``, match
     an entry of that name with clock rate 0 and one channel. A format named twice counts once.
     """
-    by_codec: dict[tuple[str, int, int], list[SupportedFormat]] = {}
-    for entry in supported:
-        by_codec.setdefault((entry[0].lower(), entry[1], entry[2]), []).append(entry)
+    by_codec = _by_codec(tuple(supported))
     result = []
     for name in dict.fromkeys(offered.formats):
         rtpmap = offered.rtpmap(name)
@@ -79,6 +78,16 @@ def negotiate_formats(
                 result.append((name, entry))
                 break
     return result
+
+
+@lru_cache(maxsize=64)
+def _by_codec(
+    supported: tuple[SupportedFormat, ...],
+) -> dict[tuple[str, int, int], list[SupportedFormat]]:
+    by_codec: dict[tuple[str, int, int], list[SupportedFormat]] = {}
+    for entry in supported:
+        by_codec.setdefault((entry[0].lower(), entry[1], entry[2]), []).append(entry)
+    return by_codec
 
 
 def read_parameters(text: str | None) -> dict[str, str]:

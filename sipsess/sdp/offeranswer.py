@@ -57,16 +57,24 @@ FIRST_VERSION = 1
 
 
 class _Codecs:
-    """Which payload type of which m= line means what, in one direction."""
+    """
+    Which payload type of which m= line means what, in one direction.
 
-    __slots__ = ("_slots",)
+    Most sessions agree only once, and then nobody asks: an agreed description is looked into when
+    the next one comes.
+    """
+
+    __slots__ = ("_agreed", "_slots")
 
     def __init__(self) -> None:
+        #: The last description, as long as it was not looked into.
+        self._agreed: SessionDescription | None = None
         #: Media type and proto of the m= line at that index, and its payload types.
         self._slots: dict[int, tuple[str, dict[str, tuple[str, int, int]]]] = {}
 
     def find_remapped(self, description: SessionDescription) -> str | None:
         """Return a payload type that means something else now, or ``None``."""
+        self._look()
         for index, media in enumerate(description.media):
             kind, known = self._slots.get(index, ("", {}))
             if kind != media.media or media.is_declined:
@@ -79,7 +87,12 @@ class _Codecs:
 
     def learn(self, description: SessionDescription) -> None:
         """Remember the payload types of an agreed description."""
-        for index, media in enumerate(description.media):
+        self._look()
+        self._agreed = description
+
+    def _look(self) -> None:
+        agreed, self._agreed = self._agreed, None
+        for index, media in enumerate(() if agreed is None else agreed.media):
             kind, known = self._slots.get(index, ("", {}))
             if media.is_declined:
                 # RFC 3264 8.1: the slot may be used for another stream.
@@ -92,6 +105,7 @@ class _Codecs:
 
     def copy(self) -> _Codecs:
         other = _Codecs()
+        other._agreed = self._agreed
         other._slots = {index: (kind, known.copy()) for index, (kind, known) in self._slots.items()}
         return other
 

@@ -28,7 +28,7 @@ from sipsess.sdp.errors import SDPError
 from sipsess.sdp.limits import MAX_BYTES, MAX_LINES, MAX_MEDIA
 from sipsess.sdp.lines import Lines, share_lines
 from sipsess.sdp.section import Section
-from sipsess.sdp.values import Connection, MediaLine, Origin
+from sipsess.sdp.values import MediaLine, check_connection, check_origin
 
 
 def parse(data: bytes) -> SessionDescription:
@@ -68,11 +68,14 @@ def parse(data: bytes) -> SessionDescription:
 def _build(
     head_rows: list[str], media: list[tuple[MediaLine, list[str]]], data: bytes
 ) -> SessionDescription:
-    head = Section(head_rows[0], Lines(tuple(head_rows[1:])))
+    # The o= line should be the second one; where it is not, the lines are nobody else's.
+    count = 2 if head_rows[1][0] == "o" else 1
+    rest = tuple(head_rows[count:])
+    head = Section(tuple(head_rows[:count]), share_lines(rest) if count == 2 else Lines(rest))
     return SessionDescription(
         head,
         [
-            MediaDescription(rows[0], share_lines(tuple(rows[1:])), line, head)
+            MediaDescription((rows[0],), share_lines(tuple(rows[1:])), line, head)
             for line, rows in media
         ],
         data,
@@ -126,11 +129,11 @@ def _check_line(kind: str, value: str, number: int, head: list[str], is_head: bo
         return
     try:
         if kind == "c":
-            Connection.parse(value)
+            check_connection(value)
             return
         if kind == "v" or not is_head or any(row[0] == "o" for row in head):
             raise SDPError("sdp-duplicate", f"this is a second {kind}= line", number)
-        Origin.parse(value)
+        check_origin(value)
     except ValueError as error:
         raise SDPError(
             "sdp-connection" if kind == "c" else "sdp-origin", str(error), number

@@ -47,8 +47,8 @@ class Section:
 
     A change replaces :attr:`_lines`, which other sections may share.
 
-    :param first: the line that it begins with, v= or m=.
-    :param lines: the lines after that, in order.
+    :param first: the lines that only it has: v= and o=, or m=.
+    :param lines: those after them, in order.
     """
 
     __slots__ = ("_first", "_lines", "is_touched")
@@ -56,7 +56,7 @@ class Section:
     #: The types in the order in which new lines are placed.
     order: ClassVar[str] = SESSION_ORDER
 
-    def __init__(self, first: str, lines: Lines) -> None:
+    def __init__(self, first: tuple[str, ...], lines: Lines) -> None:
         self._first = first
         self._lines = lines
         #: Whether a line was changed since the section was made.
@@ -65,7 +65,7 @@ class Section:
     @property
     def rows(self) -> tuple[str, ...]:
         """All lines in order, as they are written, without their ends."""
-        return self._first, *self._lines.rows
+        return self._first + self._lines.rows
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sipsess.sdp.errors import LocalSDPError
@@ -37,9 +37,19 @@ def check_token(text: str) -> str:
 
     :raises LocalSDPError: when it is empty, or holds a space, a tab, CR, LF or NUL.
     """
-    if not text or " " in text or "\t" in text:
+    return check_tokens((text,))
+
+
+def check_tokens(texts: Sequence[str]) -> str:
+    """
+    Return the fields of a line with spaces between them.
+
+    :raises LocalSDPError: when one of them cannot be a field, as for :func:`check_token`.
+    """
+    line = " ".join(texts)
+    if "" in texts or "\t" in line or line.count(" ") != len(texts) - 1:
         raise LocalSDPError("a field of a session description cannot be empty or hold a space")
-    return check_text(text)
+    return check_text(line)
 
 
 def split_fields(text: str) -> list[str]:
@@ -63,12 +73,31 @@ def read_number(text: str, largest: int) -> int:
     raise ValueError(f"{text[:MAX_DIGITS]!r} is not a number from 0 to {largest}")
 
 
-def _read_id(text: str) -> int:
-    # Some devices print their 64-bit numbers as signed ones.
-    digits = text.removeprefix("-")
-    if digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS:
-        return int(text)
-    raise ValueError(f"{text[:MAX_DIGITS]!r} is not a number")
+def check_origin(text: str) -> list[str]:
+    """
+    Return the six fields of an o= line, of which the second and third are numbers.
+
+    :raises ValueError: with a sentence for people.
+    """
+    fields = split_fields(text)
+    if len(fields) != 6:
+        raise ValueError(f"o= needs 6 fields and has {len(fields)}")
+    for number in fields[1:3]:
+        # Some devices print their 64-bit numbers as signed ones.
+        digits = number.removeprefix("-")
+        if not (digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS):
+            raise ValueError(f"{number[:MAX_DIGITS]!r} is not a number")
+    return fields
+
+
+def check_connection(text: str) -> None:
+    """
+    Check that a c= line can be read.
+
+    :raises ValueError: with a sentence for people.
+    """
+    if "/" in text or len(split_fields(text)) < 3:
+        Connection.parse(text)
 
 
 def address_type_of(host: str) -> str:
@@ -101,10 +130,8 @@ class Origin:
 
         :raises ValueError: with a sentence for people.
         """
-        fields = split_fields(text)
-        if len(fields) != 6:
-            raise ValueError(f"o= needs 6 fields and has {len(fields)}")
-        return cls(fields[0], _read_id(fields[1]), _read_id(fields[2]), *fields[3:])
+        fields = check_origin(text)
+        return cls(fields[0], int(fields[1]), int(fields[2]), *fields[3:])
 
     @classmethod
     def build(cls, host: str, *, session_id: int = 0, version: int = 0) -> Origin:
@@ -226,10 +253,11 @@ class MediaLine(NamedTuple):
         """
         if not 0 <= port <= MAX_PORT or not 1 <= port_count <= MAX_PORT_COUNT:
             raise LocalSDPError(f"{port}/{port_count} is not a port of an m= line")
-        names = tuple(check_token(name) for name in formats)
+        names = tuple(formats)
         if port and not names:
             raise LocalSDPError("an m= line needs at least one format")
-        return cls(check_token(media), port, port_count, check_token(proto), names)
+        check_tokens((media, proto, *names))
+        return cls(media, port, port_count, proto, names)
 
     def __str__(self) -> str:
         """Return the value of the line."""
@@ -246,6 +274,13 @@ class RTPMap:
     encoding: str
     clock_rate: int
     channels: int = 1
+    #: The codec in a form that can be compared.
+    key: tuple[str, int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the key, which is asked for more often than codecs are read."""
+        key = self.encoding.lower(), self.clock_rate, self.channels
+        object.__setattr__(self, "key", key)
 
     @classmethod
     def parse(cls, text: str) -> RTPMap:
@@ -266,11 +301,6 @@ class RTPMap:
         Whether both are the same codec; encoding names do not know case (:rfc:`4855#section-3`).
         """
         return self.key == other.key
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """The codec in a form that can be compared."""
-        return self.encoding.lower(), self.clock_rate, self.channels
 
     def __str__(self) -> str:
         """Return the part of an ``a=rtpmap`` after the payload type."""
