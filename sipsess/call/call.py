@@ -20,7 +20,6 @@ The module is long because everything that an application does with a call is on
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +76,8 @@ class Call:
         self.session = session
         #: What waits for something, for :class:`Wait`.
         self.waits: dict[Wait, None] = {}
-        self._digits: deque[str] = deque()
+        #: The keys that nobody has read yet.
+        self._digits = ""
         self._reader: Wait | None = None
         self._echo: Wait | None = None
         #: The keys that end the recording, and what ends it.
@@ -495,7 +495,8 @@ class Call:
     def _next_digit(self, patience: float) -> Deferred[str]:
         """Return the next digit; nothing when none comes in time."""
         if self._digits:
-            return succeed(self._digits.popleft())
+            digit, self._digits = self._digits[0], self._digits[1:]
+            return succeed(digit)
         wait = self._reader = Wait(self, self._forget_reader)
         wait.start_timer(patience, "")
         return wait.deferred
@@ -517,11 +518,11 @@ class Call:
             elif self._reader is not None:
                 self._reader.finish(digit)
             elif len(self._digits) < MAX_DIGITS:
-                self._digits.append(digit)
+                self._digits += digit
 
     def forget_digits(self) -> None:
         """Forget the digits that nobody has read."""
-        self._digits.clear()
+        self._digits = ""
 
     # -- another peer ----------------------------------------------------------------------
 
