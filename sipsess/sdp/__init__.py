@@ -18,11 +18,13 @@ from sipsess.sdp.negotiation import (
 )
 from sipsess.sdp.offeranswer import OfferAnswer
 from sipsess.sdp.parser import parse
+from sipsess.sdp.section import AttributeLines
 from sipsess.sdp.values import DIRECTIONS, Connection, Origin, RTPMap
 
 __all__ = [
     "DIRECTIONS",
     "REASONS",
+    "AttributeLines",
     "Connection",
     "LocalGlareError",
     "LocalSDPError",

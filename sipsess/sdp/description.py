@@ -23,6 +23,7 @@ from sipsess.sdp.lines import Lines, share_lines
 from sipsess.sdp.section import (
     MEDIA_ORDER,
     AttributeLike,
+    AttributeLines,
     Attributes,
     Section,
     attribute_value,
@@ -75,7 +76,7 @@ class MediaDescription(Section):
         formats: Iterable[str],
         *,
         host: str | None = None,
-        attributes: Iterable[AttributeLike] = (),
+        attributes: Iterable[AttributeLike] | AttributeLines = (),
         port_count: int = 1,
     ) -> MediaDescription:
         """
@@ -83,13 +84,17 @@ class MediaDescription(Section):
 
         :param host: the address or name for a c= line of its own; ``None`` leaves it to the
             session.
-        :param attributes: ``"ptime:20"``, or ``("ptime", "20")``, ``("sendonly", None)``.
+        :param attributes: ``"ptime:20"``, or ``("ptime", "20")``, ``("sendonly", None)``; or those
+            of many streams, checked once.
         :raises LocalSDPError: when something cannot be written.
         """
         line = MediaLine.build(media, port, port_count, proto, formats)
-        rows = [] if host is None else [f"c={Connection.build(host)}"]
-        rows += ["a=" + attribute_value(attribute) for attribute in attributes]
-        return cls((f"m={line}",), share_lines(tuple(rows)), line)
+        if not isinstance(attributes, AttributeLines):
+            attributes = AttributeLines(attributes)
+        lines = attributes.lines
+        if host is not None:
+            lines = share_lines((f"c={Connection.build(host)}", *lines.rows))
+        return cls((f"m={line}",), lines, line)
 
     @classmethod
     def declined(cls, offered: MediaDescription) -> MediaDescription:
@@ -294,9 +299,14 @@ class SessionDescription:
 
     def copy(self) -> SessionDescription:
         """Return a copy that shares nothing that can change."""
+        copy = self.with_media(self._media)
+        copy._wire = None if self._is_touched else self._wire
+        return copy
+
+    def with_media(self, media: Iterable[MediaDescription]) -> SessionDescription:
+        """Return a copy with other m= lines, which are copied too."""
         head = Section(self.head._first, self.head._lines)
-        wire = None if self._is_touched else self._wire
-        return SessionDescription(head, [item.copy(head) for item in self._media], wire)
+        return SessionDescription(head, [item.copy(head) for item in media])
 
     @property
     def media(self) -> tuple[MediaDescription, ...]:
@@ -326,7 +336,14 @@ class SessionDescription:
 
     @origin.setter
     def origin(self, origin: Origin) -> None:
-        row = _origin_row(origin)
+        self._set_origin(_origin_row(origin))
+
+    def set_version(self, session_id: int, version: int) -> None:
+        """Set the two numbers of the o= line, as :attr:`origin` does with all of it."""
+        user, _, _, *address = check_origin(self.head.value("o") or "")
+        self._set_origin(f"o={user} {session_id} {version} {' '.join(address)}")
+
+    def _set_origin(self, row: str) -> None:
         if len(self.head._first) > 1:
             self.head._first = ("v=0", row)
             self.head.is_touched = True

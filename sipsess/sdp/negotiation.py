@@ -17,6 +17,9 @@ from sipsess.sdp.values import Connection, Origin
 #: that the offer must name (``"packetization-mode=1"``), or ``None`` when any will do.
 SupportedFormat = tuple[str, int, int, str | None]
 
+#: The t= lines of a session that may happen at any time.
+_UNBOUNDED = ("0 0",)
+
 #: Offered direction to wanted direction to the direction of the answer (:rfc:`3264#section-6.1`): a
 #: stream offered sendonly is answered recvonly or inactive, and so on; never more than was offered.
 ANSWER_DIRECTIONS: dict[str, dict[str, str]] = {
@@ -113,9 +116,18 @@ def build_offer(media: Iterable[MediaDescription], origin_host: str) -> SessionD
 
     :param origin_host: the address for o= and for the session's c= line.
     """
+    return _usual_session(origin_host).with_media(media)
+
+
+def _session(host: str, timing: Iterable[str] = _UNBOUNDED) -> SessionDescription:
+    """Return a description of ours without media."""
     return SessionDescription.build(
-        Origin.build(origin_host), connection=Connection.build(origin_host), media=media
+        Origin.build(host), connection=Connection.build(host), timing=timing
     )
+
+
+#: The same for those of nearly all calls, which are not to be changed.
+_usual_session = lru_cache(maxsize=64)(_session)
 
 
 def build_answer(
@@ -140,10 +152,8 @@ def build_answer(
             raise LocalSDPError(f"{offered.media} is offered, {item.media} answered")
         else:
             media.append(item)
-    return SessionDescription.build(
-        Origin.build(origin_host),
-        connection=Connection.build(origin_host),
-        # RFC 3264 6: the t= line of an answer equals that of its offer.
-        timing=offer.head.values("t") or ("0 0",),
-        media=media,
-    )
+    # RFC 3264 6: the t= line of an answer equals that of its offer.
+    timing = tuple(offer.head.values("t")) or _UNBOUNDED
+    if timing == _UNBOUNDED:
+        return _usual_session(origin_host).with_media(media)
+    return _session(origin_host, timing).with_media(media)

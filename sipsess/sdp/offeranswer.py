@@ -185,21 +185,13 @@ class OfferAnswer:
         :meth:`send_offer` and :meth:`send_answer` do it; stamping twice changes nothing.
         """
         last = self._last_sent
-        origin = description.origin
         version = FIRST_VERSION
         if last is not None:
-            before = last.origin
+            origin, before = description.origin, last.origin
             is_same = description.is_same_as(last) and origin.address == before.address
             version = before.version if is_same else before.version + 1
         stamped = description.copy()
-        stamped.origin = type(origin)(
-            origin.username,
-            self.session_id,
-            version,
-            origin.net_type,
-            origin.address_type,
-            origin.address,
-        )
+        stamped.set_version(self.session_id, version)
         return stamped
 
     def send_offer(self, description: SessionDescription) -> SessionDescription:

@@ -50,7 +50,9 @@ def parse(data: bytes) -> SessionDescription:
         kind = row[0]
         # The text of s= and i= may end in a space: `s= ` is what RFC 3264 section 5 allows.
         line = row.rstrip(" \t") if row[-1] in " \t" and kind not in "si" else row
-        if kind == "m":
+        if kind == "a" and head:
+            pass
+        elif kind == "m":
             section = []
             media.append((_read_media(line[2:], number, len(media), head), section))
         elif not head or kind in "voc":

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from sipsess.sdp.errors import LocalSDPError
-from sipsess.sdp.lines import Line, Lines
+from sipsess.sdp.lines import Line, Lines, share_lines
 from sipsess.sdp.values import Connection, check_text, check_token, read_number
 
 #: The order of types in a session section and in a media section (:rfc:`8866#section-5`).
@@ -39,6 +39,20 @@ def attribute_value(attribute: AttributeLike) -> str:
     if ":" in check_token(name):
         raise LocalSDPError(f"{name!r} is not the name of an attribute")
     return check_text(f"{name}{separator}{value}")
+
+
+class AttributeLines:
+    """
+    Attributes that were checked once and can be written for any number of streams.
+
+    :raises LocalSDPError: when one of them cannot be written.
+    """
+
+    __slots__ = ("lines",)
+
+    def __init__(self, attributes: Iterable[AttributeLike]) -> None:
+        #: The a= lines.
+        self.lines = share_lines(tuple(["a=" + attribute_value(item) for item in attributes]))
 
 
 class Section:

@@ -11,26 +11,34 @@ own there gives calls everything they need.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache, partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from sipsess.dialog.usage import CONFIRMED
 from sipsess.errors import NoPortsError
 from sipsess.flow import Address
 from sipsess.interfaces import IMediaClock, IMediaPort
-from sipsess.media import AudioStream, Codec, find_codec
-from sipsess.sdp import (
-    MediaDescription,
-    SessionDescription,
-    answer_direction,
-    negotiate_formats,
-)
-from sipsess.sdp.negotiation import SupportedFormat
+from sipsess.media import AudioStream
+from sipsess.sdp import MediaDescription, SessionDescription, answer_direction
 from sipsess.sdphandler import NegotiationFailed, SDPHandler, StreamVerdict
+
+from ._formats import OFFERED, Format, accepted, choose, common_formats, describe, has_codec
 
 if TYPE_CHECKING:
     from sipsess.session import LocalDescription, Session, SessionStream
+
+__all__ = [
+    "AUDIO_COOKIE",
+    "MAX_STREAMS_PER_CALL",
+    "PROFILE",
+    "SECURE_PROFILES",
+    "Audio",
+    "AudioHandler",
+    "common_formats",
+    "count_packets",
+    "find_audio",
+]
 
 #: The name of the stream's cookie that holds its :class:`~sipsess.media.AudioStream`.
 AUDIO_COOKIE = "audio"
@@ -39,31 +47,18 @@ AUDIO_COOKIE = "audio"
 PROFILE = "RTP/AVP"
 SECURE_PROFILES = frozenset({"RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
 
-#: Digits as RTP events (:rfc:`4733`); the numbers are those of 0-9, ``*``, ``#``, A-D.
-EVENT = "TELEPHONE-EVENT"
-EVENT_CODES = "0-15"
-
 #: The cookie that holds our :class:`Audio`.
 _OWN_COOKIE = "sipsess.audio"
 
-#: A payload type as SDP writes it, and the encoding name in capitals.
-Format: TypeAlias = tuple[str, str]
-
-#: What is understood, for :func:`~sipsess.sdp.negotiate_formats`.
-_SUPPORTED: list[SupportedFormat] = [
-    (name, 8000, 1, None) for name in ("PCMU", "PCMA", "telephone-event")
-]
-#: What a first offer holds.
-_OFFERED: tuple[Format, ...] = (("0", "PCMU"), ("8", "PCMA"), ("101", EVENT))
-#: Seven bits (:rfc:`3550#section-5.1`), less what could be taken for RTCP
-#: (:rfc:`5761#section-4`).
-_PAYLOAD_TYPES = frozenset({*range(64), *range(96, 128)})
 #: The direction that a peer means who says ``c=0.0.0.0`` besides (:rfc:`3264#section-8.4`).
 _NOT_LISTENING = {"sendrecv": "sendonly", "recvonly": "inactive"}
 
 #: How hold was signalled once (:rfc:`3264#section-8.4`), and the address of everybody here.
 _HOLD = "0.0.0.0"
 _BROADCAST = "255.255.255.255"
+#: Characters of the longest IP address, its scope included, and how many addresses are remembered.
+_MAX_ADDRESS = 64
+_MAX_ADDRESSES = 1024
 
 #: Streams of one call that are claimed; the others are declined. A call is played into and heard
 #: through one, and each is a socket, so that a single INVITE could ask for many.
@@ -141,7 +136,8 @@ class AudioHandler(SDPHandler):
         proto = remote.proto.upper()
         if proto in SECURE_PROFILES:
             return self._decline_secure(remote, sdp)
-        if proto != PROFILE or not _codecs(common_formats(remote)) or not _is_usable(remote):
+        is_spoken = proto == PROFILE and has_codec(common_formats(remote))
+        if not is_spoken or _can_send_to(remote.address) is False:
             return StreamVerdict.NOT_HANDLED
         claimed = [other for other in session.media.rivals(stream) if other.handler is self]
         if len(claimed) >= MAX_STREAMS_PER_CALL:
@@ -160,7 +156,7 @@ class AudioHandler(SDPHandler):
 
     def _check_family(self, session: Session, remote: MediaDescription) -> None:
         local, address = session.flow.local[0], remote.address or ""
-        if _is_address(address) and (":" in address) != (":" in local):
+        if (":" in address) != (":" in local) and _can_send_to(address) is not None:
             version = 6 if ":" in local else 4
             raise NegotiationFailed(
                 f"audio at {address} cannot be reached from this side of the call: "
@@ -178,12 +174,12 @@ class AudioHandler(SDPHandler):
         """
         remote = stream.remote
         if remote is not None:
-            formats = common_formats(remote)
+            formats = tuple(common_formats(remote))
         elif stream.active_local is not None:
             # RFC 3264 8.3.2: a payload type keeps its meaning for the whole session.
-            formats = common_formats(stream.active_local)
+            formats = tuple(common_formats(stream.active_local))
         else:
-            formats = list(_OFFERED)
+            formats = OFFERED
         audio = _find(stream) or self._open(session, stream, formats)
         if audio is None:
             return StreamVerdict.NOT_HANDLED
@@ -195,10 +191,12 @@ class AudioHandler(SDPHandler):
             audio.port.port,
             PROFILE,
             [number for number, _ in formats],
-            attributes=_attributes(formats, direction),
+            attributes=describe(formats, direction),
         )
 
-    def _open(self, session: Session, stream: SessionStream, formats: list[Format]) -> Audio | None:
+    def _open(
+        self, session: Session, stream: SessionStream, formats: tuple[Format, ...]
+    ) -> Audio | None:
         """
         Open a port and make the audio stream; ``None`` when the server has no RTP at all.
 
@@ -207,7 +205,7 @@ class AudioHandler(SDPHandler):
         manager = session.manager
         if manager.media_ports is None or manager.media_clock is None:
             return None
-        codec, number, event = _choose(formats, formats)
+        codec, number, event = choose(formats, formats)
         audio_stream = AudioStream(
             codec,
             number,
@@ -216,7 +214,7 @@ class AudioHandler(SDPHandler):
             # Nothing is sent before both sides have agreed; but who has seen our offer may speak
             # before his answer is here (RFC 3264 5.1).
             direction="recvonly",
-            accepts=_accepts(formats),
+            accepts=accepted(formats),
         )
         try:
             port = manager.media_ports.open(session.flow.local[0], audio_stream.receive)
@@ -229,7 +227,7 @@ class AudioHandler(SDPHandler):
             session.when_confirmed().addCallbacks(
                 lambda _: setattr(audio_stream, "holds_back", False), lambda failure: None
             )
-        audio_stream.on_digit = lambda digit: _pass_digit(session, digit)
+        audio_stream.on_digit = partial(_pass_digit, session)
         audio = Audio(session, manager.media_clock, port, audio_stream)
         stream.cookies.add(_OWN_COOKIE, audio)
         stream.cookies.add(AUDIO_COOKIE, audio_stream)
@@ -240,10 +238,10 @@ class AudioHandler(SDPHandler):
         audio, local, remote = _find(stream), stream.local, stream.remote
         if audio is None or local is None or remote is None:
             return
-        own = common_formats(local)
-        codec, number, event = _choose(common_formats(remote), own)
+        own = tuple(common_formats(local))
+        codec, number, event = choose(tuple(common_formats(remote)), own)
         audio_stream = audio.stream
-        audio_stream.set_format(codec, number, event, accepts=_accepts(own))
+        audio_stream.set_format(codec, number, event, accepts=accepted(own))
         audio_stream.set_remote(_address(remote))
         audio_stream.direction = answer_direction(_offered_direction(remote), local.direction)
         audio.start()
@@ -287,58 +285,6 @@ def count_packets(session: Session) -> tuple[int, int]:
     return received, sent
 
 
-def common_formats(media: MediaDescription) -> list[Format]:
-    """
-    Return the payload types of an m-line that we understand, in its order.
-
-    :return: number and encoding name (in capitals), the first number of each encoding.
-    """
-    found: dict[str, str] = {}
-    for number, (name, *_) in negotiate_formats(media, _SUPPORTED):
-        if number.isascii() and number.isdecimal() and int(number) in _PAYLOAD_TYPES:
-            found.setdefault(name.upper(), number)
-    return sorted(
-        ((number, name) for name, number in found.items()),
-        key=lambda item: media.formats.index(item[0]),
-    )
-
-
-def _codecs(formats: Iterable[Format]) -> list[Format]:
-    return [item for item in formats if item[1] != EVENT]
-
-
-def _choose(theirs: list[Format], ours: list[Format]) -> tuple[Codec, int, int | None]:
-    """
-    Return what to send: codec, its number, and the number of telephone-event or ``None``.
-
-    :param theirs: what the peer takes, in his order, with his numbers.
-    :param ours: what our own description says.
-    :raises NegotiationFailed: when there is no codec in both.
-    """
-    known = {name for _, name in ours}
-    numbers = {name: int(number) for number, name in theirs if name in known}
-    event = numbers.pop(EVENT, None)
-    for name, number in numbers.items():
-        codec = find_codec(name)
-        if codec is not None:
-            return codec, number, event
-    raise NegotiationFailed("the answer has no codec of the offer")
-
-
-def _accepts(formats: Iterable[Format]) -> dict[int, Codec | None]:
-    return {int(number): find_codec(name) for number, name in formats}
-
-
-def _attributes(formats: Iterable[Format], direction: str) -> list[tuple[str, str | None]]:
-    names = {"PCMU": "PCMU/8000", "PCMA": "PCMA/8000", EVENT: "telephone-event/8000"}
-    attributes: list[tuple[str, str | None]] = []
-    for number, name in formats:
-        attributes.append(("rtpmap", f"{number} {names[name]}"))
-        if name == EVENT:
-            attributes.append(("fmtp", f"{number} {EVENT_CODES}"))
-    return [*attributes, ("ptime", "20"), (direction, None)]
-
-
 def _offered_direction(remote: MediaDescription) -> str:
     """Return the peer's direction; the old-style hold, c=0.0.0.0, means that he does not listen."""
     direction = remote.direction
@@ -347,19 +293,28 @@ def _offered_direction(remote: MediaDescription) -> str:
 
 def _address(remote: MediaDescription) -> Address | None:
     """Return where the peer listens; ``None`` for a name, until his first packet says it."""
-    host = remote.address or ""
-    return (host, remote.port) if _is_address(host) and _is_usable(remote) else None
+    host = remote.address
+    return (host, remote.port) if host and _can_send_to(host) else None
 
 
-def _is_usable(remote: MediaDescription) -> bool:
-    """Tell whether audio can be sent to what a peer says, which is one host's, a name or a hold."""
-    host = remote.address or ""
-    if host == _HOLD or not _is_address(host):
-        return True
-    address = ip_address(host)
+def _can_send_to(host: str | None) -> bool | None:
+    """
+    Tell whether audio can be sent to what a peer says: one host's address, or a hold.
+
+    :return: ``None`` when it is no IP address.
+    """
+    return _judge(host) if host and len(host) <= _MAX_ADDRESS else None
+
+
+@lru_cache(maxsize=_MAX_ADDRESSES)
+def _judge(host: str) -> bool | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
     address = getattr(address, "ipv4_mapped", None) or address
     is_one = not address.is_multicast and not address.is_unspecified
-    return is_one and str(address) != _BROADCAST
+    return host == _HOLD or (is_one and str(address) != _BROADCAST)
 
 
 def _is_proven(session: Session) -> bool:
@@ -371,14 +326,6 @@ def _is_proven(session: Session) -> bool:
     early = session.early
     is_standing = not session.is_callee or session.usage.state == CONFIRMED
     return is_standing or early.is_acknowledged or early.is_wanted
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _find(stream: SessionStream) -> Audio | None:

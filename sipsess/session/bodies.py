@@ -67,6 +67,8 @@ def refusal_of_body(request: Request, accept: Container[str]) -> dict[str, str] 
 def describe_media(sdp: SessionDescription) -> str:
     """Return the m-lines of a description in a few words, for the decision record."""
     return ", ".join(
-        f"{media.media} {media.proto} {'/'.join(media.formats[:6])} port {media.port}"
-        for media in sdp.media
+        [
+            f"{media.media} {media.proto} {'/'.join(media.formats[:6])} port {media.port}"
+            for media in sdp.media
+        ]
     )

@@ -13,10 +13,10 @@ from typing import Any
 from sipsess.dialog.usage import INCOMING
 from sipsess.interfaces import ISDPHandler
 from sipsess.message import Request
-from sipsess.sdp import SessionDescription
+from sipsess.sdp import SessionDescription, parse
 from sipsess.supplement import Reject
 
-from .bodies import describe_media, has_sdp, parse_sdp
+from .bodies import describe_media, find_sdp
 from .part import Part
 from .waiting import dispose
 
@@ -43,9 +43,10 @@ class OfferIntake(Part):
         is_early = session.usage.state == INCOMING and not session.is_initial(request)
         if is_early and session.early.take_sdp(request):
             return None
-        if not has_sdp(request):
+        body = find_sdp(request)
+        if not body:
             return None
-        offer = parse_sdp(request)
+        offer = parse(body)
         waits = session.media.defer(offer)
         if not waits:
             self._receive(request, offer)

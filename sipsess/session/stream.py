@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sipsess.interfaces import ISDPHandler
-from sipsess.sdp import MediaDescription, SessionDescription
+from sipsess.sdp import AttributeLines, MediaDescription, SessionDescription
 
 from .cookies import Cookies
 
@@ -62,6 +62,17 @@ class SessionStream:
         self.wanted_direction = "sendrecv"
         self.is_destroyed = False
 
+    def settle(self) -> None:
+        """Put in force what the exchange proposes: both sides have agreed."""
+        self.active_local, self.active_remote = self.local, self.remote
+        self.active_direction = self.wanted_direction
+        self.is_active = True
+
+    def restore(self) -> None:
+        """Forget what the exchange proposes."""
+        self.local, self.remote = self.active_local, self.active_remote
+        self.wanted_direction = self.active_direction
+
     @property
     def mid(self) -> str | None:
         """The stream's identification tag (:rfc:`5888`), or ``None``."""
@@ -100,16 +111,15 @@ class LocalDescription:
         proto: str,
         formats: Sequence[str],
         *,
-        attributes: Sequence[tuple[str, str | None]] = (),
+        attributes: Sequence[tuple[str, str | None]] | AttributeLines = (),
         host: str | None = None,
     ) -> MediaDescription:
         """
         Return an m-line.
 
         :param formats: payload types or other format names, the preferred one first.
-        :param attributes: name and value of each a-line; ``None`` for a flag.
+        :param attributes: name and value of each a-line; ``None`` for a flag. Or those of many
+            streams, checked once.
         :param host: an address of its own (c=); left out, that of the whole description.
         """
-        return MediaDescription.build(
-            media, port, proto, list(formats), host=host, attributes=tuple(attributes)
-        )
+        return MediaDescription.build(media, port, proto, formats, host=host, attributes=attributes)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.sdp import parse
+from sipsess.sdp import AttributeLines, LocalSDPError, MediaDescription, parse
 from sipsess.sdp.limits import MAX_SHARED_CHARACTERS, MAX_SHARED_LINES
 from sipsess.sdp.lines import Lines, share_lines
 
@@ -76,3 +76,31 @@ class SharingTests(SynchronousTestCase):
             self.assertEqual(description.to_bytes(), BODY.encode())
             self.assertEqual(str(description.media[0].rtpmap("96")), "opus/48000/2")
             self.assertEqual(description.media[0].direction, "sendonly")
+
+    def test_checked_attributes(self) -> None:
+        """Attributes that were checked once are written for each stream, with its own c= line."""
+        attributes = AttributeLines(["ptime:20", ("sendonly", None)])
+        self.assertRaises(LocalSDPError, AttributeLines, ["x\r\na=y"])
+        for host in (None, "192.0.2.1"):
+            media = MediaDescription.build(
+                "audio", 4000, "RTP/AVP", ["0"], host=host, attributes=attributes
+            )
+            rows = [] if host is None else [("c", "IN IP4 192.0.2.1")]
+            rows += [("a", "ptime:20"), ("a", "sendonly")]
+            self.assertEqual(list(media.lines[1:]), rows)
+
+
+class OriginTests(SynchronousTestCase):
+    """The o= line, which is no other description's."""
+
+    def test_set_version(self) -> None:
+        """Only the two numbers change, wherever the line stands."""
+        late = BODY.replace("o=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\n", "s=-\r\no=- 1 1 IN IP4 a\r\n")
+        for body in (BODY, late):
+            description = parse(body.encode())
+            before = description.origin
+            description.set_version(7, 8)
+            after = description.origin
+            self.assertEqual((after.session_id, after.version), (7, 8))
+            self.assertEqual((after.username, after.address), (before.username, before.address))
+            self.assertEqual(description.to_bytes().decode(), body.replace("1 1", "7 8"))
