@@ -3,9 +3,10 @@
 
 from .chain import Chain
 from .cookies import Cookies
+from .handlers import order_handlers
 from .identity import Identity
 from .media_change import MediaChange
-from .negotiation import MediaNegotiation, order_handlers
+from .negotiation import MediaNegotiation
 from .reason import EndReason, SessionEnded
 from .session import Session
 from .stream import LocalDescription, SessionStream

@@ -13,21 +13,15 @@ Theory of operation
     :meth:`~MediaNegotiation.follow` changes to another one's, over the same streams, until
     :meth:`~MediaNegotiation.choose` says with whom the call is.
 
-    Every call of a handler is guarded: its exception is logged with its name, and fails the
-    exchange, never the server.
-
-The module is long because all steps of an exchange share what a failed one must put back.
+    How handlers are called, and what becomes of their exceptions, is in :mod:`.handlers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from twisted.internet.defer import CancelledError
-
-from sipsess.errors import PluginError
-from sipsess.interfaces import IDeferOffer, IMediaAddress, ISDPHandler
+from sipsess.interfaces import ISDPHandler
 from sipsess.sdp import (
     MediaDescription,
     OfferAnswer,
@@ -37,17 +31,14 @@ from sipsess.sdp import (
 )
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 
+from .handlers import Handlers
 from .media_change import NO_CHANGE, MediaChange, Streams, merge
 from .stream import LocalDescription, SessionStream
 
 #: M-lines of one offer that are looked at; more is an attack, not a call.
 MAX_STREAMS = 32
 
-_DEFER = "defer_incoming_sdp_stream"
-_ADDRESS = "change_outgoing_sdp_stream_media_address"
-
-#: Media type to its handlers, in the order in which they are asked.
-Handlers: TypeAlias = Mapping[str, tuple[ISDPHandler, ...]]
+_CREATE = "create_outgoing_sdp_stream"
 
 
 class MediaNegotiation:
@@ -55,7 +46,7 @@ class MediaNegotiation:
     The media of one dialog.
 
     :param session: passed to the handlers.
-    :param handlers: by media type; the set that the session began with.
+    :param handlers: the set that the session began with.
     :param host: the address that the peer shall send media to.
     :param session_id: the number of our ``o=`` line.
     :param wait: wraps a handler's Deferred or coroutine so that what follows runs in a turn.
@@ -134,17 +125,7 @@ class MediaNegotiation:
 
         :raises NegotiationFailed: when a handler refuses it at once.
         """
-        waits: list[tuple[ISDPHandler, Awaitable[Any]]] = []
-        for stream, remote in zip(self.streams, sdp.media, strict=False):
-            if stream is None or remote.is_declined or not IDeferOffer.providedBy(stream.handler):
-                continue
-            handler = stream.handler
-            wait = self._guard(handler, _DEFER, getattr(handler, _DEFER), stream, sdp)
-            if isinstance(wait, Awaitable):
-                waits.append((handler, wait))
-            elif wait is not None:
-                raise self._failed(handler, _DEFER, TypeError(f"{wait!r} cannot be waited for"))
-        return waits
+        return self._handlers.defer(self._session, self.streams, sdp)
 
     async def deferred(self, waits: Sequence[tuple[ISDPHandler, Awaitable[Any]]]) -> None:
         """
@@ -152,13 +133,7 @@ class MediaNegotiation:
 
         :raises NegotiationFailed: when a handler refuses the offer.
         """
-        for handler, wait in waits:
-            try:
-                await wait
-            except (NegotiationFailed, CancelledError):
-                raise
-            except Exception as error:
-                raise self._failed(handler, _DEFER, error) from error
+        await self._handlers.deferred(self._session, waits)
 
     def _claim(
         self, index: int, remote: MediaDescription, sdp: SessionDescription
@@ -174,20 +149,10 @@ class MediaNegotiation:
             is_own = old is not None and old.handler is handler
             stream = old if is_own and old is not None else self._stream(index, handler)
             stream.remote, stream.local = remote, None
-            verdict = self._guard(
-                handler,
-                "handle_incoming_sdp_stream_offer",
-                handler.handle_incoming_sdp_stream_offer,
-                stream,
-                sdp,
-            )
-            if verdict is StreamVerdict.HANDLED:
+            if self._handlers.claim(self._session, stream, sdp):
                 return stream
-            if verdict is not StreamVerdict.NOT_HANDLED:
-                wrong = TypeError(f"{verdict!r} is no StreamVerdict")
-                raise self._failed(handler, "handle_incoming_sdp_stream_offer", wrong)
             if is_own:
-                self._restore(stream)
+                stream.restore()
         return None
 
     def rivals(self, stream: SessionStream) -> list[SessionStream]:
@@ -437,40 +402,24 @@ class MediaNegotiation:
         if stream is None:
             return None
         handler = stream.handler
-        result = self._guard(
-            handler, "create_outgoing_sdp_stream", handler.create_outgoing_sdp_stream, stream, sdp
-        )
+        result = self._handlers.call(self._session, handler, _CREATE, stream, sdp)
         if isinstance(result, Awaitable):
-            try:
-                result = await self._wait(result)
-            except (NegotiationFailed, CancelledError):
-                raise
-            except Exception as error:
-                raise self._failed(handler, "create_outgoing_sdp_stream", error) from error
+            result = await self._handlers.await_from(
+                self._session, handler, _CREATE, self._wait(result)
+            )
         if self.is_closed or self._pending is not pending:
             # The call ended, or the exchange was rolled back, while the handler worked.
             raise NegotiationFailed("the exchange is over", 399)
         if isinstance(result, MediaDescription):
-            stream.local = self._fix_address(stream, result)
+            stream.local = self._handlers.fix_address(self._session, stream, result)
             return stream.local
         if result is not StreamVerdict.NOT_HANDLED:
             wrong = TypeError(f"{result!r} is neither an m-line nor NOT_HANDLED")
-            raise self._failed(handler, "create_outgoing_sdp_stream", wrong)
+            raise self._handlers.failed(self._session, handler, _CREATE, wrong)
         pending[index] = None
         if not stream.is_active:
             self._destroy(stream)
         return None
-
-    def _fix_address(self, stream: SessionStream, media: MediaDescription) -> MediaDescription:
-        """Ask the handlers of a media type for the address that the peer shall send to."""
-        for handler in self._handlers.get(stream.media_type, ()):
-            if not IMediaAddress.providedBy(handler):
-                continue
-            fixed = self._guard(handler, _ADDRESS, getattr(handler, _ADDRESS), stream, media)
-            if fixed is not None and not isinstance(fixed, MediaDescription):
-                raise self._failed(handler, _ADDRESS, TypeError(f"{fixed!r} is no m-line"))
-            media = fixed or media
-        return media
 
     def _apply(self) -> None:
         """Put the pending streams in force; destroy those that are no more."""
@@ -482,23 +431,8 @@ class MediaNegotiation:
         for stream in self.streams:
             if stream is None:
                 continue
-            stream.active_local, stream.active_remote = stream.local, stream.remote
-            stream.active_direction = stream.wanted_direction
-            stream.is_active = True
-            handler = stream.handler
-            try:
-                self._guard(
-                    handler,
-                    "apply_negotiated_sdp_stream",
-                    handler.apply_negotiated_sdp_stream,
-                    stream,
-                )
-            except NegotiationFailed as failure:
-                # Too late to refuse: the other streams still work, and this one's owner has spoken.
-                self._session.note("stream unusable", f"{handler.name}: {failure.text}")
-            except PluginError:
-                # Logged and counted; the other streams still work.
-                pass
+            stream.settle()
+            self._handlers.apply(self._session, stream)
 
     def _undo(self, machine: OfferAnswer) -> None:
         """Roll back an exchange, which may be of an early dialog that is followed no more."""
@@ -513,21 +447,16 @@ class MediaNegotiation:
         self.machine.rollback()
         for stream in self.streams:
             if stream is not None:
-                self._restore(stream)
+                stream.restore()
         for stream in pending or ():
             if stream is not None and not stream.is_active:
                 self._destroy(stream)
 
-    def _restore(self, stream: SessionStream) -> None:
-        stream.local, stream.remote = stream.active_local, stream.active_remote
-        stream.wanted_direction = stream.active_direction
-
     def stop(self) -> None:
         """Stop all streams: the call is being hung up."""
         for stream in self.streams:
-            if stream is not None and not stream.is_stopped:
-                stream.is_stopped = True
-                self._quietly(stream, "stop_stream")
+            if stream is not None:
+                self._handlers.stop(self._session, stream)
 
     def close(self) -> None:
         """Stop and destroy all streams; the end."""
@@ -547,44 +476,6 @@ class MediaNegotiation:
         del self._session, self._wait
 
     def _destroy(self, stream: SessionStream) -> None:
-        """Destroy a stream and its cookies, exactly once."""
-        if stream.is_destroyed or stream in self._shared:
-            # Another early dialog may still want it.
-            return
-        stream.is_destroyed = True
-        if stream.is_active and not stream.is_stopped:
-            stream.is_stopped = True
-            self._quietly(stream, "stop_stream")
-        self._quietly(stream, "destroy_stream")
-        stream.cookies.destroy_all()
-
-    def _quietly(self, stream: SessionStream, callback: str) -> None:
-        handler = stream.handler
-        try:
-            self._guard(handler, callback, getattr(handler, callback), stream)
-        except (NegotiationFailed, PluginError):
-            # Logged and counted; there is nothing left to refuse.
-            pass
-
-    def _guard(
-        self, handler: ISDPHandler, callback: str, function: Callable[..., Any], *args: Any
-    ) -> Any:
-        try:
-            return function(self._session, *args)
-        except NegotiationFailed:
-            raise
-        except Exception as error:
-            raise self._failed(handler, callback, error) from error
-
-    def _failed(self, handler: ISDPHandler, callback: str, error: Exception) -> PluginError:
-        self._session.report.plugin_failed(f"SDP handler {handler.name}", callback, error)
-        return PluginError(f"SDP handler {handler.name} failed in {callback}: {error!r}")
-
-
-def order_handlers(handlers: Sequence[ISDPHandler]) -> dict[str, tuple[ISDPHandler, ...]]:
-    """Return the handlers by media type, each tuple in the order in which they are asked."""
-    ordered = sorted(handlers, key=lambda item: (item.priority, item.name))
-    result: dict[str, tuple[ISDPHandler, ...]] = {}
-    for handler in ordered:
-        result[handler.media_type] = (*result.get(handler.media_type, ()), handler)
-    return result
+        # Another early dialog may still want it.
+        if stream not in self._shared:
+            self._handlers.destroy(self._session, stream)

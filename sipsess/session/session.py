@@ -38,11 +38,12 @@ from .cookies import Cookies
 from .desk import RequestDesk
 from .early import EarlyMedia
 from .ending import SessionEnding
+from .handlers import Handlers
 from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
 from .media_change import NO_CHANGE, MediaChange
-from .negotiation import Handlers, MediaNegotiation
+from .negotiation import MediaNegotiation
 from .offers import OfferIntake
 from .provisionals import Provisionals
 from .reason import LOCAL, EndReason, SessionEnded
