@@ -13,8 +13,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
-
 from sipsess.ids import IdSource
 from sipsess.media.codecs import FRAME_SAMPLES, FRAME_TIME, SAMPLE_RATE, Codec
 from sipsess.media.playback import Done, Playback
@@ -96,10 +94,11 @@ class Sender:
         self.codec = codec
         self.payload_type = payload_type
         self.event_type = event_type
-        #: What waits; the first of each is being sent.
-        self.digits: deque[DigitString] = deque()
-        self.playbacks: deque[Playback] = deque()
-        self.echoes: deque[tuple[Codec, bytes]] = deque(maxlen=MAX_ECHO)
+        #: What waits; the first of each is being sent. Lists, since an empty deque is ten times as
+        #: large as an empty list, and most streams never have more than a few things to say.
+        self.digits: list[DigitString] = []
+        self.playbacks: list[Playback] = []
+        self.echoes: list[tuple[Codec, bytes]] = []
         #: Packets made, and the bytes of their payloads.
         self.packets = 0
         self.bytes = 0
@@ -122,19 +121,25 @@ class Sender:
         if frame:
             return self._speak(self.codec.encode(frame), now, _TOLERANCE)
         if self.echoes and not self.playbacks:
-            codec, payload = self.echoes.popleft()
+            codec, payload = self.echoes.pop(0)
             if codec is not self.codec:
                 payload = self.codec.encode(codec.decode(payload))
             return self._speak(payload, now, _ECHO_TOLERANCE)
         return None
 
+    def echo(self, codec: Codec, payload: bytes) -> None:
+        """Let a frame that was heard be sent back; the oldest goes when too many wait."""
+        if len(self.echoes) >= MAX_ECHO:
+            del self.echoes[0]
+        self.echoes.append((codec, payload))
+
     def close(self) -> None:
         """Drop everything that waits, and tell."""
         self.echoes.clear()
         while self.digits:
-            self.digits.popleft().finish(False)
+            self.digits.pop(0).finish(False)
         while self.playbacks:
-            self.playbacks.popleft().finish(False)
+            self.playbacks.pop(0).finish(False)
 
     def _skip_ended_digits(self) -> bool:
         """Tell those that are over; whether digits are left to send."""
@@ -145,7 +150,7 @@ class Sender:
             can_send = self.event_type is not None
             if can_send and not head.sender.is_done:
                 return True
-            self.digits.popleft()
+            self.digits.pop(0)
             head.finish(can_send)
         return False
 
@@ -181,7 +186,7 @@ class Sender:
 
     def _end(self, playback: Playback, is_complete: bool) -> None:
         if self.playbacks and self.playbacks[0] is playback:
-            self.playbacks.popleft()
+            self.playbacks.pop(0)
         playback.finish(is_complete)
 
     def _speak(self, payload: bytes, now: float, tolerance: float) -> bytes:

@@ -97,10 +97,12 @@ class AudioStream:
         self._sender = Sender(ids, codec, payload_type, event_payload_type)
         self._latch = Latch(remote)
         self._tracker = SequenceTracker()
-        self._receiver = DigitReceiver()
+        #: Made for the first event that comes.
+        self._receiver: DigitReceiver | None = None
         self._echo = False
         self._is_closed = False
-        self._formats: dict[int, Codec | None] = {}
+        #: Replaced, not changed: streams share it.
+        self._formats: Mapping[int, Codec | None] = {}
         #: Called with each digit that the peer has pressed, once per key press.
         self.on_digit: Callable[[str], None] | None = None
         #: Called with the PCM of each packet that came in order.
@@ -174,7 +176,7 @@ class AudioStream:
     @property
     def wants_ticks(self) -> bool:
         """Whether :meth:`tick` has something to do."""
-        if self._receiver.is_open:
+        if self._receiver is not None and self._receiver.is_open:
             return True
         return self._sender.has_work and self._can_send
 
@@ -266,16 +268,22 @@ class AudioStream:
         :param payload_type: its number.
         :param event_payload_type: that of telephone-event, or ``None``; then digits that wait are
             told ``done(False)``.
-        :param accepts: further payload types that may come.
+        :param accepts: further payload types that may come; kept, and not to be changed.
         """
         sender = self._sender
         sender.codec, sender.payload_type = codec, payload_type
         sender.event_type = event_payload_type
         if accepts is not None:
-            self._formats.update(accepts)
-        self._formats[payload_type] = codec
+            self._add_formats(accepts)
+        self._add_formats({payload_type: codec})
         if event_payload_type is not None:
-            self._formats[event_payload_type] = None
+            self._add_formats({event_payload_type: None})
+
+    def _add_formats(self, formats: Mapping[int, Codec | None]) -> None:
+        if not self._formats:
+            self._formats = formats
+        elif not formats.items() <= self._formats.items():
+            self._formats = {**self._formats, **formats}
 
     def close(self) -> None:
         """
@@ -286,7 +294,8 @@ class AudioStream:
         if self._is_closed:
             return
         self._is_closed = True
-        self._receiver.flush()
+        if self._receiver is not None:
+            self._receiver.flush()
         self.on_digit = self.on_audio = None
         self._sender.close()
 
@@ -355,7 +364,7 @@ class AudioStream:
         :return: the packet to send to :attr:`destination`, or ``None`` when there is nothing to
             say.
         """
-        if self._receiver.is_open:
+        if self._receiver is not None:
             self._report(self._receiver.expire(now))
         return self._sender.tick(now) if self._can_send else None
 
@@ -400,13 +409,14 @@ class AudioStream:
             return
         ended = ""
         if verdict == RESTART:
-            ended = self._receiver.flush()
+            if self._receiver is not None:
+                ended = self._receiver.flush()
             if self.recorder is not None:
                 self.recorder.restart()
         codec = self._formats[packet.payload_type]
         if codec is None:
             ended += self._receive_event(packet, now)
-        elif self._receiver.is_open:
+        elif self._receiver is not None:
             ended += self._receiver.expire(now)
         self._report(ended)
         if codec is not None and verdict != LATE:
@@ -414,6 +424,8 @@ class AudioStream:
         self._wake()
 
     def _receive_event(self, packet: RTPPacket, now: float) -> str:
+        if self._receiver is None:
+            self._receiver = DigitReceiver()
         try:
             return self._receiver.receive(packet.payload, packet.timestamp, now)
         except MediaError:
@@ -422,7 +434,7 @@ class AudioStream:
 
     def _receive_audio(self, codec: Codec, packet: RTPPacket) -> None:
         if self._echo and self._direction == "sendrecv" and packet.payload:
-            self._sender.echoes.append((codec, packet.payload))
+            self._sender.echo(codec, packet.payload)
         if self.on_audio is None and self.recorder is None:
             return
         pcm = codec.decode(packet.payload)

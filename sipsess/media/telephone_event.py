@@ -19,7 +19,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from struct import Struct
 from typing import NamedTuple
 
@@ -66,7 +65,7 @@ class DigitReceiver:
         self._timestamp = 0
         self._longest = 0
         self._deadline = 0.0
-        self._recent: deque[int] = deque(maxlen=_REMEMBERED)
+        self._recent: list[int] = []
 
     @property
     def is_open(self) -> bool:
@@ -114,7 +113,7 @@ class DigitReceiver:
         if not self._is_open:
             return ""
         self._is_open = False
-        self._recent.append(self._timestamp)
+        self._recent = [*self._recent[1 - _REMEMBERED :], self._timestamp]
         # 16 is a hook flash, those above are tones of modems and lines: events, but no digits.
         return DIGITS[self._code] if self._code < len(DIGITS) else ""
 
