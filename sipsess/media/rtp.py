@@ -94,9 +94,15 @@ class RTPPacket(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the datagram."""
-        second = self.payload_type | 0x80 if self.marker else self.payload_type
-        header = _HEADER.pack(_VERSION, second, self.sequence, self.timestamp, self.ssrc)
-        return header + self.payload
+        return pack_packet(*self)
+
+
+def pack_packet(
+    payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, marker: bool
+) -> bytes:
+    """Return the datagram of an :class:`RTPPacket` with these values."""
+    second = payload_type | 0x80 if marker else payload_type
+    return _HEADER.pack(_VERSION, second, sequence, timestamp, ssrc) + payload
 
 
 def _find_payload(data: bytes, first: int) -> bytes:

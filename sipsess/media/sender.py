@@ -16,7 +16,7 @@ from __future__ import annotations
 from sipsess.ids import IdSource
 from sipsess.media.codecs import FRAME_SAMPLES, FRAME_TIME, SAMPLE_RATE, Codec
 from sipsess.media.playback import Done, Playback
-from sipsess.media.rtp import RTPPacket
+from sipsess.media.rtp import pack_packet
 from sipsess.media.telephone_event import DigitSender
 
 #: Echoed frames that wait for a tick; more means that the peer's clock is fast, and the oldest
@@ -115,9 +115,9 @@ class Sender:
         :param now: when this frame is due, in seconds.
         :return: the packet to send, or ``None``.
         """
-        if self._skip_ended_digits():
+        if self.digits and self._skip_ended_digits():
             return self._next_event(now)
-        frame = self._next_frame()
+        frame = self._next_frame() if self.playbacks else None
         if frame:
             return self._speak(self.codec.encode(frame), now, _TOLERANCE)
         if self.echoes and not self.playbacks:
@@ -220,4 +220,4 @@ class Sender:
         self._sequence = sequence + 1 & 0xFFFF
         self.packets += 1
         self.bytes += len(payload)
-        return RTPPacket(payload_type, sequence, timestamp, self.ssrc, payload, marker).pack()
+        return pack_packet(payload_type, sequence, timestamp, self.ssrc, payload, marker)

@@ -93,7 +93,7 @@ class DatagramReader:
                 # An ICMP error of an earlier datagram; on a UDP socket reading goes on after it.
                 self._receiver.connectionRefused()
                 return
-            self._receiver.datagramReceived(data, (address[0], address[1]))
+            self._receiver.datagramReceived(data, address[:2])
 
     def connectionLost(self, reason: Failure) -> None:
         """See ``IFileDescriptor``: the reactor gives it up."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -134,7 +135,7 @@ class RTPPort(DatagramProtocol):
             return
         self.received += 1
         try:
-            self._receive(datagram, (addr[0], addr[1]), self._seconds())
+            self._receive(datagram, addr[:2], self._seconds())
         except Exception:
             self.failures += 1
             if self.failures == 1:
@@ -234,6 +235,7 @@ class RTPPorts:
         self._next = random.randrange(len(self._ports)) if random is not None else 0
         self._in_use: dict[int, RTPPort] = {}
         self._make_socket = make_socket
+        self._reads_sockets = IReactorFDSet.providedBy(reactor)
         self._report_after = float("-inf")
 
     def __len__(self) -> int:
@@ -273,7 +275,7 @@ class RTPPorts:
         raise NoPortsError(f"no RTP port is free on {host}")
 
     def _bind(self, port: RTPPort) -> None:
-        if IReactorFDSet.providedBy(self._reactor):
+        if self._reads_sockets:
             skt = self._make_socket(port.host, port.port)
             port.attach(DatagramReader(self._reactor, skt, port))
         else:
@@ -355,7 +357,7 @@ class MediaClock:
         :param port: where its packets leave.
         """
         self._ports[stream] = port
-        stream.on_wake = lambda: self._wake(stream)
+        stream.on_wake = partial(self._wake, stream)
         if stream.wants_ticks:
             self._wake(stream)
 
