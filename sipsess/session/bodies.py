@@ -14,6 +14,8 @@ SDP_TYPE = "application/sdp"
 #: What a session description may be for: another disposition, such as that of :rfc:`3959`, is not
 #: the session (:rfc:`5621#section-8.2`).
 _DISPOSITIONS = (None, "session")
+#: What may say that a body is optional, or not what its type says.
+_SPECIAL = ("Content-Disposition", "Content-Encoding", "Content-Transfer-Encoding")
 
 
 def find_sdp(message: Request | Response) -> bytes:
@@ -56,12 +58,19 @@ def refusal_of_body(request: Request, accept: Container[str]) -> dict[str, str] 
     :param accept: the types that are read; parts of other types must be optional (:rfc:`5621`).
     :raises MessageError: when the parts of the body cannot be read.
     """
-    if not request.body:
+    if not request.body or (SDP_TYPE in accept and _is_bare_sdp(request)):
         return None
     obstacle = find_obstacle(whole_body(request), accept)
     if obstacle is None:
         return None
     return {"Accept-Encoding": "identity"} if obstacle.content_type in accept else {}
+
+
+def _is_bare_sdp(request: Request) -> bool:
+    """Whether there is nothing to look into: a session description, in no encoding."""
+    return request.content_type == SDP_TYPE and not any(
+        [name in request.headers for name in _SPECIAL]
+    )
 
 
 def describe_media(sdp: SessionDescription) -> str:
