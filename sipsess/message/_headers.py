@@ -68,13 +68,13 @@ class Headers:
     :param items: names and values to begin with; checked as :meth:`add` does.
     """
 
-    __slots__ = ("_fields", "_is_changed", "_is_frozen", "_keys", "cache")
+    __slots__ = ("_is_changed", "_is_frozen", "_keys", "_lines", "cache")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        #: For each header its key; parallel to ``_fields``, so that a look-up is one search in C.
+        #: For each header its key; parallel to ``_lines``, so that a look-up is one search in C.
         self._keys: list[str] = []
-        #: For each header what stands before and after the colon, raw.
-        self._fields: list[tuple[str, str]] = []
+        #: Each header as it stands on the wire, raw, without its last CRLF.
+        self._lines: list[str] = []
         self._is_frozen = False
         self._is_changed = False
         #: Values that the message has parsed, dropped at each change.
@@ -88,7 +88,8 @@ class Headers:
         keys = self._keys
         if key not in keys:
             return None
-        return unfold(self._fields[keys.index(key)][1])
+        raw = self._lines[keys.index(key)].partition(":")[2]
+        return unfold(raw) if "\r\n" in raw else raw.strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
         """Return the values of all headers of that name, one for each line, unfolded."""
@@ -96,8 +97,8 @@ class Headers:
         if key not in self._keys:
             return []
         return [
-            unfold(raw)
-            for found, (_, raw) in zip(self._keys, self._fields, strict=True)
+            unfold(line.partition(":")[2])
+            for found, line in zip(self._keys, self._lines, strict=True)
             if found == key
         ]
 
@@ -114,6 +115,10 @@ class Headers:
         """Return the number of header lines of that name."""
         return self._keys.count(KEYS.get(name) or header_key(name))
 
+    def keys(self) -> set[str]:
+        """Return the names that there are, in lower case, the compact forms made long."""
+        return set(self._keys)
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (KEYS.get(name) or header_key(name)) in self._keys
 
@@ -122,7 +127,8 @@ class Headers:
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Iterate over name as written and value, unfolded, in order."""
-        for name, raw in self._fields:
+        for line in self._lines:
+            name, _, raw = line.partition(":")
             yield name.rstrip(" \t"), unfold(raw)
 
     def set(self, name: str, value: str) -> None:
@@ -132,18 +138,18 @@ class Headers:
         :raises HeaderValueError: the name is no token, or the value holds CR, LF or NUL.
         :raises FrozenMessageError: the message was serialised.
         """
-        key, item = self._prepare(name, value)
+        key, line = self._prepare(name, value)
         if key not in self._keys:
             self._keys.append(key)
-            self._fields.append(item)
+            self._lines.append(line)
             return
         place = self._keys.index(key)
         if self._keys.count(key) > 1:
             self._delete(key)
             self._keys.insert(place, key)
-            self._fields.insert(place, item)
+            self._lines.insert(place, line)
         else:
-            self._fields[place] = item
+            self._lines[place] = line
 
     def add(self, name: str, value: str) -> None:
         """
@@ -152,9 +158,9 @@ class Headers:
         :raises HeaderValueError: the name is no token, or the value holds CR, LF or NUL.
         :raises FrozenMessageError: the message was serialised.
         """
-        key, item = self._prepare(name, value)
+        key, line = self._prepare(name, value)
         self._keys.append(key)
-        self._fields.append(item)
+        self._lines.append(line)
 
     def prepend(self, name: str, value: str) -> None:
         """
@@ -163,10 +169,10 @@ class Headers:
         :raises HeaderValueError: the name is no token, or the value holds CR, LF or NUL.
         :raises FrozenMessageError: the message was serialised.
         """
-        key, item = self._prepare(name, value)
+        key, line = self._prepare(name, value)
         place = self._keys.index(key) if key in self._keys else 0
         self._keys.insert(place, key)
-        self._fields.insert(place, item)
+        self._lines.insert(place, line)
 
     def remove(self, name: str) -> None:
         """
@@ -184,26 +190,27 @@ class Headers:
         :raises HeaderValueError: the value holds CR, LF or NUL.
         :raises FrozenMessageError: the message was serialised.
         """
-        key, (name, raw) = self._prepare(name, value)
+        key, line = self._prepare(name, value)
         if key not in self._keys:
             self._keys.insert(0, key)
-            self._fields.insert(0, (name, raw))
+            self._lines.insert(0, line)
             return
         place = self._keys.index(key)
-        old_name, old_raw = self._fields[place]
+        old_name, _, old_raw = self._lines[place].partition(":")
         others = split_list(unfold(old_raw))[1:]
-        self._fields[place] = (old_name, ", ".join([raw, *others]))
+        self._lines[place] = ", ".join([old_name + line[len(name) :], *others])
 
     def copy_from(self, other: Headers, name: str, *, top_only: bool = False) -> None:
         """Add the headers of that name of another message, raw: as they came, byte for byte."""
         self._change()
         key = KEYS.get(name) or header_key(name)
-        for found, item in zip(other._keys, other._fields, strict=True):
-            if found == key:
-                self._keys.append(key)
-                self._fields.append(item)
-                if top_only:
-                    return
+        keys = other._keys
+        count = keys.count(key)
+        place = -1
+        for _ in range(min(count, 1) if top_only else count):
+            place = keys.index(key, place + 1)
+            self._keys.append(key)
+            self._lines.append(other._lines[place])
 
     def extend_first(self, name: str, suffix: str) -> None:
         """
@@ -215,20 +222,26 @@ class Headers:
         check_text(suffix)
         self._change()
         place = self._keys.index(KEYS.get(name) or header_key(name))
-        written, raw = self._fields[place]
-        self._fields[place] = (written, raw.rstrip(" \t\r\n") + suffix)
+        self._lines[place] = self._lines[place].rstrip(" \t\r\n") + suffix
 
     def add_raw(self, key: str, name: str, raw: str) -> None:
         """Add what the parser read, without a check; for the parser only."""
         self._keys.append(key)
-        self._fields.append((name, raw))
+        self._lines.append(f"{name}:{raw}")
+
+    @classmethod
+    def of_lines(cls, keys: list[str], lines: list[str]) -> Headers:
+        """Return the headers that the parser read, without a check; for the parser only."""
+        headers = cls.__new__(cls)
+        headers._keys = keys
+        headers._lines = lines
+        headers._is_frozen = headers._is_changed = False
+        headers.cache = {}
+        return headers
 
     def copy(self) -> Headers:
         """Return a copy that can be changed."""
-        twin = Headers()
-        twin._keys = self._keys.copy()
-        twin._fields = self._fields.copy()
-        return twin
+        return Headers.of_lines(self._keys.copy(), self._lines.copy())
 
     @property
     def is_changed(self) -> bool:
@@ -246,15 +259,17 @@ class Headers:
 
     def to_text(self) -> str:
         """Return the header lines, each with its CRLF."""
-        return "".join([f"{name}:{raw}\r\n" for name, raw in self._fields])
+        return "\r\n".join([*self._lines, ""])
 
-    def _prepare(self, name: str, value: str) -> tuple[str, tuple[str, str]]:
+    def _prepare(self, name: str, value: str) -> tuple[str, str]:
+        """Return key and line of a header of ours, and note that it changes the message."""
         key = KEYS.get(name)
         if key is None:
             key = header_key(check_token(name, "header name"))
         check_text(value)
         self._change()
-        return key, (name, " " + value.strip(" \t"))
+        value = value.strip(" \t")
+        return key, f"{name}: {value}"
 
     def _change(self) -> None:
         if self._is_frozen:
@@ -265,7 +280,7 @@ class Headers:
 
     def _delete(self, key: str) -> None:
         if key in self._keys:
-            self._fields = [
-                item for found, item in zip(self._keys, self._fields, strict=True) if found != key
+            self._lines = [
+                line for found, line in zip(self._keys, self._lines, strict=True) if found != key
             ]
             self._keys = [found for found in self._keys if found != key]

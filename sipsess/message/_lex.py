@@ -19,6 +19,8 @@ ALPHANUMERIC = _LETTERS + DIGITS
 #: The characters of a token (:rfc:`3261#section-25.1`); ``not text.strip(TOKEN)`` says that text is
 #: one.
 TOKEN = ALPHANUMERIC + "-.!%*_+`'~"
+#: The same for a set of characters in a regular expression.
+CLASS_TOKEN = re.escape(TOKEN)
 
 #: What no text of a header may hold when this side writes it.
 #: NUL may stand behind a backslash, in a quoted string; nobody needs it, but the grammar allows it.
@@ -53,6 +55,8 @@ def check_text(text: str) -> str:
 
     :raises HeaderValueError: it holds CR, LF or NUL, or a character that has no bytes.
     """
+    if text.isprintable():
+        return text  # neither controls nor half characters are printable
     if has_control(text):
         raise HeaderValueError(f"{text!r} holds a line break or a NUL")
     if not text.isascii():

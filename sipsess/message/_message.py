@@ -36,6 +36,7 @@ _MANDATORY = (
     ("call-id", "Call-ID"),
     ("cseq", "CSeq"),
 )
+_MANDATORY_KEYS = frozenset(key for key, _ in _MANDATORY)
 _SINGLE = ("From", "To", "Call-ID", "CSeq", "Max-Forwards")
 
 
@@ -85,15 +86,18 @@ class Message(HeaderViews):
             raise
 
     def _validate(self) -> None:
-        for key, name in _MANDATORY:
-            if key not in self.headers:
-                raise MessageError("missing-header", f"there is no {name} header")
-        for name in _SINGLE:
-            if self.headers.count(name) > 1:
-                raise MessageError("duplicate-header", f"there is more than one {name} header")
-        self.via.branch  # noqa: B018 - parses, and that is the check
-        self._address("From")
-        self._address("To")
+        headers = self.headers
+        keys = headers.keys()
+        if not keys >= _MANDATORY_KEYS:
+            name = next(name for key, name in _MANDATORY if key not in keys)
+            raise MessageError("missing-header", f"there is no {name} header")
+        if len(keys) < len(headers):
+            for name in _SINGLE:
+                if headers.count(name) > 1:
+                    raise MessageError("duplicate-header", f"there is more than one {name} header")
+        self.via  # noqa: B018 - parses, and that is the check
+        self.from_  # noqa: B018
+        self.to  # noqa: B018
         self.call_id  # noqa: B018
         self.cseq  # noqa: B018
         self.max_forwards  # noqa: B018
@@ -177,10 +181,11 @@ class Request(Message):
     def _parsed(cls, method: str, uri: str, headers: Headers) -> Request:
         """Make a request of what the parser has read, good or bad."""
         request = cls.__new__(cls)
-        Message.__init__(request, headers)
+        request.headers = headers
+        request._body = b""
+        request._source = request._wire = request._request_uri = None
         request._method = method
         request._uri = uri
-        request._request_uri = None
         request.attempt = 0
         return request
 

@@ -11,6 +11,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from sipsess.message._errors import MessageError
 from sipsess.message._lex import (
     ALPHANUMERIC,
+    CLASS_TOKEN,
     TOKEN,
     check_text,
     check_token,
@@ -28,6 +29,11 @@ _VALUE = TOKEN + "[]:/@?&=$()#{}|^"
 _MARKS = "-_.!~*'()"
 #: The characters of a URI parameter that need no escape (``paramchar``, :rfc:`3261#section-25.1`).
 _URI_VALUE = ALPHANUMERIC + _MARKS + "[]/:&+$"
+#: Nearly every parameter: a name, and a value that holds nothing that needs a closer look.
+_USUAL_PARAM = re.compile(rf"([{CLASS_TOKEN}]+)(?:=([{CLASS_TOKEN}\[\]:]*))?").fullmatch
+_USUAL_URI_PARAM = re.compile(
+    rf"([{re.escape(_URI_VALUE)}]+)(?:=([{re.escape(_URI_VALUE)}]*))?"
+).fullmatch
 _BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 _P = TypeVar("_P", bound="Params")
@@ -75,15 +81,8 @@ class Params:
         """
         items: dict[str, tuple[str, str | None]] = {}
         for part in split_semicolons(text):
-            name, equals, value = part.partition("=")
-            name = name.strip()
-            if not name or name.strip(TOKEN):
-                raise MessageError("bad-parameter", f"{part.strip()!r} is no parameter")
-            raw: str | None = None
-            if equals:
-                raw = value.strip()
-                if raw.strip(TOKEN):
-                    _check_value(raw)
+            usual = _USUAL_PARAM(part)
+            name, raw = usual.groups() if usual else _read_param(part)
             cls._put(items, name.lower(), name, raw)
         return cls(items)
 
@@ -102,7 +101,8 @@ class Params:
         item = self._items.get(name.lower())
         if item is None:
             return None
-        return unquote(item[1] or "")
+        raw = item[1] or ""
+        return unquote(raw) if raw[:1] == '"' else raw
 
     def with_(self: _P, name: str, value: str | None = None) -> _P:
         """
@@ -168,13 +168,9 @@ class URIParams(Params):
         """
         items: dict[str, tuple[str, str | None]] = {}
         for part in text.split(";"):
-            name, equals, raw = part.partition("=")
-            if not name or (
-                part.strip(TOKEN)
-                and (has_bad_escape(part) or not is_uri_text(name) or not is_uri_text(raw))
-            ):
-                raise MessageError("bad-uri", f"{part!r} is no URI parameter")
-            cls._put(items, unescape(name).lower(), name, raw if equals else None)
+            usual = _USUAL_URI_PARAM(part)
+            name, raw = usual.groups() if usual else _read_uri_param(part)
+            cls._put(items, unescape(name).lower(), name, raw)
         return cls(items)
 
     def get(self, name: str) -> str | None:
@@ -202,6 +198,39 @@ def _is_host_like(value: str) -> bool:
     """Tell whether a value is an IPv6 address, in brackets or bare as in ``received`` (20.42)."""
     is_whole = (value[:1] == "[" and value[-1:] == "]") or value.count(":") > 1
     return is_whole and not value.strip("[]:.0123456789abcdefABCDEF")
+
+
+def _read_param(part: str) -> tuple[str, str | None]:
+    """
+    Return name and raw value of one parameter of a header.
+
+    :raises MessageError: it has no proper name, or a value that cannot be read.
+    """
+    name, equals, value = part.partition("=")
+    name = name.strip()
+    if not name or name.strip(TOKEN):
+        raise MessageError("bad-parameter", f"{part.strip()!r} is no parameter")
+    if not equals:
+        return name, None
+    raw = value.strip()
+    if raw.strip(TOKEN):
+        _check_value(raw)
+    return name, raw
+
+
+def _read_uri_param(part: str) -> tuple[str, str | None]:
+    """
+    Return name and value of one parameter of a URI, escapes included.
+
+    :raises MessageError: it has no name, or holds what no URI may.
+    """
+    name, equals, raw = part.partition("=")
+    if not name or (
+        part.strip(TOKEN)
+        and (has_bad_escape(part) or not is_uri_text(name) or not is_uri_text(raw))
+    ):
+        raise MessageError("bad-uri", f"{part!r} is no URI parameter")
+    return name, raw if equals else None
 
 
 def _check_value(raw: str) -> None:

@@ -9,6 +9,8 @@ first line or headers are broken is refused, but what could be read goes along i
 
 from __future__ import annotations
 
+import re
+
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import KEYS, Headers, header_key
 from sipsess.message._lex import DIGITS, TOKEN, has_control
@@ -16,6 +18,9 @@ from sipsess.message._message import Request, Response
 from sipsess.message.limits import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
 _VERSION = "SIP/2.0"
+#: What a header line begins with, in its usual spellings, to its key.
+_BEGINNINGS = {f"{name}:": key for name, key in KEYS.items()}
+_find_beginnings = re.compile(r"\r\n([^:\r\n]+:)").findall
 _CONTROL_TO_MARK = str.maketrans("\r\n\0", "???")
 
 
@@ -60,19 +65,12 @@ def parse_head(head: bytes) -> Request | Response:
     """
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
-    breaks = len(lines) - 1
+    headers = _index_usual(text, lines)
     problem = None
-    if text.count("\n") != breaks or text.count("\r") != breaks:
-        problem = ("bare-line-break", "a CR or LF stands alone in the headers")
-    elif "\0" in text and any(map(has_control, lines)):
-        problem = ("bare-nul", "a NUL stands in the headers without an escape")
-    if problem is not None:
-        # What goes along with the error must be fit to be copied into an answer.
-        lines = [line.translate(_CONTROL_TO_MARK) for line in lines]
-    if "\r\n " in text or "\r\n\t" in text:
-        lines = _join_folded(lines)
-    headers = Headers()
-    problem = _index(lines, headers) or problem
+    if headers is None:
+        lines, problem = _repair(text, lines)
+        headers = Headers()
+        problem = _index(lines, headers) or problem
     message = _start(lines[0], headers)
     if problem is not None:
         raise _refusal(*problem, message)
@@ -114,6 +112,41 @@ def content_length(message: Request | Response) -> int | None:
     return int(text[:10] or "0")
 
 
+def _index_usual(text: str, lines: list[str]) -> Headers | None:
+    """Return the headers when each is whole, on one line and within the limits, else ``None``."""
+    breaks = len(lines) - 1
+    if len(text) > MAX_LINE or breaks > MAX_HEADERS or "\0" in text:
+        return None
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        return None
+    beginnings = _find_beginnings(text)
+    keys = [_BEGINNINGS.get(beginning) or _read_key(beginning) for beginning in beginnings]
+    return None if "" in keys or len(keys) < breaks else Headers.of_lines(keys, lines[1:])
+
+
+def _read_key(line: str) -> str:
+    """Return the key of a header line, empty when it is none."""
+    name, colon, _ = line.partition(":")
+    key = header_key(name)
+    return "" if not colon or key.strip(TOKEN) or name[:1] in (" ", "\t") else key
+
+
+def _repair(text: str, lines: list[str]) -> tuple[list[str], tuple[str, str] | None]:
+    """Return lines without stray controls and with their continuations, and the first problem."""
+    breaks = len(lines) - 1
+    problem = None
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        problem = ("bare-line-break", "a CR or LF stands alone in the headers")
+    elif "\0" in text and any(map(has_control, lines)):
+        problem = ("bare-nul", "a NUL stands in the headers without an escape")
+    if problem is not None:
+        # What goes along with the error must be fit to be copied into an answer.
+        lines = [line.translate(_CONTROL_TO_MARK) for line in lines]
+    if "\r\n " in text or "\r\n\t" in text:
+        lines = _join_folded(lines)
+    return lines, problem
+
+
 def _join_folded(lines: list[str]) -> list[str]:
     """Put continuation lines back to the line before them, the line breaks kept."""
     joined: list[list[str]] = [[lines[0]]]
@@ -133,19 +166,13 @@ def _index(lines: list[str], headers: Headers) -> tuple[str, str] | None:
         lines = lines[: MAX_HEADERS + 1]
     if max(map(len, lines)) > MAX_LINE:
         problem = ("line-too-long", f"a line of {max(map(len, lines))} characters")
-    add = headers.add_raw
     for line in lines[1:]:
-        name, colon, raw = line.partition(":")
-        key = KEYS.get(name)
-        if key is None:
-            key = header_key(name)
-            if not colon or not key or key.strip(TOKEN):
-                problem = problem or ("bad-header-line", f"{line[:80]!r} is no header")
-                continue
-        elif not colon:
+        key = _read_key(line)
+        if key:
+            name, _, raw = line.partition(":")
+            headers.add_raw(key, name, raw)
+        else:
             problem = problem or ("bad-header-line", f"{line[:80]!r} is no header")
-            continue
-        add(key, name, raw)
     return problem
 
 

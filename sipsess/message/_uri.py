@@ -8,7 +8,9 @@ URIs are equal when :rfc:`3261#section-19.1.4` says so.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import TypeAlias
 
@@ -30,11 +32,19 @@ _USER = ALPHANUMERIC + "-_.!~*'()&=+$,;?/"
 _PASSWORD = ALPHANUMERIC + "-_.!~*'()&=+$,"
 _HOST = ALPHANUMERIC + "-._"
 _HEADER = ALPHANUMERIC + "-_.!~*'()[]/?:+$"
+#: Nearly every host and port, for a regular expression: no IPv6, and no port that is too large.
+USUAL_HOST_PORT = r"([A-Za-z0-9.-]+)(?::([0-9]{1,4}|[1-5][0-9]{4}))?"
+#: Nearly every SIP URI: perhaps a user and parameters, but no password, escapes and headers.
+_USUAL_SIP = re.compile(
+    rf"(sips?):(?:([{re.escape(_USER)}]+)@)?{USUAL_HOST_PORT}(?:;([^?@\0-\x20\"<>\x7f]*))?"
+).fullmatch
 _SCHEME = ALPHANUMERIC + "+-."
 _RESERVED = ";/?:@&=+$,"
 #: Parameters that make URIs different even when only one of them has it. :rfc:`3261#section-19.1.4`
 #: names four and shows by its examples that transport is a fifth.
 _DECISIVE = ("transport", "user", "ttl", "method", "maddr")
+#: Characters of the longest IPv6 address, one that ends with an IPv4 address.
+_MAX_IPV6 = 45
 _VISUAL_SEPARATORS = str.maketrans("", "", "-.()")
 
 
@@ -53,7 +63,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
     if text[:1] == "[":
         host, bracket, rest = text[1:].partition("]")
         colon, port = rest[:1], rest[1:]
-        is_good = bool(bracket) and colon in ("", ":") and _is_ipv6(host)
+        is_good = bool(bracket) and colon in ("", ":") and len(host) <= _MAX_IPV6 and _is_ipv6(host)
     else:
         host, colon, port = text.partition(":")
         is_good = bool(host) and not host.strip(_HOST)
@@ -67,7 +77,9 @@ def split_host_port(text: str) -> tuple[str, int | None]:
     return host, int(port)
 
 
+@lru_cache(maxsize=256)
 def _is_ipv6(text: str) -> bool:
+    """Tell whether a host is an IPv6 address; a server has few, and meets them in each message."""
     try:
         IPv6Address(text)
     except ValueError:
@@ -264,22 +276,38 @@ def parse_uri(text: str) -> URI:
 
     :raises MessageError: it is none, or a ``sip``, ``sips`` or ``tel`` URI breaks its grammar.
     """
+    uri: URI
+    usual = _USUAL_SIP(text)
+    if usual:
+        scheme, user, host, port, tail = usual.groups()
+        params = NO_URI_PARAMS if tail is None else URIParams.parse(tail)
+        uri = SIPURI(scheme, user, None, host, int(port) if port else None, params)
+    else:
+        uri = _read_uri(text)
+        if isinstance(uri, OtherURI):
+            return uri
+    object.__setattr__(uri, "_raw", text)
+    return uri
+
+
+def _read_uri(text: str) -> URI:
+    """
+    Read an absolute URI part by part.
+
+    :raises MessageError: see :func:`parse_uri`.
+    """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
     if not colon or not rest or not _is_scheme(scheme) or has_uri_breaker(text):
         raise MessageError("bad-uri", f"{text!r} is no URI")
-    uri: URI
     if scheme == "sip" or scheme == "sips":
-        uri = _parse_sip(scheme, rest)
-    elif scheme == "tel":
+        return _parse_sip(scheme, rest)
+    if scheme == "tel":
         number, semicolon, tail = rest.partition(";")
         if not _is_number(number):
             raise MessageError("bad-uri", f"{number!r} is no telephone number")
-        uri = TelURI(number, URIParams.parse(tail) if semicolon else NO_URI_PARAMS)
-    else:
-        return OtherURI(scheme, rest)
-    object.__setattr__(uri, "_raw", text)
-    return uri
+        return TelURI(number, URIParams.parse(tail) if semicolon else NO_URI_PARAMS)
+    return OtherURI(scheme, rest)
 
 
 def _parse_sip(scheme: str, rest: str) -> SIPURI:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from sipsess.errors import HeaderValueError
 from sipsess.flow import format_host
 from sipsess.message._errors import MessageError
 from sipsess.message._lex import (
+    CLASS_TOKEN,
     DIGITS,
     TOKEN,
     check_text,
@@ -21,10 +23,17 @@ from sipsess.message._lex import (
     unquote,
 )
 from sipsess.message._params import NO_PARAMS, Params
-from sipsess.message._uri import URI, parse_uri, split_host_port
+from sipsess.message._uri import URI, USUAL_HOST_PORT, parse_uri, split_host_port
 from sipsess.message.limits import MAX_CSEQ
 
 _DISPLAY_NAME = TOKEN + " \t"
+#: Nearly every Via: a name or an IPv4 address, perhaps a port, and parameters.
+_USUAL_VIA = re.compile(rf"SIP/2\.0/([A-Z]+) {USUAL_HOST_PORT};(.*)").fullmatch
+#: Nearly every address: perhaps a display name, angle brackets, and at most a tag.
+_USUAL_ADDRESS = re.compile(
+    rf'(?:"([^"\\]*)"[ \t]*|([{CLASS_TOKEN} \t]*))<([^\0-\x20"<>\x7f]+)>'
+    rf"(?:;tag=([{CLASS_TOKEN}]+))?"
+).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,14 @@ class Via:
 
         :raises MessageError: it breaks the grammar.
         """
-        front, semicolon, tail = text.partition(";")
-        words = front.split()
-        if len(words) != 2 or words[0][:8].upper() != "SIP/2.0/":
-            words = _split_loose_via(front)
-        transport, sent_by = words
-        transport = transport[8:]
-        if not is_token(transport):
-            raise MessageError("bad-via", f"{transport!r} is no transport")
-        try:
-            host, port = split_host_port(sent_by)
-        except MessageError as error:
-            raise MessageError("bad-via", error.text) from None
-        via = cls(transport, host, port, Params.parse(tail) if semicolon else NO_PARAMS)
+        usual = _USUAL_VIA(text)
+        if usual:
+            transport, host, digits, tail = usual.groups()
+            via = cls(transport, host, int(digits) if digits else None, Params.parse(tail))
+        else:
+            front, semicolon, tail = text.partition(";")
+            transport, host, port = _read_hop(front)
+            via = cls(transport, host, port, Params.parse(tail) if semicolon else NO_PARAMS)
         object.__setattr__(via, "_raw", text)
         return via
 
@@ -115,6 +119,26 @@ class Via:
         return f"SIP/2.0/{self.transport} {sent_by}{self.params}"
 
 
+def _read_hop(front: str) -> tuple[str, str, int | None]:
+    """
+    Return transport, host and port of a Via value, which stand before its first semicolon.
+
+    :raises MessageError: they break the grammar.
+    """
+    words = front.split()
+    if len(words) != 2 or words[0][:8].upper() != "SIP/2.0/":
+        words = _split_loose_via(front)
+    transport, sent_by = words
+    transport = transport[8:]
+    if not is_token(transport):
+        raise MessageError("bad-via", f"{transport!r} is no transport")
+    try:
+        host, port = split_host_port(sent_by)
+    except MessageError as error:
+        raise MessageError("bad-via", error.text) from None
+    return transport, host, port
+
+
 def _split_loose_via(front: str) -> list[str]:
     """Split a sent-protocol and sent-by with white space around their separators."""
     parts = front.split("/", 2)
@@ -144,14 +168,13 @@ class NameAddr:
 
         :raises MessageError: it breaks the grammar.
         """
-        name, uri, tail = _split_address(text)
-        if not uri or has_uri_breaker(uri):
-            raise MessageError("bad-address", f"{text!r} is no address")
-        params = NO_PARAMS
-        if tail:
-            if tail[0] != ";":
-                raise MessageError("bad-address", f"{tail!r} follows an address")
-            params = Params.parse(tail[1:])
+        usual = _USUAL_ADDRESS(text)
+        if usual:
+            quoted, name, uri, tag = usual.groups()
+            name = quoted if name is None else name.rstrip(" \t") or None
+            params = Params({"tag": ("tag", tag)}) if tag else NO_PARAMS
+        else:
+            name, uri, params = _read_address(text)
         address = cls(name, uri, params)
         object.__setattr__(address, "_raw", text)
         return address
@@ -193,6 +216,22 @@ class NameAddr:
             return "*"
         name = f"{quote(self.display_name)} " if self.display_name else ""
         return f"{name}<{self.uri}>{self.params}"
+
+
+def _read_address(text: str) -> tuple[str | None, str, Params]:
+    """
+    Return display name, URI and parameters of an address.
+
+    :raises MessageError: it breaks the grammar.
+    """
+    name, uri, tail = _split_address(text)
+    if not uri or has_uri_breaker(uri):
+        raise MessageError("bad-address", f"{text!r} is no address")
+    if not tail:
+        return name, uri, NO_PARAMS
+    if tail[0] != ";":
+        raise MessageError("bad-address", f"{tail!r} follows an address")
+    return name, uri, Params.parse(tail[1:])
 
 
 def _split_address(text: str) -> tuple[str | None, str, str]:
@@ -250,10 +289,9 @@ class CSeq:
         words = text.split()
         if len(words) == 2:
             number, method = words
-            if not number.strip(DIGITS) and is_token(method):
-                value = read_number(number, MAX_CSEQ)
-                if value is not None:
-                    return cls(value, method)
+            value = read_number(number, MAX_CSEQ)
+            if value is not None and is_token(method):
+                return cls(value, method)
         raise MessageError("bad-cseq", f"{text!r} is no CSeq")
 
     def __str__(self) -> str:

@@ -11,6 +11,9 @@ from sipsess.message._lex import split_list
 from sipsess.message._values import CSeq, NameAddr, Via, parse_date, read_number
 from sipsess.message.limits import MAX_MAX_FORWARDS, MAX_SECONDS, MAX_VALUES
 
+#: Max-Forwards as nearly everybody writes it.
+_HOPS = {str(number): number for number in range(MAX_MAX_FORWARDS + 1)}
+
 
 class HeaderViews:
     """What :class:`~sipsess.message.Message` says about its headers."""
@@ -80,7 +83,7 @@ class HeaderViews:
 
         :raises MessageError: From is missing or broken.
         """
-        return self._address("From").tag
+        return self._tag("From", "from-tag")
 
     @property
     def to_tag(self) -> str | None:
@@ -89,7 +92,7 @@ class HeaderViews:
 
         :raises MessageError: To is missing or broken.
         """
-        return self._address("To").tag
+        return self._tag("To", "to-tag")
 
     @property
     def call_id(self) -> str:
@@ -165,7 +168,9 @@ class HeaderViews:
         text = self.headers.get("Max-Forwards")
         if text is None:
             return None
-        number = read_number(text, MAX_MAX_FORWARDS)
+        number = _HOPS.get(text)
+        if number is None:
+            number = read_number(text, MAX_MAX_FORWARDS)
         if number is None:
             raise MessageError("bad-max-forwards", f"{text!r} is no Max-Forwards")
         return number
@@ -238,6 +243,14 @@ class HeaderViews:
         if cached is None:
             cached = self.headers.cache[name] = NameAddr.parse(self._need(name))
         return cached
+
+    def _tag(self, name: str, place: str) -> str | None:
+        cache = self.headers.cache
+        if place in cache:
+            cached: str | None = cache[place]
+            return cached
+        tag = cache[place] = self._address(name).tag
+        return tag
 
     def _addresses(self, name: str) -> tuple[NameAddr, ...]:
         cached: tuple[NameAddr, ...] | None = self.headers.cache.get(name)
