@@ -34,7 +34,6 @@ from sipsess.message import (
     SIPURI,
     Request,
     Response,
-    TelURI,
     build_response,
     parse_uri,
 )
@@ -68,6 +67,8 @@ KNOWN_METHODS = frozenset(
     {"ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH"}
     | {"REFER", "REGISTER", "SUBSCRIBE", "UPDATE"}
 )
+#: The schemes of the Request-URIs that lead somewhere here.
+_SCHEMES = frozenset({"sip", "sips", "tel"})
 #: Seconds after which a peer may come back when the server is full (:rfc:`3261#section-21.5.4`).
 RETRY_AFTER = 10
 #: The methods that mean something only within a dialog (:rfc:`3261#section-15`, :rfc:`3262`,
@@ -299,7 +300,7 @@ class SIPCore:
         request = admission.request
         if request.to_tag is None and self.layer.find_merged(request):
             admission.refuse("merged-request", 482)
-        elif not isinstance(request.request_uri, SIPURI | TelURI):
+        elif request.uri.partition(":")[0].lower() not in _SCHEMES:
             admission.refuse("unsupported-scheme", 416)
         else:
             admission.begin()

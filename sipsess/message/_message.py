@@ -21,7 +21,7 @@ from sipsess.errors import FrozenMessageError, HeaderValueError
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import Headers
 from sipsess.message._lex import check_text, check_token, has_uri_breaker
-from sipsess.message._uri import SIPURI, URI, parse_uri
+from sipsess.message._uri import SIPURI, URI, is_usual_uri, parse_uri
 from sipsess.message._views import HeaderViews
 from sipsess.status import reason_phrase
 
@@ -96,8 +96,8 @@ class Message(HeaderViews):
                 if headers.count(name) > 1:
                     raise MessageError("duplicate-header", f"there is more than one {name} header")
         self.via  # noqa: B018 - parses, and that is the check
-        self.from_  # noqa: B018
-        self.to  # noqa: B018
+        self.from_tag  # noqa: B018
+        self.to_tag  # noqa: B018
         self.call_id  # noqa: B018
         self.cseq  # noqa: B018
         self.max_forwards  # noqa: B018
@@ -234,6 +234,8 @@ class Request(Message):
             raise MessageError(
                 "cseq-method-mismatch", f"{self._method} request with CSeq {self.cseq}"
             )
+        if is_usual_uri(self._uri):
+            return
         uri = self.request_uri
         # RFC 3261 19.1.1: headers are not allowed in the Request-URI.
         if isinstance(uri, SIPURI) and uri.headers:

@@ -83,18 +83,11 @@ class Params:
         for part in split_semicolons(text):
             usual = _USUAL_PARAM(part)
             name, raw = usual.groups() if usual else _read_param(part)
-            cls._put(items, name.lower(), name, raw)
+            key = name.lower()
+            if key in items or len(items) >= MAX_PARAMS:
+                raise _refusal(key in items, name)
+            items[key] = (name, raw)
         return cls(items)
-
-    @staticmethod
-    def _put(
-        items: dict[str, tuple[str, str | None]], key: str, name: str, raw: str | None
-    ) -> None:
-        if key in items:
-            raise MessageError("duplicate-parameter", f"the parameter {name!r} stands twice")
-        if len(items) >= MAX_PARAMS:
-            raise MessageError("too-many-parameters", f"more than {MAX_PARAMS} parameters")
-        items[key] = (name, raw)
 
     def get(self, name: str) -> str | None:
         """Return the value without quotation marks, ``""`` for a flag, ``None`` when absent."""
@@ -170,7 +163,10 @@ class URIParams(Params):
         for part in text.split(";"):
             usual = _USUAL_URI_PARAM(part)
             name, raw = usual.groups() if usual else _read_uri_param(part)
-            cls._put(items, unescape(name).lower(), name, raw)
+            key = unescape(name).lower()
+            if key in items or len(items) >= MAX_PARAMS:
+                raise _refusal(key in items, name)
+            items[key] = (name, raw)
         return cls(items)
 
     def get(self, name: str) -> str | None:
@@ -198,6 +194,13 @@ def _is_host_like(value: str) -> bool:
     """Tell whether a value is an IPv6 address, in brackets or bare as in ``received`` (20.42)."""
     is_whole = (value[:1] == "[" and value[-1:] == "]") or value.count(":") > 1
     return is_whole and not value.strip("[]:.0123456789abcdefABCDEF")
+
+
+def _refusal(is_repeated: bool, name: str) -> MessageError:
+    """Return the error of one parameter more than there may be."""
+    if is_repeated:
+        return MessageError("duplicate-parameter", f"the parameter {name!r} stands twice")
+    return MessageError("too-many-parameters", f"more than {MAX_PARAMS} parameters")
 
 
 def _read_param(part: str) -> tuple[str, str | None]:

@@ -105,11 +105,10 @@ def content_length(message: Request | Response) -> int | None:
         return None
     if message.headers.count("Content-Length") > 1:
         raise _refusal("duplicate-header", "there is more than one Content-Length", message)
-    if not text or text.strip(DIGITS):
+    if not text.isdecimal() or not text.isascii():
         raise _refusal("bad-content-length", f"{text!r} is no Content-Length", message)
-    text = text.lstrip("0")
     # Ten digits are more than any limit here, and safe to convert.
-    return int(text[:10] or "0")
+    return int(text.lstrip("0")[:10] or "0")
 
 
 def _index_usual(text: str, lines: list[str]) -> Headers | None:

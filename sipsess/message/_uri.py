@@ -290,6 +290,12 @@ def parse_uri(text: str) -> URI:
     return uri
 
 
+def is_usual_uri(text: str) -> bool:
+    """Tell whether text is a SIP URI without parameters and headers, as far as a look tells."""
+    usual = _USUAL_SIP(text)
+    return usual is not None and usual.group(5) is None
+
+
 def _read_uri(text: str) -> URI:
     """
     Read an absolute URI part by part.

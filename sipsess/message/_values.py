@@ -218,6 +218,16 @@ class NameAddr:
         return f"{name}<{self.uri}>{self.params}"
 
 
+def read_tag(text: str) -> str | None:
+    """
+    Return the tag of an address, as :attr:`NameAddr.tag` does.
+
+    :raises MessageError: the address breaks the grammar.
+    """
+    usual = _USUAL_ADDRESS(text)
+    return usual.group(4) if usual else NameAddr.parse(text).tag
+
+
 def _read_address(text: str) -> tuple[str | None, str, Params]:
     """
     Return display name, URI and parameters of an address.
@@ -331,8 +341,9 @@ def read_number(text: str, maximum: int) -> int | None:
     :return: ``None`` when it is none or larger than ``maximum``.
     """
     # Python refuses to convert numbers of thousands of digits; no number here needs more than 20.
-    text = text.lstrip("0") or text[:1]
-    if not text or len(text) > 20 or text.strip(DIGITS):
+    if len(text) > 20:
+        text = text.lstrip("0") or text[:1]
+    if len(text) > 20 or not text.isdecimal() or not text.isascii():
         return None
     number = int(text)
     return number if number <= maximum else None

@@ -8,7 +8,7 @@ from datetime import datetime
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import Headers
 from sipsess.message._lex import split_list
-from sipsess.message._values import CSeq, NameAddr, Via, parse_date, read_number
+from sipsess.message._values import CSeq, NameAddr, Via, parse_date, read_number, read_tag
 from sipsess.message.limits import MAX_MAX_FORWARDS, MAX_SECONDS, MAX_VALUES
 
 #: Max-Forwards as nearly everybody writes it.
@@ -55,8 +55,13 @@ class HeaderViews:
 
         :raises FrozenMessageError: the message was serialised.
         """
-        self.headers.replace_first("Via", str(via))
-        self.headers.cache["top-via"] = via
+        headers = self.headers
+        # What was read of the other headers stays: most requests are stamped.
+        cache, headers.cache = headers.cache, {}
+        headers.replace_first("Via", str(via))
+        cache.pop("via", None)
+        cache["top-via"] = via
+        headers.cache = cache
 
     @property
     def from_(self) -> NameAddr:
@@ -83,7 +88,11 @@ class HeaderViews:
 
         :raises MessageError: From is missing or broken.
         """
-        return self._tag("From", "from-tag")
+        cache = self.headers.cache
+        if "from-tag" not in cache:
+            cache["from-tag"] = read_tag(self._need("From"))
+        tag: str | None = cache["from-tag"]
+        return tag
 
     @property
     def to_tag(self) -> str | None:
@@ -92,7 +101,11 @@ class HeaderViews:
 
         :raises MessageError: To is missing or broken.
         """
-        return self._tag("To", "to-tag")
+        cache = self.headers.cache
+        if "to-tag" not in cache:
+            cache["to-tag"] = read_tag(self._need("To"))
+        tag: str | None = cache["to-tag"]
+        return tag
 
     @property
     def call_id(self) -> str:
@@ -243,14 +256,6 @@ class HeaderViews:
         if cached is None:
             cached = self.headers.cache[name] = NameAddr.parse(self._need(name))
         return cached
-
-    def _tag(self, name: str, place: str) -> str | None:
-        cache = self.headers.cache
-        if place in cache:
-            cached: str | None = cache[place]
-            return cached
-        tag = cache[place] = self._address(name).tag
-        return tag
 
     def _addresses(self, name: str) -> tuple[NameAddr, ...]:
         cached: tuple[NameAddr, ...] | None = self.headers.cache.get(name)

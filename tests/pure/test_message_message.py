@@ -33,6 +33,17 @@ class ViewTests(SynchronousTestCase):
         self.assertIsNot(message.via, via)
         self.assertEqual(message.via, via)
 
+    def test_stamping_the_via_leaves_the_other_views(self) -> None:
+        """A new top Via is seen at once, and nothing else is read again."""
+        message = parse_request(INVITE)
+        others = [(name, getattr(message, name)) for name in ("from_", "to", "cseq", "contact")]
+        self.assertEqual((len(message.vias), message.to_tag), (1, None))
+        stamped = message.via.with_param("received", "192.0.2.1")
+        message.set_top_via(stamped)
+        self.assertEqual((message.via, message.vias), (stamped, [stamped]))
+        for name, view in others:
+            self.assertIs(getattr(message, name), view, name)
+
     def test_lists_belong_to_the_caller(self) -> None:
         """Changing a list that was handed out changes no message."""
         message = parse(swap(b"Contact:", b"Route: <sip:r>\r\nRecord-Route: <sip:q>\r\nContact:"))

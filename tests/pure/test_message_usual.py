@@ -85,9 +85,13 @@ class UsualTests(SynchronousTestCase):
         except MessageError as error:
             refusal = self.assertRaises(MessageError, parse_uri, text)
             self.assertEqual(str(refusal), str(error))
+            self.assertFalse(uris.is_usual_uri(text))
         else:
             uri = parse_uri(text)
             self.assertEqual((repr(uri), str(uri)), (repr(careful), text))
+            if uris.is_usual_uri(text):
+                assert isinstance(careful, SIPURI)
+                self.assertEqual((len(careful.params), careful.headers), (0, ()))
 
     @_settings
     @example('""<sip:h>')
@@ -99,12 +103,14 @@ class UsualTests(SynchronousTestCase):
         try:
             careful = values._read_address(text)
         except MessageError as error:
-            refusal = self.assertRaises(MessageError, NameAddr.parse, text)
-            self.assertEqual(str(refusal), str(error))
+            for read in (NameAddr.parse, values.read_tag):
+                refusal = self.assertRaises(MessageError, read, text)
+                self.assertEqual(str(refusal), str(error))
         else:
             address = NameAddr.parse(text)
             self.assertEqual((address.display_name, address.uri, address.params), careful)
             self.assertEqual((str(address.params), str(address)), (str(careful[2]), text))
+            self.assertEqual(values.read_tag(text), address.tag)
 
     @settings(deadline=None, max_examples=400)
     @example(b"INVITE sip:h SIP/2.0\r\nVia\r\nTo : b\r\n")
