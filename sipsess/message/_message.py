@@ -106,6 +106,11 @@ class Message(HeaderViews):
         raise NotImplementedError
 
     @property
+    def source(self) -> bytes | None:
+        """The bytes that were received; ``None`` for a message that was made or changed here."""
+        return self._source
+
+    @property
     def size(self) -> int:
         """How many bytes were received; 0 for a message that was made here."""
         return 0 if self._source is None else len(self._source)

@@ -3,11 +3,13 @@
 The transaction layer: finds the transaction of each message, or hands the message on.
 
 Theory of operation
-    The key of a message is read from its bytes. A hit is the machine's business: a copy of a
-    request is answered from the stored bytes, and a copy of a final response is acknowledged from
-    them, without a message being built. Everything else is parsed, looked up once more by what the
-    parser says (the quick look is allowed to give up, and RFC 2543 peers need more than it sees),
-    and returned to the caller if nothing is found. All this runs inside a turn of the caller.
+    A copy of a request is known by its bytes: a peer sends the same again. The key of an ACK or a
+    response is read from its bytes. A hit is the machine's business: a copy of a request is
+    answered from the stored bytes, and a copy of a final response is acknowledged from them,
+    without a message being built. Everything else is parsed, looked up by what the parser says (a
+    copy may have come another way, the quick look is allowed to give up, and RFC 2543 peers need
+    more than it sees), and returned to the caller if nothing is found. All this runs inside a turn
+    of the caller.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ class TransactionLayer:
         "_by_remote",
         "_byte_limit",
         "_clients",
+        "_copies",
         "_held",
         "_initial",
         "_limit",
@@ -119,6 +122,8 @@ class TransactionLayer:
         #: The bytes of all requests that server transactions keep.
         self._held = 0
         self._servers: dict[Key, ServerTransaction] = {}
+        #: The same, by transport and bytes of their requests.
+        self._copies: dict[tuple[str, bytes], ServerTransaction] = {}
         self._clients: dict[Key, ClientTransaction] = {}
         # Dicts instead of sets, as their order is the same in each run.
         self._by_remote: dict[Address, dict[Transaction, None]] = {}
@@ -153,17 +158,20 @@ class TransactionLayer:
             that belongs to nothing.
         :raises RemoteError: for what cannot be parsed or is not valid; nothing has changed then.
         """
-        glance = peek(data)
+        server = self._copies.get((flow.transport, data))
+        if server is not None:
+            self._feed_request(server, server.method, now)
+            return None
+        glance = peek(data) if data.startswith((b"ACK ", b"SIP/")) else None
         if glance is None:
             return self._receive_parsed(data, flow, now)
         if glance.is_request:
             if not has_cookie(glance.branch):
                 return self._receive_parsed(data, flow, now)
-            key = server_key(glance.branch, glance.sent_by, glance.method, flow)
-            server = self._servers.get(key)
-            if server is None or (glance.method == ACK and server.state == ACCEPTED):
+            server = self._servers.get(server_key(glance.branch, glance.sent_by, ACK, flow))
+            if server is None or server.state == ACCEPTED:
                 return self._receive_parsed(data, flow, now)
-            self._feed_request(server, glance.method, now)
+            self._feed_request(server, ACK, now)
             return None
         client = self._clients.get((glance.branch, glance.method))
         if client is None or client.state != CLIENT_COMPLETED:
@@ -246,6 +254,9 @@ class TransactionLayer:
         self._peers.add(peer)
         server.size = request.size
         self._held += server.size
+        if request.source is not None:
+            server.copy_key = (flow.transport, request.source)
+            self._copies[server.copy_key] = server
         server.merge_key = merge_key(request)
         if server.merge_key is not None:
             self._initial.setdefault(server.merge_key, server)
@@ -314,6 +325,7 @@ class TransactionLayer:
             if self._servers.pop(transaction.key, None) is not None:
                 self._held -= transaction.size
                 self._peers.remove(transaction.peer)
+                self._copies.pop(transaction.copy_key, None)
             key = transaction.merge_key
             if key is not None and self._initial.get(key) is transaction:
                 del self._initial[key]

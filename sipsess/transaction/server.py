@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("last_status", "merge_key", "peer", "size", "user")
+    __slots__ = ("copy_key", "last_status", "merge_key", "peer", "size", "user")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class ServerTransaction(Transaction):
         self.size = 0
         #: The host that the request came from, likewise.
         self.peer = ""
+        #: The transport and bytes of a request that came, by which the layer knows its copies.
+        self.copy_key = ("", b"")
         #: What a merged request would have in common (:rfc:`3261#section-8.2.2.2`).
         self.merge_key: Key | None = None
 
