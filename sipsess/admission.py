@@ -270,5 +270,7 @@ def reason_of(status: int, text: str) -> str | None:
     """
     if not text:
         return None
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_REASON])
-    return f"{reason_phrase(status)} ({printable})"
+    text = text[:MAX_REASON]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return f"{reason_phrase(status)} ({text})"

@@ -259,8 +259,10 @@ class SIPCore:
     def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
         self.counters.requests_received += 1
         if request.method == "ACK":
-            if not any(service.handle_ack(request, flow) for service in self.services):
-                self.count_refusal("ack-unmatched", flow)
+            for service in self.services:
+                if service.handle_ack(request, flow):
+                    return
+            self.count_refusal("ack-unmatched", flow)
             return
         stamp_received(request, flow)
         reply = reply_flow(request, flow)
@@ -310,7 +312,7 @@ class SIPCore:
         request = admission.request
         method = request.method
         is_outside = request.to_tag is None
-        if is_outside and method not in _DIALOG_ONLY and method not in self.allow:
+        if is_outside and method not in _DIALOG_ONLY and not self._allows(method):
             headers = {"Allow": self._format_allow(self.allow)}
             admission.refuse("method-not-allowed", self.refusal_of_method(method), headers=headers)
             return
@@ -322,8 +324,9 @@ class SIPCore:
             return
         if is_outside and method != "INVITE" and not self._pass_hooks(admission):
             return
-        if any(service.handle_request(admission) for service in self.services):
-            return
+        for service in self.services:
+            if service.handle_request(admission):
+                return
         if is_outside and method == "OPTIONS":
             self.respond(admission.transaction, self.build_capabilities(request))
         elif is_outside and method not in _UNKNOWN_OUTSIDE:
@@ -355,6 +358,10 @@ class SIPCore:
                 self.plugin_failed(f"hook {hook.name}", callback, error, call_id)
 
     # -- what is supported -----------------------------------------------------------------
+
+    def _allows(self, method: str) -> bool:
+        """Tell whether :attr:`allow` holds a method, without making the set."""
+        return method == "OPTIONS" or any(method in service.allow for service in self.services)
 
     @property
     def allow(self) -> frozenset[str]:

@@ -63,9 +63,8 @@ class _Lane:
         self.shells = 0
 
     def first(self) -> float:
-        """Return when the first one is due; never, if there is none."""
-        entries = self.entries
-        return entries[0].when if entries else NEVER
+        """Return when the first one is due; there must be one."""
+        return self.entries[0].when
 
     def pop(self) -> Timer:
         timer = self.entries.popleft()
@@ -100,9 +99,8 @@ class _Heap:
         heappush(self.entries, (timer.when, self.serial, timer))
 
     def first(self) -> float:
-        """Return when the first one is due; never, if there is none."""
-        entries = self.entries
-        return entries[0][0] if entries else NEVER
+        """Return when the first one is due; there must be one."""
+        return self.entries[0][0]
 
     def pop(self) -> Timer:
         timer = heappop(self.entries)[2]
@@ -182,8 +180,8 @@ class TimerQueue:
 
         :return: seconds on the clock given to :meth:`start`, or ``None`` when none runs.
         """
-        when = self._first_home().first()
-        return None if when == NEVER else when
+        home = self._first_home()
+        return None if home is None else home.first()
 
     def fire_due(self, now: float) -> int:
         """
@@ -199,7 +197,7 @@ class TimerQueue:
         fired = 0
         while fired < budget:
             home = self._first_home()
-            if home.first() > now:
+            if home is None or home.first() > now:
                 break
             timer = home.pop()
             callback, payload = timer._callback, timer._payload
@@ -210,12 +208,13 @@ class TimerQueue:
             callback(payload, now)
         return fired
 
-    def _first_home(self) -> _Lane | _Heap:
-        """Return the lane whose first timer is due before all others; the heap if none runs."""
-        result: _Lane | _Heap = self._heap
+    def _first_home(self) -> _Lane | _Heap | None:
+        """Return the lane whose first timer is due before all others; ``None`` if none runs."""
+        result: _Lane | _Heap | None = None
         best = NEVER
         for home in self._homes:
-            when = home.first()
-            if when < best:
-                result, best = home, when
+            if home.entries:
+                when = home.first()
+                if when < best:
+                    result, best = home, when
         return result

@@ -18,7 +18,6 @@ from sipsess.message import (
     Request,
     Response,
     build_request,
-    parse_uri,
 )
 from sipsess.transaction.keys import has_cookie
 
@@ -52,9 +51,9 @@ class Dialog:
     """
 
     __slots__ = (
+        "_local",
         "call_id",
         "is_call_id_owner",
-        "local",
         "local_seq",
         "local_tag",
         "remote",
@@ -69,7 +68,7 @@ class Dialog:
         self,
         *,
         call_id: str,
-        local: str,
+        local: str | NameAddr,
         local_tag: str,
         remote: str,
         remote_tag: str,
@@ -80,8 +79,7 @@ class Dialog:
         is_call_id_owner: bool,
     ) -> None:
         self.call_id = call_id
-        #: The From value of our requests, with its tag.
-        self.local = local
+        self._local = local
         self.local_tag = local_tag
         #: The To value of our requests, with its tag.
         self.remote = remote
@@ -108,7 +106,7 @@ class Dialog:
         """
         return cls(
             call_id=request.call_id,
-            local=str(request.to.with_param("tag", local_tag)),
+            local=request.to.with_param("tag", local_tag),
             local_tag=local_tag,
             remote=str(request.from_),
             remote_tag=request.from_tag or "",
@@ -140,6 +138,11 @@ class Dialog:
             route_set=_usable_route(response),
             is_call_id_owner=True,
         )
+
+    @property
+    def local(self) -> str:
+        """The From value of our requests, with its tag."""
+        return str(self._local)
 
     @property
     def id(self) -> DialogId:
@@ -245,7 +248,7 @@ def contact_uri(message: Request | Response) -> str:
     :raises RemoteError: ``contact-missing`` when there is none.
     """
     contact = message.contact
-    if contact is None or not isinstance(parse_uri(contact.uri), SIPURI):
+    if contact is None or not isinstance(contact.parsed_uri, SIPURI):
         raise RemoteError("contact-missing", "the message needs a Contact with a SIP URI")
     return contact.uri
 

@@ -200,17 +200,21 @@ class Headers:
         others = split_list(unfold(old_raw))[1:]
         self._lines[place] = ", ".join([old_name + line[len(name) :], *others])
 
-    def copy_from(self, other: Headers, name: str, *, top_only: bool = False) -> None:
-        """Add the headers of that name of another message, raw: as they came, byte for byte."""
+    def copy_from(self, other: Headers, *names: str, top_only: bool = False) -> None:
+        """Add the headers of these names of another message, raw: as they came, byte for byte."""
         self._change()
-        key = KEYS.get(name) or header_key(name)
-        keys = other._keys
-        count = keys.count(key)
-        place = -1
-        for _ in range(min(count, 1) if top_only else count):
-            place = keys.index(key, place + 1)
+        keys, lines = other._keys, other._lines
+        for name in names:
+            key = KEYS.get(name) or header_key(name)
+            if key not in keys:
+                continue
+            place = keys.index(key)
             self._keys.append(key)
-            self._lines.append(other._lines[place])
+            self._lines.append(lines[place])
+            for _ in range(0 if top_only else keys.count(key) - 1):
+                place = keys.index(key, place + 1)
+                self._keys.append(key)
+                self._lines.append(lines[place])
 
     def extend_first(self, name: str, suffix: str) -> None:
         """

@@ -166,7 +166,7 @@ def _index(lines: list[str], headers: Headers) -> tuple[str, str] | None:
     if max(map(len, lines)) > MAX_LINE:
         problem = ("line-too-long", f"a line of {max(map(len, lines))} characters")
     for line in lines[1:]:
-        key = _read_key(line)
+        key = _BEGINNINGS.get(line[: line.find(":") + 1]) or _read_key(line)
         if key:
             name, _, raw = line.partition(":")
             headers.add_raw(key, name, raw)

@@ -206,11 +206,15 @@ class HeaderViews:
     @property
     def content_type(self) -> str | None:
         """``"type/subtype"`` in lower case without parameters, or ``None`` when absent."""
-        text = self.headers.get("Content-Type")
-        if text is None:
-            return None
-        kind, slash, subtype = text.partition(";")[0].partition("/")
-        return f"{kind.strip()}{slash}{subtype.strip()}".lower()
+        cache = self.headers.cache
+        if "content-type" not in cache:
+            text = self.headers.get("Content-Type")
+            if text is not None:
+                kind, slash, subtype = text.partition(";")[0].partition("/")
+                text = f"{kind.strip()}{slash}{subtype.strip()}".lower()
+            cache["content-type"] = text
+        cached: str | None = cache["content-type"]
+        return cached
 
     @property
     def retry_after(self) -> int | None:

@@ -69,15 +69,11 @@ def build_response(
     """
     response = Response(status, reason)
     headers = response.headers
-    headers.copy_from(request.headers, "Via")
-    if 100 < status < 300:
-        headers.copy_from(request.headers, "Record-Route")
-    headers.copy_from(request.headers, "From", top_only=True)
-    headers.copy_from(request.headers, "To", top_only=True)
+    repeated = ("Via", "Record-Route") if 100 < status < 300 else ("Via",)
+    headers.copy_from(request.headers, *repeated)
+    headers.copy_from(request.headers, "From", "To", "Call-ID", "CSeq", top_only=True)
     if to_tag is not None and "To" in headers and not _has_to_tag(request):
         headers.extend_first("To", f";tag={check_token(to_tag, 'tag')}")
-    headers.copy_from(request.headers, "Call-ID", top_only=True)
-    headers.copy_from(request.headers, "CSeq", top_only=True)
     if status == 100:
         headers.copy_from(request.headers, "Timestamp")
     return response
