@@ -300,7 +300,7 @@ class SIPCore:
     def _check(self, admission: Admission) -> None:
         """Check what needs no service, then let the gates decide."""
         request = admission.request
-        if request.to_tag is None and self.layer.find_merged(request):
+        if request.to_tag is None and self.layer.find_merged(request, admission.flow):
             admission.refuse("merged-request", 482)
         elif request.uri.partition(":")[0].lower() not in _SCHEMES:
             admission.refuse("unsupported-scheme", 416)

@@ -296,20 +296,18 @@ class TransactionLayer:
         """
         return self._servers.get(request_key(cancel, flow, "INVITE"))
 
-    def find_merged(self, request: Request) -> bool:
+    def find_merged(self, request: Request, flow: Flow) -> bool:
         """
         Return whether the request came here twice, by different ways.
 
+        :param flow: where it came from.
         :return: ``True`` when another server transaction has its From tag, Call-ID and CSeq; the
             answer is 482 (:rfc:`3261#section-8.2.2.2`). Its own transaction, if it has one already,
             does not count.
         """
         key = merge_key(request)
         other = None if key is None else self._initial.get(key)
-        if other is None:
-            return False
-        ours, theirs = request.via, other.request.via
-        return ours.branch != theirs.branch or ours.sent_by.lower() != theirs.sent_by.lower()
+        return other is not None and other.key != request_key(request, flow)
 
     def flow_lost(self, flow: Flow, now: float) -> None:
         """Tell each transaction on a flow that nothing can be sent there."""
@@ -331,6 +329,11 @@ class TransactionLayer:
                 del self._initial[key]
         else:
             self._clients.pop(transaction.key, None)
+
+    def answered(self, server: ServerTransaction) -> None:
+        """Hear that a request has its final answer, and its bytes are kept no more."""
+        self._held -= server.size
+        server.size = 0
 
     def move(self, transaction: Transaction, flow: Flow) -> None:
         """Change the flow that a transaction sends on; :meth:`ServerTransaction.move` calls it."""

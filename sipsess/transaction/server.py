@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("copy_key", "last_status", "merge_key", "peer", "size", "user")
+    __slots__ = ("copy_key", "has_request", "last_status", "merge_key", "peer", "size", "user")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class ServerTransaction(Transaction):
         self.user = user
         #: The status that the TU sent last, 0 before.
         self.last_status = 0
+        #: Whether :attr:`request` is still there: until the final answer.
+        self.has_request = True
         #: The bytes of the request, for the layer's account.
         self.size = 0
         #: The host that the request came from, likewise.
@@ -73,6 +75,17 @@ class ServerTransaction(Transaction):
         """
         response.to_bytes()  # if that fails, no state changes
         self.step(self.classify(response.status), response, now)
+
+    def let_go_of_request(self) -> None:
+        """
+        Keep the request no longer: its final answer is all that a copy of it needs.
+
+        A transaction lives on for 32 s, and most of what it costs is the request.
+        """
+        if self.has_request:
+            self.has_request = False
+            del self.request
+            self._layer.answered(self)
 
     def begin(self, now: float) -> None:
         """Start what runs from the beginning."""

@@ -65,6 +65,8 @@ _FIRE_L = make_firing(TIMER_L)
 def _send_response(transaction: ServerTransaction, payload: Response, now: float) -> None:
     transaction.last_status = payload.status
     transaction.send(payload.to_bytes())
+    if payload.status >= 200:
+        transaction.let_go_of_request()
 
 
 def _stop_trying(transaction: ServerTransaction, payload: object, now: float) -> None:

@@ -367,7 +367,7 @@ class MergedTests(SynchronousTestCase):
 
     def is_merged(self, data: bytes) -> bool:
         """Ask the layer."""
-        return self.world.layer.find_merged(parsed(data))
+        return self.world.layer.find_merged(parsed(data), UDP)
 
     def test_merged(self) -> None:
         """Same From tag, Call-ID and CSeq by another way is merged, before and after creation."""

@@ -197,7 +197,7 @@ class InviteServerTests(SynchronousTestCase):
     def test_broken_response_changes_nothing(self) -> None:
         """A response that cannot be serialised leaves the state as it was."""
         transaction = self.world.serve()
-        response = answer(transaction.request, 486)
+        response = answer(self.world.request_of(transaction), 486)
 
         class Broken:
             """A response whose serialisation fails."""

@@ -332,7 +332,8 @@ class Stage:
         """Feed an event with the payload that belongs to it."""
         payload: object = None
         if event.startswith("RESPON"):
-            payload = answer(self.transaction.request, STATUSES[event.partition("_")[2]])
+            request = self.world.request_of(self.transaction)
+            payload = answer(request, STATUSES[event.partition("_")[2]])
         elif event == "TRANSPORT_ERROR":
             payload = TransportError("lost")
         with self.world.turn:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import TypedDict, Unpack
+from weakref import WeakKeyDictionary
 
 from sipsess.counters import Counters
 from sipsess.errors import SIPError
@@ -15,6 +16,7 @@ from sipsess.transaction import (
     ClientTransaction,
     ServerTransaction,
     Timing,
+    Transaction,
     TransactionLayer,
 )
 from sipsess.turn import Turn
@@ -105,6 +107,7 @@ class World(User):
         self.now = 0.0
         #: What was sent: the time, the flow, the bytes.
         self.sent: list[tuple[float, Flow, bytes]] = []
+        self._requests: WeakKeyDictionary[Transaction, Request] = WeakKeyDictionary()
         self.timers = TimerQueue()
         self.counters = Counters()
         self.turn = Turn(self._transmit, self._fail, lambda: self.now)
@@ -147,6 +150,12 @@ class World(User):
         with self.turn:
             return self.layer.create_server(message, flow, self.now, user=self)
 
+    def request_of(self, transaction: Transaction) -> Request:
+        """Return the request of a transaction, which need not keep it any more."""
+        if getattr(transaction, "has_request", True):
+            self._requests[transaction] = transaction.request
+        return self._requests[transaction]
+
     def call(
         self, method: str = "INVITE", flow: Flow = UDP, **details: Unpack[Details]
     ) -> ClientTransaction:
@@ -157,7 +166,7 @@ class World(User):
     def respond(self, transaction: ServerTransaction, status: int) -> None:
         """Answer as the TU of a server transaction."""
         with self.turn:
-            transaction.respond(answer(transaction.request, status), self.now)
+            transaction.respond(answer(self.request_of(transaction), status), self.now)
 
     def reply(self, transaction: ClientTransaction, status: int) -> Request | Response | None:
         """Answer as the peer of a client transaction."""
