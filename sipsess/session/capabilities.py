@@ -25,21 +25,21 @@ class Capabilities(Part):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        #: The message in which the peer last said what it allows, if it did.
-        self._told: Request | Response | None = None
+        #: What the peer last said that it allows, if it did.
+        self._told: frozenset[str] | None = None
 
     def note(self, message: Request | Response) -> None:
         """Note a message of the peer that may say what it allows."""
         if "Allow" in message.headers:
-            self._told = message
+            self._told = message.allow
 
     def allows(self, method: str) -> bool:
         """Tell whether the peer has said, in its last Allow, that it takes a method."""
-        return self._told is not None and method in self._told.allow
+        return self._told is not None and method in self._told
 
     def refuses(self, method: str) -> bool:
         """Tell whether the peer has said that it does not take a method."""
-        return self._told is not None and method not in self._told.allow
+        return self._told is not None and method not in self._told
 
     def announce(self, message: Request | Response) -> None:
         """Say in a request or response what this side supports, as the endpoint wants it."""

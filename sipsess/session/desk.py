@@ -311,6 +311,8 @@ class RequestDesk(Part):
     def request_over(self, incoming: IncomingRequest) -> None:
         """The server transaction of a request is over."""
         self._open.pop(id(incoming.request), None)
+        if self._current is incoming:
+            self._current = None
 
     def find(self, request: Request | None) -> IncomingRequest:
         """

@@ -165,6 +165,7 @@ class SessionEnding(Part):
         session = self.session
         session.note("confirmed")
         session.core.counters.sessions_answered += 1
+        session.kept_invite.compact()
         if session.final_response is not None:
             session.invite_client.settle(session.final_response)
         confirming, self._confirming = self._confirming, []

@@ -232,6 +232,12 @@ class InviteServer(Part):
             session.set_reason(EndReason(REMOTE, "ACK", text=f"bad answer: {error.text}"))
             session.terminate(headers={"Reason": 'SIP;cause=488;text="Bad answer in ACK"'})
 
+    def answered(self) -> None:
+        """Hear that the INVITE has its final response: there is nothing to be reminded of."""
+        self.current = None
+        self.session.cancel_timer(self._reminder)
+        self._reminder = None
+
     def remind(self, incoming: IncomingRequest, response: Response | None = None) -> None:
         """
         Let a provisional response leave each minute while the INVITE is unanswered (13.3.1.1).

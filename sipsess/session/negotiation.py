@@ -424,7 +424,7 @@ class MediaNegotiation:
     def _apply(self) -> None:
         """Put the pending streams in force; destroy those that are no more."""
         old, self.streams = self.streams, self._pending or []
-        self._pending = self._offer = None
+        self._pending = self._offer = self.offered_by = None
         for stream in old:
             if stream is not None and stream not in self.streams:
                 self._destroy(stream)

@@ -67,7 +67,7 @@ class Responder(Part):
         if response.status >= 200:
             incoming.release()
             if session.invite_server.current is incoming:
-                session.invite_server.current = None
+                session.invite_server.answered()
                 if session.is_initial(incoming.request):
                     session.early.stop()
                 session.core.turn.later(session.reinvites.send_waiting)

@@ -42,6 +42,7 @@ from .handlers import Handlers
 from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
+from .kept import KeptInvite
 from .media_change import NO_CHANGE, MediaChange
 from .negotiation import MediaNegotiation
 from .offers import OfferIntake
@@ -91,12 +92,12 @@ class Session:
         "final_response",
         "flow",
         "has_begun",
-        "invite",
         "invite_client",
         "invite_server",
         "is_callee",
         "is_finished",
         "is_parted",
+        "kept_invite",
         "local_tag",
         "manager",
         "media",
@@ -133,7 +134,7 @@ class Session:
         self.endpoint = endpoint
         self.application = application
         self.chain = chain
-        self.invite = invite
+        self.kept_invite = KeptInvite(invite, flow)
         self.flow = flow
         self.is_callee = is_callee
         self.local_tag: str = core.ids.tag() if is_callee else (invite.from_tag or "")
@@ -156,13 +157,12 @@ class Session:
         self.desk = RequestDesk(self)
         self.responder, self.requester = Responder(self), Requester(self)
         self.runner = ApplicationRunner(self)
-        self.invite_server = InviteServer(self)
-        self.invite_client = InviteClient(self)
+        self.invite_server, self.invite_client = InviteServer(self), InviteClient(self)
         self.early, self.provisionals = EarlyMedia(self), Provisionals(self)
         self.offers, self.updates = OfferIntake(self), UpdateServer(self)
         self.capabilities = Capabilities(self)
         self.reinvites = ReinviteQueue(self)
-        #: Why the session ended, ``None`` while it lives and nobody has decided its end.
+        #: Why it ended, ``None`` while nobody has decided that.
         self.end_reason: EndReason | None = None
         #: The final response to our INVITE.
         self.final_response: Response | None = None
@@ -179,6 +179,11 @@ class Session:
         self.is_parted = False
 
     # -- what everybody asks ---------------------------------------------------------------
+
+    @property
+    def invite(self) -> Request:
+        """The INVITE that began it, as received or as built."""
+        return self.kept_invite.get()
 
     @property
     def call_id(self) -> str:

@@ -18,6 +18,7 @@ from sipsess.call import sound as sound_module
 from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import WAVError, WAVWriter, load_sound, read_wav
 from sipsess.session import Session, SessionEnded
+from sipsess.session.kept import KeptInvite
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import CallPair, VirtualNetwork
 from sipsess.testing.agent import Agent
@@ -139,7 +140,8 @@ class AttributeTests(CallTestCase):
     def test_dialled_other_scheme(self) -> None:
         """Any other URI has no user; a call of ours may have one."""
         self.start(answer)
-        self.caller.session.invite = phone_invite("urn:service:sos")
+        session = self.caller.session
+        session.kept_invite = KeptInvite(phone_invite("urn:service:sos"), session.flow)
         self.assertEqual(self.caller.dialled, "")
         self.hang_up()
 

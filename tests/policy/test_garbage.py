@@ -157,3 +157,33 @@ class PartedTests(SessionTestCase):
         slow.callback(None)
         self.assertTrue(session.is_parted)
         self.finish()
+
+
+class KeptTests(SessionTestCase):
+    """What a standing call keeps of its INVITE."""
+
+    def test_it_is_parsed_again(self) -> None:
+        """A received INVITE is kept as bytes, and is the same when somebody asks, Via included."""
+        self.start()
+        invite = self.invite()
+        success = self.peer.expect(200)
+        before = self.session.invite
+        self.peer.ack(success)
+        self.net.run_for(40)
+        after = self.session.invite
+        self.assertIsNot(after, before)
+        self.assertEqual(list(after.headers.items()), list(before.headers.items()))
+        self.assertEqual((after.body, after.uri), (before.body, invite.uri))
+        self.assertIs(self.session.invite, after)
+        self.peer.bye(success)
+        self.answer_to("BYE")
+        self.finish()
+
+    def test_ours(self) -> None:
+        """An INVITE that this side has built is kept as it is."""
+        self.start()
+        session, _ = self.answered()
+        self.assertIs(session.invite, session.invite)
+        self.assertIsNone(session.invite.source)
+        self.hang_up(session)
+        self.finish()
