@@ -273,17 +273,14 @@ class AudioStream:
         sender = self._sender
         sender.codec, sender.payload_type = codec, payload_type
         sender.event_type = event_payload_type
-        if accepts is not None:
-            self._add_formats(accepts)
-        self._add_formats({payload_type: codec})
-        if event_payload_type is not None:
-            self._add_formats({event_payload_type: None})
-
-    def _add_formats(self, formats: Mapping[int, Codec | None]) -> None:
-        if not self._formats:
-            self._formats = formats
-        elif not formats.items() <= self._formats.items():
-            self._formats = {**self._formats, **formats}
+        formats = self._formats
+        if accepts is not None and accepts is not formats:
+            formats = {**formats, **accepts} if formats else accepts
+        if formats.get(payload_type) is not codec:
+            formats = {**formats, payload_type: codec}
+        if event_payload_type is not None and formats.get(event_payload_type, codec) is not None:
+            formats = {**formats, event_payload_type: None}
+        self._formats = formats
 
     def close(self) -> None:
         """

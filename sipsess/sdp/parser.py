@@ -43,6 +43,10 @@ def parse(data: bytes) -> SessionDescription:
     media: list[tuple[MediaLine, list[str]]] = []
     section = head
     for number, row in enumerate(rows, 1):
+        if row[:2] == "a=" and head and row[-1] not in " \t":
+            # Most lines are attributes, and in them nothing is checked.
+            section.append(row)
+            continue
         if row[1:2] != "=":
             if row.strip(" \t"):
                 raise SDPError("sdp-line", f"{row[:40]!r} is not of the form type=value", number)
@@ -50,9 +54,7 @@ def parse(data: bytes) -> SessionDescription:
         kind = row[0]
         # The text of s= and i= may end in a space: `s= ` is what RFC 3264 section 5 allows.
         line = row.rstrip(" \t") if row[-1] in " \t" and kind not in "si" else row
-        if kind == "a" and head:
-            pass
-        elif kind == "m":
+        if kind == "m":
             section = []
             media.append((_read_media(line[2:], number, len(media), head), section))
         elif not head or kind in "voc":

@@ -48,14 +48,14 @@ def common_formats(media: MediaDescription) -> list[Format]:
     for number in media.formats:
         rtpmap = media.rtpmap(number)
         name = None if rtpmap is None else _NAMES.get(rtpmap.key)
-        if name is not None and name not in found and _is_payload_type(number):
+        if name is None or name in found:
+            continue
+        if number in _WRITTEN_PAYLOAD_TYPES or _is_payload_type(number):
             found[name] = number
     return [(number, name) for name, number in found.items()]
 
 
 def _is_payload_type(number: str) -> bool:
-    if number in _WRITTEN_PAYLOAD_TYPES:
-        return True
     # Zeros may stand before it, but not so many that it would be too long for a number.
     is_number = number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS
     return is_number and int(number) in _PAYLOAD_TYPES
