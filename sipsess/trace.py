@@ -44,14 +44,15 @@ class DecisionRecord:
         #: One line that says whose call it is.
         self.title = title[:MAX_TEXT]
         self.began = began
-        self._facts: list[tuple[float, str, str]] = []
+        #: When, what and detail of each fact, one after the other: there are many records.
+        self._facts: list[float | str] = []
         #: Facts that were not kept.
         self.omitted = 0
 
     def add(self, now: float, what: str, detail: object = "") -> None:
         """Note a fact: ``what`` is a word or two, ``detail`` may hold what the peer wrote."""
-        if len(self._facts) < MAX_FACTS:
-            self._facts.append((now, what, str(detail)[:MAX_TEXT]))
+        if len(self._facts) < 3 * MAX_FACTS:
+            self._facts += (now, what, str(detail)[:MAX_TEXT])
         else:
             self.omitted += 1
 
@@ -62,7 +63,9 @@ class DecisionRecord:
         What a terminal would not print, an escape sequence of the peer's say, is replaced.
         """
         yield _printable(f"{self.title} (Call-ID {self.call_id})")
-        for when, what, detail in self._facts:
+        facts = iter(self._facts)
+        for when, what, detail in zip(facts, facts, facts, strict=True):
+            assert not isinstance(when, str)
             yield _printable(f"{when - self.began:9.3f}  {what:<22} {detail}").rstrip()
         if self.omitted:
             yield f"           and {self.omitted} more"

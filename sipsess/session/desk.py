@@ -56,7 +56,7 @@ class RequestDesk(Part):
         super().__init__(session)
         self._current: IncomingRequest | None = None
         self._waiting: list[IncomingRequest] = []
-        self._open: dict[int, IncomingRequest] = {}
+        self._open: list[IncomingRequest] = []
 
     # -- in --------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class RequestDesk(Part):
 
     def _take(self, admission: Admission) -> IncomingRequest:
         incoming = IncomingRequest(self.session, admission.request, admission.transaction)
-        self._open[id(admission.request)] = incoming
+        self._open.append(incoming)
         return incoming
 
     def _refuse_method(self, incoming: IncomingRequest) -> None:
@@ -310,7 +310,8 @@ class RequestDesk(Part):
 
     def request_over(self, incoming: IncomingRequest) -> None:
         """The server transaction of a request is over."""
-        self._open.pop(id(incoming.request), None)
+        if incoming in self._open:
+            self._open.remove(incoming)
         if self._current is incoming:
             self._current = None
 
@@ -324,7 +325,8 @@ class RequestDesk(Part):
         if request is None:
             incoming = self.session.invite_server.current
         else:
-            incoming = self._open.get(id(request))
+            found = (item for item in self._open if item.request is request)
+            incoming = next(found, None)
         if incoming is None or incoming.is_answered:
             what = "INVITE" if request is None else request.method
             raise DialogStateError(
@@ -336,7 +338,7 @@ class RequestDesk(Part):
         """Answer what is open, as 15.1.2 recommends, and let go of all: the session is over."""
         self._waiting.clear()
         self._current = None
-        for incoming in tuple(self._open.values()):
+        for incoming in tuple(self._open):
             incoming.release()
             if not incoming.is_answered:
                 self.session.responder.reject(incoming, 487)

@@ -59,9 +59,9 @@ class Provisionals(Part):
         #: The answer to an offer of the peer, which an SDP handler may take time over.
         self._work = Work()
         #: The remote tags of the dialogs in which an exchange was completed reliably.
-        self.reliable: set[str] = set()
+        self.reliable: frozenset[str] = frozenset()
         #: Those of which a PRACK was answered.
-        self.acknowledged: set[str] = set()
+        self.acknowledged: frozenset[str] = frozenset()
 
     def admit(self, response: Response) -> bool:
         """
@@ -186,7 +186,7 @@ class Provisionals(Part):
         if has_sdp(outgoing.request):
             heard = None if self._is_followed(dialog, response) else media.fork
             self._take_answer(dialog, response)
-            self.reliable.add(dialog.remote_tag)
+            self.reliable |= {dialog.remote_tag}
             if heard is not None and not media.is_answering:
                 media.follow(heard)
             return b""
@@ -196,7 +196,7 @@ class Provisionals(Part):
             return b""
         media.receive_offer(parse_sdp(response))
         answer = await media.create_answer()
-        self.reliable.add(dialog.remote_tag)
+        self.reliable |= {dialog.remote_tag}
         return answer.to_bytes()
 
     def prack_responded(self, outgoing: OutgoingRequest, response: Response) -> None:
@@ -204,7 +204,7 @@ class Provisionals(Part):
         if response.status >= 300:
             self.session.note("PRACK refused", f"{response.status} {response.reason}")
         elif response.status >= 200:
-            self.acknowledged.add(response.to_tag or "")
+            self.acknowledged |= {response.to_tag or ""}
             self.session.reinvites.send_waiting()
 
     def prack_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
@@ -220,8 +220,7 @@ class Provisionals(Part):
         """Forget all early dialogs: the INVITE is sent again."""
         self._work.cancel()
         self._orders.clear()
-        self.reliable.clear()
-        self.acknowledged.clear()
+        self.reliable = self.acknowledged = frozenset()
 
     def hurry(self) -> None:
         """Wait no more for an SDP handler: the call is answered, or over."""

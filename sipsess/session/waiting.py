@@ -32,11 +32,11 @@ class Waiting(Part):
     :param session: whose end stops the timers.
     """
 
-    __slots__ = "_timers"
+    __slots__ = ("_timers",)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._timers: dict[Timer, None] = {}
+        self._timers: list[Timer] = []
 
     # -- promises --------------------------------------------------------------------------
 
@@ -61,11 +61,11 @@ class Waiting(Part):
             raise SessionEnded(session.reason_or_unknown())
         core = session.core
         timer = core.timers.start(core.turn.now, delay, self._fired, (callback, args))
-        self._timers[timer] = None
+        self._timers.append(timer)
         return timer
 
     def _fired(self, payload: tuple[Callable[..., object], tuple[Any, ...]], now: float) -> None:
-        self._timers = {timer: None for timer in self._timers if timer.is_active}
+        self._timers = [timer for timer in self._timers if timer.is_active]
         self.session.core.turn.later(self._call, *payload)
 
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -82,7 +82,8 @@ class Waiting(Part):
         """See :meth:`.Session.cancel_timer`."""
         if timer is not None:
             self.session.core.timers.cancel(timer)
-            self._timers.pop(timer, None)
+            if timer in self._timers:
+                self._timers.remove(timer)
 
     def close(self) -> None:
         """Stop all timers: the session is over."""
