@@ -140,6 +140,7 @@ class Responder(Part):
     ) -> None:
         """Refuse an offer: 488, or 503 for a while, with a Warning that says why (13.3.1.3)."""
         session = self.session
+        session.note("media refused", text)
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         headers = {"Warning": f'{warn_code} {session.flow.sent_by} "{quoted}"'}
         if status == 503:

@@ -108,14 +108,16 @@ class OfferTests(SessionTestCase):
         self.finish()
 
     def test_nothing_wanted(self) -> None:
-        """When no stream is left the call is refused with 488 and a Warning."""
+        """When no stream is left the call is refused: 488, and why in a Warning and the record."""
         for handlers in ([], [Handler(claim=_not_handled)]):
             self.start(handlers=handlers)
             self.invite(body=audio())
             refusal = self.peer.expect(488)
             self.peer.ack(refusal)
             warning = refusal.headers.get("Warning") or ""
-            self.assertIn('304 192.0.2.1:5060 "no handler for the offered media: audio', warning)
+            why = "no handler for the offered media: audio"
+            self.assertIn(f'304 192.0.2.1:5060 "{why}', warning)
+            self.assertRegex(self.lines(refusal.call_id), f"media refused +{why}")
             self.assertEqual(self.box.refused["media-refused"], 1)
             self.finish()
 
