@@ -31,7 +31,9 @@ from twisted.protocols.basic import NetstringReceiver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
+from sipsess.control import ask
 from sipsess.interfaces import IApplication
+from sipsess.registry import find_plugins
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
 
@@ -108,6 +110,11 @@ class Peer(ProcessProtocol):
             waker.callback(None)
 
     # -- what tests call
+
+    def write(self, text: str) -> None:
+        """Give it something to read, if :meth:`PeerTestCase.start` was told that it reads."""
+        transport: Any = self.transport
+        transport.write(text.encode("utf-8"))
 
     async def expect(self, pattern: str, begin: int = 0) -> re.Match[str]:
         """
@@ -231,12 +238,20 @@ class PeerTestCase(TestCase):
         raise SkipTest(reason)
 
     def start(
-        self, name: str, command: Iterable[str], directory: pathlib.Path | None = None
+        self,
+        name: str,
+        command: Iterable[str],
+        directory: pathlib.Path | None = None,
+        *,
+        home: pathlib.Path | None = None,
+        reads: bool = False,
     ) -> Peer:
         """
         Start a process; it is ended with the test.
 
         :param directory: where it runs; the folder of the test when ``None``.
+        :param home: where it keeps its user's files; in the home directory when ``None``.
+        :param reads: whether it is told what to do by :meth:`Peer.write`.
         """
         words = list(command)
         program = shutil.which(words[0]) or words[0]
@@ -246,9 +261,9 @@ class PeerTestCase(TestCase):
                 peer,
                 program,
                 words,
-                env=None,
+                env=None if home is None else {**os.environ, "HOME": str(home)},
                 path=str(directory or self.folder),
-                childFDs={0: nothing.fileno(), 1: "r", 2: "r"},
+                childFDs={0: "w" if reads else nothing.fileno(), 1: "r", 2: "r"},
             )
         self.addCleanup(lambda: Deferred.fromCoroutine(peer.stop()))
         return peer
@@ -281,9 +296,27 @@ class PeerTestCase(TestCase):
         self.addCleanup(self._stop, server)
         return server
 
+    def serve_all(self, *applications: IApplication, **options: Any) -> SIPServer:
+        """Start a server like :meth:`serve`, with the supplements that ``twistd sipsess`` has."""
+        return self.serve(*applications, supplements=find_plugins().supplements, **options)
+
     async def _stop(self, server: SIPServer) -> None:
         await server.stopService()
         self.assertEqual(server.media_ports.leftovers(), [])
+
+    async def check_nothing_left(self, server: Peer, port: int, control: str) -> None:
+        """
+        Check that a server process has no call and no RTP port any more.
+
+        :param port: of its SIP.
+        :param control: its control socket.
+        """
+        await until(
+            lambda: ask("counters", control)["sessions"] == 0,
+            lambda: f"calls are left: {ask('calls', control)}",
+        )
+        self.assertEqual(ask("calls", control), [])
+        self.assertEqual(udp_ports(server.pid), {port})
 
     async def quiet(self, server: SIPServer) -> None:
         """Wait until a server within this process has no session and no RTP port any more."""

@@ -9,27 +9,14 @@ from sipsess.application import Application
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
 from sipsess.call import Call
-from sipsess.media import PCMU, WAVWriter, load_digit, load_sound, read_wav
+from sipsess.media import PCMU, load_digit, load_sound, read_wav
 from sipsess.media.codecs import SAMPLE_RATE
-from sipsess.media.tone import generate
 from sipsess.server import SIPServer
-from tests.pure.signals import amplitude
 
+from .desk import Desk
 from .peers import Baresip, Capture, PeerTestCase, sip_port, start_baresip, until
+from .sounds import OURS, THEIRS, has_tone, write_tone
 from .tools import ROOT, free_port, phone_command
-
-#: What the telephone says, and what we say, in Hz; and something that nobody says.
-THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
-
-
-def has_tone(pcm: bytes, frequency: float, seconds: float = 0.5) -> bool:
-    """Tell whether the last half second is that tone, and hardly anything else."""
-    length = int(seconds * SAMPLE_RATE) * 2
-    last = pcm[len(pcm) % 2 :][-length:]
-    if len(last) < length:
-        return False
-    strength = amplitude(last, frequency)
-    return strength > 1000 and strength > 20 * amplitude(last, NOBODYS)
 
 
 def contains(heard: bytes, said: bytes, share: float = 0.9) -> bool:
@@ -67,11 +54,7 @@ class BaresipTestCase(PeerTestCase):
     async def start_phone(self) -> Baresip:
         """Start the telephone."""
         self.require("baresip")
-        path = self.folder / "tone.wav"
-        writer = WAVWriter(path)
-        writer.write(generate((THEIRS,), 60.0))
-        writer.close()
-        return await start_baresip(self, path)
+        return await start_baresip(self, write_tone(self.folder))
 
     async def dial(self, phone: Baresip, server: SIPServer, user: str) -> None:
         """Let the telephone call the server."""
@@ -187,6 +170,41 @@ class CalledTests(BaresipTestCase):
         keys = [event.get("param") for event in telephone.control.told("CALL_DTMF_START")]
         self.assertEqual(keys, ["1", "2", "#"])
         self.assertTrue(has_tone(read_wav(saved), THEIRS))
+
+
+class TransferTests(BaresipTestCase):
+    """Calls are transferred, by the telephone and by us."""
+
+    async def test_telephone_transfers_us(self) -> None:
+        """The telephone sends us to another server: our application goes on with that one."""
+        phone = await self.start_phone()
+        desk = Desk()
+        server, other = self.serve_all(desk), self.serve_all(EchoApplication())
+        await self.dial(phone, server, "desk")
+        target = f"sip:echo@127.0.0.1:{sip_port(other)}"
+        await phone.control.command("transfer", target)
+        await phone.control.expect("CALL_CLOSED")
+        call = await desk.answered()
+        self.assertEqual(call.callee, target)
+        self.assertEqual(len(other.manager.sessions), 1)
+        await call.hangup()
+        await self.quiet(server)
+        await self.quiet(other)
+
+    async def test_we_transfer_the_telephone(self) -> None:
+        """We send the telephone to another server, which it hears then."""
+        phone = await self.start_phone()
+        desk = Desk()
+        server, other = self.serve_all(desk), self.serve_all(EchoApplication())
+        await self.dial(phone, server, "desk")
+        call = await desk.answered()
+        outcome = await call.transfer(f"sip:echo@127.0.0.1:{sip_port(other)}")
+        self.assertEqual(outcome.status, 200)
+        await self.quiet(server)
+        await self.hears(phone, THEIRS)
+        [session] = other.manager.sessions
+        session.terminate()
+        await self.quiet(other)
 
 
 class CaptureTests(BaresipTestCase):

@@ -55,6 +55,15 @@ class ProcessTests(PeerTestCase):
         with self.assertRaisesRegex(AssertionError, "ended before 'that':\nnot this"):
             await peer.expect("that")
 
+    async def test_input_and_home(self) -> None:
+        """A process may have a home of its own, and be told what to do."""
+        program = "import os; print(os.environ['HOME'], input())"
+        command = [sys.executable, "-c", program]
+        peer = self.start("python", command, home=self.folder, reads=True)
+        peer.write("what to do\n")
+        self.assertEqual(await peer.ended(), 0)
+        self.assertEqual(peer.printed, f"{self.folder} what to do\n")
+
     async def test_patience_has_an_end(self) -> None:
         """What never comes is waited for until the patience is over."""
         self.patch(peers, "PATIENCE", 0.3)

@@ -1,0 +1,33 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""What telephones say, and whether it was heard."""
+
+from __future__ import annotations
+
+import pathlib
+
+from sipsess.media import WAVWriter
+from sipsess.media.codecs import SAMPLE_RATE
+from sipsess.media.tone import generate
+from tests.pure.signals import amplitude
+
+#: What the telephone says, and what we say, in Hz; and something that nobody says.
+THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
+
+
+def write_tone(folder: pathlib.Path) -> pathlib.Path:
+    """Write a minute of what the telephone says; return the WAV file."""
+    path = folder / "tone.wav"
+    writer = WAVWriter(path)
+    writer.write(generate((THEIRS,), 60.0))
+    writer.close()
+    return path
+
+
+def has_tone(pcm: bytes, frequency: float, seconds: float = 0.5) -> bool:
+    """Tell whether the last half second is that tone, and hardly anything else."""
+    length = int(seconds * SAMPLE_RATE) * 2
+    last = pcm[len(pcm) % 2 :][-length:]
+    if len(last) < length:
+        return False
+    strength = amplitude(last, frequency)
+    return strength > 1000 and strength > 20 * amplitude(last, NOBODYS)
