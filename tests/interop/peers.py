@@ -50,7 +50,13 @@ LOOK = 0.02
 _STATUS = re.compile(r"\s*\[\d+:\d\d:\d\d\] audio=\d+/\d+ \(bit/s\)\s*")
 
 #: Which package has a program.
-PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "tshark": "tshark"}
+PACKAGES = {
+    "sipp": "sip-tester",
+    "baresip": "baresip-core",
+    "tshark": "tshark",
+    "lp-auto-answer": "linphone-cli",
+    "linphone-daemon": "linphone-cli",
+}
 
 
 class Peer(ProcessProtocol):
