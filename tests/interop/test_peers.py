@@ -8,10 +8,11 @@ import pathlib
 import signal
 import socket
 import sys
+from collections import deque
 
 from twisted.trial.unittest import SkipTest
 
-from . import peers
+from . import peers, tools
 from .peers import Peer, PeerTestCase
 from .tools import Statistics, cpu_seconds, free_port, peak_memory, read_statistics, udp_ports
 
@@ -90,8 +91,24 @@ class ToolTests(PeerTestCase):
     """What is read from the machine."""
 
     def test_free_ports(self) -> None:
-        """A free port is even."""
-        self.assertEqual(free_port() % 2, 0)
+        """A free port is even, and none is given twice to those who have yet to bind theirs."""
+        ports = [free_port() for _ in range(30)]
+        self.assertEqual([port for port in ports if port % 2], [])
+        self.assertEqual(len(set(ports)), 30)
+
+    def test_no_free_port(self) -> None:
+        """There is none when all were given, or when one of the four is taken."""
+        self.patch(tools, "_given", deque(tools.PORTS))
+        with self.assertRaisesRegex(AssertionError, "no four free ports"):
+            free_port()
+        self.patch(tools, "_given", deque())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            port = free_port()
+            other.bind(("127.0.0.1", port + 2))
+            self.patch(tools, "PORTS", [port])
+            tools._given.clear()
+            with self.assertRaisesRegex(AssertionError, "no four free ports"):
+                free_port()
 
     def test_udp_ports(self) -> None:
         """The UDP ports of a process are seen, of both IP versions, and of nobody none."""

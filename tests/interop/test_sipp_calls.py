@@ -268,7 +268,7 @@ class LossTests(ScenarioTestCase):
         # What waits because this machine has something else to do is not refused.
         self.patch(overload, "INTERVAL", 3600.0)
         server = self.serve_all(EchoApplication())
-        await self.calls(server, "uac_lossy.xml", options=("-m", "100", "-r", "200", *LOSSY))
+        await self.calls(server, "uac_lossy.xml", options=("-m", "100", "-r", "50", *LOSSY))
         self.assertGreater(self.count_repeated(server), 0, "nothing was lost")
 
 
