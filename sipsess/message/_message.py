@@ -15,6 +15,7 @@ Theory of operation
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 from sipsess.errors import FrozenMessageError, HeaderValueError
@@ -22,21 +23,23 @@ from sipsess.message._errors import MessageError
 from sipsess.message._headers import Headers
 from sipsess.message._lex import check_text, check_token, has_uri_breaker
 from sipsess.message._uri import SIPURI, URI, is_usual_uri, parse_uri
+from sipsess.message._values import CSeq, read_call_id, read_tag, read_top_via
 from sipsess.message._views import HeaderViews
 from sipsess.status import reason_phrase
 
 _M = TypeVar("_M", bound="Message")
 
 #: Headers that must stand in each message (:rfc:`3261#section-8.1.1`), in the order they are
-#: checked. Max-Forwards is not among them: elements of RFC 2543 do not send it.
-_MANDATORY = (
-    ("via", "Via"),
-    ("from", "From"),
-    ("to", "To"),
-    ("call-id", "Call-ID"),
-    ("cseq", "CSeq"),
+#: checked; and the view that reads each, and how. Max-Forwards is not among them: elements of
+#: RFC 2543 do not send it.
+_MANDATORY: tuple[tuple[str, str, str, Callable[[str], object]], ...] = (
+    ("via", "Via", "top-via", read_top_via),
+    ("from", "From", "from-tag", read_tag),
+    ("to", "To", "to-tag", read_tag),
+    ("call-id", "Call-ID", "call-id", read_call_id),
+    ("cseq", "CSeq", "cseq", CSeq.parse),
 )
-_MANDATORY_KEYS = frozenset(key for key, _ in _MANDATORY)
+_MANDATORY_KEYS = frozenset(key for key, *_ in _MANDATORY)
 _SINGLE = ("From", "To", "Call-ID", "CSeq", "Max-Forwards")
 
 
@@ -89,18 +92,17 @@ class Message(HeaderViews):
         headers = self.headers
         keys = headers.keys()
         if not keys >= _MANDATORY_KEYS:
-            name = next(name for key, name in _MANDATORY if key not in keys)
+            name = next(name for key, name, *_ in _MANDATORY if key not in keys)
             raise MessageError("missing-header", f"there is no {name} header")
         if len(keys) < len(headers):
             for name in _SINGLE:
                 if headers.count(name) > 1:
                     raise MessageError("duplicate-header", f"there is more than one {name} header")
-        self.via  # noqa: B018 - parses, and that is the check
-        self.from_tag  # noqa: B018
-        self.to_tag  # noqa: B018
-        self.call_id  # noqa: B018
-        self.cseq  # noqa: B018
-        self.max_forwards  # noqa: B018
+        cache = headers.cache
+        for key, _, view, read in _MANDATORY:
+            if view not in cache:
+                cache[view] = read(headers.get(key) or "")
+        self.max_forwards  # noqa: B018 - parses, and that is the check
 
     def _as_partial(self) -> Request | Response:
         raise NotImplementedError

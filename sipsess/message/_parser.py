@@ -100,10 +100,11 @@ def content_length(message: Request | Response) -> int | None:
     :raises MessageError: it is no number, or stands twice: two could be read differently by two
         elements (:rfc:`4475#section-3.3.9`).
     """
-    text = message.headers.get("Content-Length")
+    headers = message.headers
+    text = headers.get("Content-Length")
     if text is None:
         return None
-    if message.headers.count("Content-Length") > 1:
+    if headers.count("Content-Length") > 1:
         raise _refusal("duplicate-header", "there is more than one Content-Length", message)
     if not text.isdecimal() or not text.isascii():
         raise _refusal("bad-content-length", f"{text!r} is no Content-Length", message)

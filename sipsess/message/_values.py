@@ -20,6 +20,7 @@ from sipsess.message._lex import (
     has_uri_breaker,
     is_token,
     quote,
+    split_list,
     unquote,
 )
 from sipsess.message._params import NO_PARAMS, Params
@@ -117,6 +118,26 @@ class Via:
         except MessageError as error:
             raise HeaderValueError(error.text) from None
         return f"SIP/2.0/{self.transport} {sent_by}{self.params}"
+
+
+def read_top_via(text: str) -> Via:
+    """
+    Return the first of the values of a Via line.
+
+    :raises MessageError: it breaks the grammar.
+    """
+    return Via.parse(split_list(text)[0])
+
+
+def read_call_id(text: str) -> str:
+    """
+    Return a Call-ID, byte for byte.
+
+    :raises MessageError: it is empty or holds white space.
+    """
+    if len(text.split()) != 1:
+        raise MessageError("bad-call-id", f"{text!r} is no Call-ID")
+    return text
 
 
 def _read_hop(front: str) -> tuple[str, str, int | None]:

@@ -8,7 +8,16 @@ from datetime import datetime
 from sipsess.message._errors import MessageError
 from sipsess.message._headers import Headers
 from sipsess.message._lex import split_list
-from sipsess.message._values import CSeq, NameAddr, Via, parse_date, read_number, read_tag
+from sipsess.message._values import (
+    CSeq,
+    NameAddr,
+    Via,
+    parse_date,
+    read_call_id,
+    read_number,
+    read_tag,
+    read_top_via,
+)
 from sipsess.message.limits import MAX_MAX_FORWARDS, MAX_SECONDS, MAX_VALUES
 
 #: Max-Forwards as nearly everybody writes it.
@@ -33,7 +42,7 @@ class HeaderViews:
         cache = self.headers.cache
         via: Via | None = cache.get("top-via")
         if via is None:
-            via = cache["top-via"] = Via.parse(split_list(self._need("Via"))[0])
+            via = cache["top-via"] = read_top_via(self._need("Via"))
         return via
 
     @property
@@ -116,10 +125,7 @@ class HeaderViews:
         """
         cached: str | None = self.headers.cache.get("call-id")
         if cached is None:
-            cached = self._need("Call-ID")
-            if len(cached.split()) != 1:
-                raise MessageError("bad-call-id", f"{cached!r} is no Call-ID")
-            self.headers.cache["call-id"] = cached
+            cached = self.headers.cache["call-id"] = read_call_id(self._need("Call-ID"))
         return cached
 
     @property

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from sipsess.flow import Flow
-from sipsess.message import Request
+from sipsess.message import Request, Via
 
 #: Where SIP listens when a port is not said (:rfc:`3261#section-18.2.2`), TLS apart.
 DEFAULT_PORT = 5060
@@ -27,11 +27,13 @@ def stamp_received(request: Request, flow: Flow) -> None:
     """
     via = request.via
     host, port = flow.remote
-    asks = "rport" in via.params
+    params = via.params
+    asks = "rport" in params
     if asks:
-        via = via.with_param("rport", str(port))
+        params = params.with_("rport", str(port))
     if asks or not _is_same_host(via.host, host):
-        request.set_top_via(via.with_param("received", host))
+        params = params.with_("received", host)
+        request.set_top_via(Via(via.transport, via.host, via.port, params))
 
 
 def reply_flow(request: Request, flow: Flow) -> Flow:
