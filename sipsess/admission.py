@@ -112,7 +112,7 @@ class Admission:
             try:
                 verdict = gate.admit(self)
                 deferred: Deferred[object] | None = None
-                if isinstance(verdict, Awaitable):
+                if verdict is not Verdict.CONTINUE and isinstance(verdict, Awaitable):
                     deferred = ensureDeferred(verdict)  # type: ignore[arg-type]
             except Exception as error:
                 self._refuse(gate, error)

@@ -18,8 +18,8 @@ from sipsess.message._message import Request, Response
 from sipsess.message.limits import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
 _VERSION = "SIP/2.0"
-#: What a header line begins with, in its usual spellings, to its key.
-_BEGINNINGS = {f"{name}:": key for name, key in KEYS.items()}
+#: Returns the key of what a header line begins with, for the usual spellings.
+_find_key = {f"{name}:": key for name, key in KEYS.items()}.get
 _find_beginnings = re.compile(r"\r\n([^:\r\n]+:)").findall
 _CONTROL_TO_MARK = str.maketrans("\r\n\0", "???")
 
@@ -120,7 +120,7 @@ def _index_usual(text: str, lines: list[str]) -> Headers | None:
     if text.count("\n") != breaks or text.count("\r") != breaks:
         return None
     beginnings = _find_beginnings(text)
-    keys = [_BEGINNINGS.get(beginning) or _read_key(beginning) for beginning in beginnings]
+    keys = [_find_key(beginning) or _read_key(beginning) for beginning in beginnings]
     return None if "" in keys or len(keys) < breaks else Headers.of_lines(keys, lines[1:])
 
 
@@ -167,7 +167,7 @@ def _index(lines: list[str], headers: Headers) -> tuple[str, str] | None:
     if max(map(len, lines)) > MAX_LINE:
         problem = ("line-too-long", f"a line of {max(map(len, lines))} characters")
     for line in lines[1:]:
-        key = _BEGINNINGS.get(line[: line.find(":") + 1]) or _read_key(line)
+        key = _find_key(line[: line.find(":") + 1]) or _read_key(line)
         if key:
             name, _, raw = line.partition(":")
             headers.add_raw(key, name, raw)

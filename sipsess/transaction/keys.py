@@ -53,7 +53,7 @@ def request_key(request: Request, flow: Flow, method: str | None = None) -> Key:
     method = method or request.method
     branch = via.branch
     if branch is not None and has_cookie(branch):
-        return server_key(branch, via.sent_by.lower(), method, flow)
+        return server_key(branch, via.sent_by, method, flow)
     return legacy_key(request, method)
 
 
@@ -75,7 +75,7 @@ def legacy_key(request: Request, method: str) -> Key:
         request.call_id,
         request.cseq.number,
         via.transport,
-        via.sent_by.lower(),
+        via.sent_by,
         via.branch,
     )
 

@@ -235,8 +235,7 @@ class TransactionLayer:
         :raises TransactionLimitError: when there are too many; see :meth:`fullness`.
         :raises TransactionExistsError: when the request has one already.
         """
-        peer = flow.remote[0]
-        if self.fullness(peer) is not None:
+        if self.fullness(flow.remote[0]) is not None:
             raise TransactionLimitError(
                 f"there are {len(self._servers)} server transactions with {self._held} bytes"
             )
@@ -249,9 +248,18 @@ class TransactionLayer:
             server = InviteServerTransaction(self, key, request, replies, PROCEEDING, user)
         else:
             server = NonInviteServerTransaction(self, key, request, replies, TRYING, user)
-        self._servers[key] = server
-        server.peer = peer
-        self._peers.add(peer)
+        self._keep(server, flow)
+        self._link(server)
+        self.counters.transactions_begun += 1
+        server.begin(now)
+        return server
+
+    def _keep(self, server: ServerTransaction, flow: Flow) -> None:
+        """Enter a new server transaction into the indexes and accounts."""
+        request = server.request
+        self._servers[server.key] = server
+        server.peer = flow.remote[0]
+        self._peers.add(server.peer)
         server.size = request.size
         self._held += server.size
         if request.source is not None:
@@ -260,10 +268,6 @@ class TransactionLayer:
         server.merge_key = merge_key(request)
         if server.merge_key is not None:
             self._initial.setdefault(server.merge_key, server)
-        self._link(server)
-        self.counters.transactions_begun += 1
-        server.begin(now)
-        return server
 
     def create_client(
         self, request: Request, flow: Flow, user: ClientUser, now: float
