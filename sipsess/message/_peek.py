@@ -101,7 +101,7 @@ def _read_via(value: bytes, method: str, status: int) -> Peek | None:
     if len(words) != 2 or words[0][:8] != "SIP/2.0/" or ":0" in words[1]:
         return None
     if tail[:9] == "branch=z9":
-        branch = tail[7:].partition(";")[0].rstrip(" \t")
+        branch = tail[7:].partition(";")[0].rstrip()
     else:
         branch = ""
         for part in tail.split(";"):

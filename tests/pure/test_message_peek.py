@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.message import Peek, peek
+from sipsess.message import Peek, parse, peek
 from tests.pure.test_message_parser import INVITE, RINGING, swap
 
 VIA = b"Via: SIP/2.0/UDP pc33.atlanta.example.com;branch=z9hG4bK776asdhds"
@@ -41,6 +41,14 @@ class PeekTests(SynchronousTestCase):
             self.assertEqual(found.branch, BRANCH)
         data = swap(VIA, b"v:SIP/2.0/UDP H:5060;branch=b")
         self.assertEqual(peek(data), Peek(True, "INVITE", "b", "h:5060", 0))
+
+    def test_white_space_behind_the_branch(self) -> None:
+        """What the parser takes for white space is none of the branch here, too."""
+        for space in (b" \t", b"\x0b", b"\xc2\xa0"):
+            data = swap(VIA, VIA + space)
+            message = parse(data)
+            self.assertEqual(peek(data), Peek(True, "INVITE", BRANCH, SENT_BY, 0))
+            self.assertEqual((message.via.branch, message.via.sent_by), (BRANCH, SENT_BY))
 
     def test_unsure_about_first_lines(self) -> None:
         """Other methods, versions and shapes are the parser's."""
