@@ -2,10 +2,10 @@
 """
 The key of a transaction, read from raw bytes.
 
-An ACK or a response that a transaction has already seen is answered or absorbed by key alone, and
-no message is built for it. The scan is cautious: whenever it could read something else than the
-parser would (continuation lines, white space in odd places, quotation marks in the Via, rare
-methods), it gives ``None`` and the caller parses.
+A copy of a message that a transaction has already seen is answered or absorbed by key alone, and no
+message is built for it. The scan is cautious: whenever it could read something else than the parser
+would (continuation lines, white space in odd places, quotation marks in the Via, rare methods), it
+gives ``None`` and the caller parses.
 """
 
 from __future__ import annotations

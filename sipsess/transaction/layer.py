@@ -3,13 +3,13 @@
 The transaction layer: finds the transaction of each message, or hands the message on.
 
 Theory of operation
-    A copy of a request is known by its bytes: a peer sends the same again. The key of an ACK or a
-    response is read from its bytes. A hit is the machine's business: a copy of a request is
-    answered from the stored bytes, and a copy of a final response is acknowledged from them,
-    without a message being built. Everything else is parsed, looked up by what the parser says (a
-    copy may have come another way, the quick look is allowed to give up, and RFC 2543 peers need
-    more than it sees), and returned to the caller if nothing is found. All this runs inside a turn
-    of the caller.
+    A peer that sends a request again sends the same bytes, so their hash tells whether a request
+    may be a copy; only of those, of ACKs and of responses is the key read from the bytes. A hit is
+    the machine's business: a copy of a request is answered from the stored bytes, and a copy of a
+    final response is acknowledged from them, without a message being built. Everything else is
+    parsed, looked up by what the parser says (a copy may have come another way, the quick look is
+    allowed to give up, and RFC 2543 peers need more than it sees), and returned to the caller if
+    nothing is found. All this runs inside a turn of the caller.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class TransactionLayer:
         "_by_remote",
         "_byte_limit",
         "_clients",
-        "_copies",
+        "_hashes",
         "_held",
         "_initial",
         "_limit",
@@ -122,8 +122,8 @@ class TransactionLayer:
         #: The bytes of all requests that server transactions keep.
         self._held = 0
         self._servers: dict[Key, ServerTransaction] = {}
-        #: The same, by transport and bytes of their requests.
-        self._copies: dict[tuple[str, bytes], ServerTransaction] = {}
+        #: The same, by the hash of the bytes of their requests, which are not kept.
+        self._hashes: dict[int, ServerTransaction] = {}
         self._clients: dict[Key, ClientTransaction] = {}
         # Dicts instead of sets, as their order is the same in each run.
         self._by_remote: dict[Address, dict[Transaction, None]] = {}
@@ -158,20 +158,18 @@ class TransactionLayer:
             that belongs to nothing.
         :raises RemoteError: for what cannot be parsed or is not valid; nothing has changed then.
         """
-        server = self._copies.get((flow.transport, data))
-        if server is not None:
-            self._feed_request(server, server.method, now)
-            return None
-        glance = peek(data) if data.startswith((b"ACK ", b"SIP/")) else None
+        may_hit = data.startswith((b"ACK ", b"SIP/")) or hash(data) in self._hashes
+        glance = peek(data) if may_hit else None
         if glance is None:
             return self._receive_parsed(data, flow, now)
         if glance.is_request:
             if not has_cookie(glance.branch):
                 return self._receive_parsed(data, flow, now)
-            server = self._servers.get(server_key(glance.branch, glance.sent_by, ACK, flow))
-            if server is None or server.state == ACCEPTED:
+            key = server_key(glance.branch, glance.sent_by, glance.method, flow)
+            server = self._servers.get(key)
+            if server is None or (glance.method == ACK and server.state == ACCEPTED):
                 return self._receive_parsed(data, flow, now)
-            self._feed_request(server, ACK, now)
+            self._feed_request(server, glance.method, now)
             return None
         client = self._clients.get((glance.branch, glance.method))
         if client is None or client.state != CLIENT_COMPLETED:
@@ -262,9 +260,8 @@ class TransactionLayer:
         self._peers.add(server.peer)
         server.size = request.size
         self._held += server.size
-        if request.source is not None:
-            server.copy_key = (flow.transport, request.source)
-            self._copies[server.copy_key] = server
+        server.source_hash = hash(request.source)
+        self._hashes[server.source_hash] = server
         server.merge_key = merge_key(request)
         if server.merge_key is not None:
             self._initial.setdefault(server.merge_key, server)
@@ -327,7 +324,8 @@ class TransactionLayer:
             if self._servers.pop(transaction.key, None) is not None:
                 self._held -= transaction.size
                 self._peers.remove(transaction.peer)
-                self._copies.pop(transaction.copy_key, None)
+                if self._hashes.get(transaction.source_hash) is transaction:
+                    del self._hashes[transaction.source_hash]
             key = transaction.merge_key
             if key is not None and self._initial.get(key) is transaction:
                 del self._initial[key]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("copy_key", "has_request", "last_status", "merge_key", "peer", "size", "user")
+    __slots__ = ("has_request", "last_status", "merge_key", "peer", "size", "source_hash", "user")
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class ServerTransaction(Transaction):
         self.size = 0
         #: The host that the request came from, likewise.
         self.peer = ""
-        #: The transport and bytes of a request that came, by which the layer knows its copies.
-        self.copy_key = ("", b"")
+        #: The hash of the bytes of the request, which tells the layer what may be a copy.
+        self.source_hash = 0
         #: What a merged request would have in common (:rfc:`3261#section-8.2.2.2`).
         self.merge_key: Key | None = None
 
