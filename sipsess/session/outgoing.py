@@ -121,11 +121,16 @@ class OutgoingRequest:
             return
         # There is no media in it; all supplements may ask for a retry before it counts.
         retry = retry or chain.run_incoming_response(session, links.after_media, response)
-        if response.status == 500 and self.request.method == "PRACK":
-            # 12.2.2: a later request has overtaken it. The callee still waits for it.
-            retry = retry or Retry({})
+        if retry is None and self._was_overtaken(response):
+            retry = Retry({})
         if retry is None or not self._retry(retry):
             self._come_to_nothing(response)
+
+    def _was_overtaken(self, response: Response) -> bool:
+        """Whether it may have been refused because a later request came first (12.2.2)."""
+        dialog = self.session.dialogs.get(self.request.to_tag or "")
+        is_last = dialog is None or dialog.local_seq <= self.request.cseq.number
+        return response.status == 500 and not is_last
 
     def _come_to_nothing(self, outcome: Response | SIPError) -> None:
         """Ask the supplements for the last time; then the outcome counts."""

@@ -114,6 +114,33 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual((lost.statuses, update.statuses), ([408], [200]))
         scene.finish()
 
+    # -- requests that arrive in another order ---------------------------------------------
+
+    def test_prack_is_overtaken(self) -> None:
+        """Alice's PRACK arrives after her UPDATE and is refused 500: she sends it again."""
+        scene = self._begin(act=Scene.progress)
+        scene.delay("alice", "PRACK", 0.1)
+        scene.ring("bob", reliable=True)
+        scene.wait_for_datagram()
+        scene.update("alice")
+        scene.wait(40.0)
+        self.assertEqual(sent(scene, "refusal"), 1)
+        scene.answer("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
+    def test_hold_is_overtaken(self) -> None:
+        """So is her re-INVITE by the key that she presses; and the hold comes to pass."""
+        scene = self._talk()
+        scene.delay("alice", "INVITE", 0.1)
+        hold, info = scene.hold("alice"), scene.press("alice")
+        scene.wait()
+        assert hold is not None and info is not None
+        self.assertEqual((hold.statuses, info.statuses), ([200], [200]))
+        self.assertEqual(sent(scene, "refusal"), 1)
+        scene.finish()
+
     # -- offers and answers ----------------------------------------------------------------
 
     def test_hung_up_before_the_offer_came(self) -> None:
@@ -139,20 +166,6 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.finish()
 
     # -- reliable provisional responses ----------------------------------------------------
-
-    def test_prack_is_overtaken(self) -> None:
-        """Alice's PRACK arrives after her UPDATE and is refused 500: she sends it again."""
-        scene = self._begin(act=Scene.progress)
-        scene.delay("alice", "PRACK", 0.1)
-        scene.ring("bob", reliable=True)
-        scene.wait_for_datagram()
-        scene.update("alice")
-        scene.wait(40.0)
-        self.assertEqual(sent(scene, "refusal"), 1)
-        scene.answer("bob")
-        scene.wait()
-        self.assertEqual(scene.talking, ["alice", "bob"])
-        scene.finish()
 
     def test_ringing_while_a_prack_is_thought_about(self) -> None:
         """Bob's next reliable response waits until the PRACK with Alice's answer is answered."""
