@@ -3,9 +3,10 @@
 The INVITEs and UPDATEs that this side sends within a call.
 
 One is sent at a time; the others wait, for an INVITE of the peer too, and after 491 (glare) for the
-time of :rfc:`3261#section-14.1`. An UPDATE may go before the call is answered: with an offer when
-an exchange was completed reliably (:rfc:`3311#section-5.1`), without one in any early dialog. To a
-peer that takes no UPDATE its offer goes with the next PRACK instead (:rfc:`3262#section-5`).
+time of :rfc:`3261#section-14.1`, after 500 for that of its Retry-After. An UPDATE may go before the
+call is answered: with an offer when an exchange was completed reliably
+(:rfc:`3311#section-5.1`), without one in any early dialog. To a peer that takes no UPDATE its offer
+goes with the next PRACK instead (:rfc:`3262#section-5`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sipsess.dialog import Dialog
 from sipsess.dialog.dialog import TERMINATED as ENDED
 from sipsess.dialog.usage import CONFIRMED, INCOMING, PROCEEDING, TERMINATING
 from sipsess.errors import PluginError, RemoteError, SIPError, Timeout
-from sipsess.message import Request, Response
+from sipsess.message import MessageError, Request, Response
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import check_headers
 from sipsess.timers import Timer
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
 #: Our own INVITEs that wait for their turn within one call.
 MAX_WAITING = 16
-#: How often one re-INVITE is sent again after 491.
+#: How often one re-INVITE is sent again after 491, or because the peer was busy.
 MAX_GLARES = 5
+#: The longest Retry-After that one waits for; 14.2 lets nobody name a longer one.
+MAX_RETRY_AFTER = 10
 _NAMES = {"INVITE": "re-INVITE", "UPDATE": "UPDATE", "PRACK": "PRACK"}
 #: The states of a call in which one that met another is sent again.
 _LIVE = frozenset({CONFIRMED, INCOMING, PROCEEDING})
@@ -311,9 +314,12 @@ class ReinviteQueue(Part):
         if outgoing.request.body:
             session.media.rollback()
         session.note(f"{name} refused", f"{response.status} {response.reason}")
-        is_glare = response.status == 491 and session.usage.state in _LIVE
-        if is_glare and wish is not None and wish.glares < MAX_GLARES:
-            self._after_glare(wish)
+        delay = self._delay_after(response) if session.usage.state in _LIVE else None
+        if delay is not None and wish is not None and wish.glares < MAX_GLARES:
+            wish.glares += 1
+            # Before all that wait.
+            self._waiting.insert(0, wish)
+            self._glare = session.start_timer(delay, self._try_again)
             return True
         method = outgoing.request.method
         if response.status in (408, 481) and method != "PRACK" and self._knows_dialog(outgoing):
@@ -323,15 +329,23 @@ class ReinviteQueue(Part):
             session.terminate()
         return False
 
-    def _after_glare(self, wish: Reinvite) -> None:
-        """Send again after the time that 14.1 gives to each side, before all that wait."""
+    def _delay_after(self, response: Response) -> float | None:
+        """
+        Return after how many seconds a refused request may be sent again; ``None`` for never.
+
+        After glare that is the time that 14.1 gives to each side; when the peer is busy with
+        another one (14.2, :rfc:`3311#section-5.2`), the one that he names.
+        """
         session = self.session
-        wish.glares += 1
-        self._waiting.insert(0, wish)
-        source = session.core.ids.random
-        owner = session.dialog is not None and session.dialog.is_call_id_owner
-        tens = source.randint(210, 400) if owner else source.randint(0, 200)
-        self._glare = session.start_timer(tens / 100, self._try_again)
+        if response.status == 491:
+            source = session.core.ids.random
+            owner = session.dialog is not None and session.dialog.is_call_id_owner
+            return (source.randint(210, 400) if owner else source.randint(0, 200)) / 100
+        try:
+            seconds = response.retry_after if response.status == 500 else None
+        except MessageError:
+            return None
+        return None if seconds is None or seconds > MAX_RETRY_AFTER else float(seconds)
 
     def _try_again(self) -> None:
         self._glare = None

@@ -141,6 +141,20 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(sent(scene, "refusal"), 1)
         scene.finish()
 
+    def test_hold_while_acks_are_late(self) -> None:
+        """Bob holds and Alice still waits for ACKs of his: he comes again when she says so."""
+        scene = self._talk()
+        for _ in range(2):
+            scene.delay("bob", "ACK", 0.4)
+            scene.reinvite("bob")
+            scene.wait(0.05)
+        hold = scene.hold("bob")
+        scene.wait(12.0)
+        assert hold is not None
+        self.assertEqual(hold.statuses, [200])
+        self.assertEqual(scene.people["alice"].core.counters.refused["session-busy"], 1)
+        scene.finish()
+
     # -- offers and answers ----------------------------------------------------------------
 
     def test_hung_up_before_the_offer_came(self) -> None:
