@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +13,7 @@ from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.core import Admission
 from sipsess.endpoint import Endpoint
-from sipsess.interfaces import IRequestGate, ITransferPolicy
+from sipsess.interfaces import IDeferOffer, IRequestGate, ITransferPolicy
 from sipsess.message import Request, Response
 from sipsess.message.refer import ReferTo
 from sipsess.sdp import SessionDescription
@@ -119,15 +119,28 @@ class SlowAudio(AudioHandler):
         return described
 
 
+@implementer(IDeferOffer)
 class Video(SDPHandler):
-    """Video that nobody sees: it is described, and that is all."""
+    """
+    Video that nobody sees: it is described, and that is all.
+
+    :param seconds: how long it takes to agree to a change.
+    """
 
     name = "video"
     media_type = "video"
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         #: The streams that are open.
         self.open: set[SessionStream] = set()
+
+    def defer_incoming_sdp_stream(
+        self, session: Session, stream: SessionStream, sdp: SessionDescription
+    ) -> Awaitable[None] | None:
+        """Let a re-offer wait."""
+        wait: Awaitable[None] | None = later(session, self._seconds, lambda: None)
+        return wait
 
     def handle_incoming_sdp_stream_offer(
         self, session: Session, stream: SessionStream, sdp: SessionDescription

@@ -66,6 +66,9 @@ EXPECTED = frozenset(
 #: How the errors end that say that one side asks for too much at once.
 FULL = ("wait for a PRACK", "wait already")
 
+#: What may wait as long as the call lasts.
+PATIENT = ("transfer", "play_tone")
+
 OPPOSITE = {"sendonly": "recvonly", "recvonly": "sendonly"}
 
 Reliability: TypeAlias = Literal["no", "supported", "required"]
@@ -84,10 +87,14 @@ class Setting:
     describing: float = 0.0
     #: Seconds that a supplement takes over each request.
     thinking: float = 0.0
+    #: Seconds that a re-offer waits where there is video.
+    deferring: float = 0.0
     #: Whether calls have session timers.
     is_timed: bool = False
     #: Whether people say that they take UPDATE.
     has_update: bool = True
+    #: Whether all calls end in the end because everybody stops, not because they are hung up.
+    is_stopped: bool = False
     #: Who has video.
     video: tuple[str, ...] = ("alice", "bob", "carol")
 
@@ -149,7 +156,7 @@ class Scene:
         self.register = Register(self._begun)
         self.promises: list[Promise] = []
         self.puppets = {name: Puppet() for name in ADDRESSES}
-        self.videos = {name: Video() for name in setting.video}
+        self.videos = {name: Video(setting.deferring) for name in setting.video}
         self.people = {name: self._person(name) for name in ADDRESSES}
         #: The Call-IDs of the calls that people have ended.
         self.ended: set[str] = set()
@@ -270,8 +277,9 @@ class Scene:
             endpoint=Endpoint("everybody", reliable=self.setting.reliable[0]),
             offered_media=media,
         )
-        agent.manager.make_call(session)
+        call = agent.manager.make_call(session)
         client = session.invite_client
+        self._promise(f"the call of {name} ended", session, lambda: call.ended)
         self._promise(f"the call of {name} to {to}", session, lambda: client.answered)
 
     def ring(self, name: str, status: int = 180, reliable: bool | None = None) -> Promise | None:
@@ -337,6 +345,14 @@ class Scene:
             session,
             lambda: session.send_request("INFO", content_type=DTMF_RELAY, body=body),
         )
+
+    def speak(self, name: str) -> Promise | None:
+        """Say something; on hold, the peer hears it later."""
+        return self._act(name, "play_tone", seconds=0.1)
+
+    def think(self, name: str, seconds: float = 30.0) -> Promise | None:
+        """Let the application wait."""
+        return self._act(name, "wait", seconds)
 
     def transfer(
         self, name: str, user: str = "answering", *, is_vetoed: bool = False
@@ -443,8 +459,12 @@ class Scene:
         self._report(self._restless())
         for _, session in tuple(self._sessions()):
             self.ended.add(session.call_id)
-            session.terminate()
-            self.wait(0.5)
+            if not self.setting.is_stopped:
+                session.terminate()
+                self.wait(0.5)
+        if self.setting.is_stopped:
+            for person in self.people.values():
+                person.stop()
         self.wait(LONG_ENOUGH)
         self.check()
         self._report(self._leftovers())
@@ -469,15 +489,18 @@ class Scene:
         return faults + [f"{promise.text} waits still" for promise in self._overdue()]
 
     def _may_end(self, session: Session) -> bool:
-        """Whether a call was ended by somebody, or because nobody has answered it."""
-        lasted = self._ends[session] - session.record.began
-        was_given_up = session not in self.confirmed and lasted >= PATIENCE
-        return session.call_id in self.ended or was_given_up
+        """Whether a call was ended by somebody, or because nobody has answered it in time."""
+        return session.call_id in self.ended or any(
+            side.call_id == session.call_id
+            and side not in self.confirmed
+            and self._ends[side] - side.record.began >= PATIENCE
+            for side in self.register.ended
+        )
 
     def _overdue(self) -> Iterator[Promise]:
         """Yield the promises that a call that stands should have kept."""
         for promise in self.promises:
-            is_patient = promise.text.endswith(" ended") or promise.text.startswith("transfer")
+            is_patient = promise.text.startswith(PATIENT) or promise.text.endswith(" ended")
             stands = promise.session.usage.state == CONFIRMED
             is_answer = promise.text.startswith("answer")
             if not promise.results and not is_patient and (stands or is_answer):
@@ -486,6 +509,8 @@ class Scene:
     def _leftovers(self) -> list[str]:
         """Return what is wrong when all is over."""
         faults = self.net.leftovers()
+        if self.setting.is_stopped:
+            faults += self.net.open_ports()
         faults += [promise.fault for promise in self.promises if promise.fault]
         faults += faults_of(self.net.trace)
         faults += [f"video of {name} is open" for name, video in self.videos.items() if video.open]
