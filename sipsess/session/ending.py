@@ -23,7 +23,7 @@ from sipsess.dialog.usage import (
     HANG_UP,
 )
 from sipsess.errors import SIPError
-from sipsess.message import Request, Response, build_cancel
+from sipsess.message import Response
 from sipsess.status import reason_phrase
 
 from .outgoing import OutgoingRequest
@@ -131,9 +131,7 @@ class SessionEnding(Part):
         outgoing = session.invite_client.outgoing
         if outgoing is None or session.is_over:
             return
-        cancel = build_cancel(outgoing.request)
-        self._add_headers(cancel)
-        OutgoingRequest(session, cancel, outgoing.flow, _ignore, _ignore).send()
+        outgoing.cancel(self._headers)
         session.start_timer(64 * session.core.timing.t1, session.usage.feed, CANCEL_TIMEOUT)
 
     def send_bye(self) -> None:
@@ -144,13 +142,10 @@ class SessionEnding(Part):
             session.usage.feed(BYE_DONE)
             return
         bye = dialog.build_request("BYE")
-        self._add_headers(bye)
+        for name, value in self._headers.items():
+            bye.headers.set(name, value)
         flow = session.flow_to(dialog)
         OutgoingRequest(session, bye, flow, self._bye_answered, self._bye_failed).send()
-
-    def _add_headers(self, request: Request) -> None:
-        for name, value in self._headers.items():
-            request.headers.set(name, value)
 
     def _bye_answered(self, outgoing: OutgoingRequest, response: Response) -> None:
         if response.status >= 200:
@@ -254,7 +249,3 @@ class SessionEnding(Part):
         deferred: Deferred[EndReason] = Deferred()
         self._waiting.append(deferred)
         return deferred
-
-
-def _ignore(outgoing: OutgoingRequest, outcome: Response | SIPError) -> None:
-    """What became of a CANCEL changes nothing: the INVITE's own response counts (9.1)."""

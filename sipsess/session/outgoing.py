@@ -9,7 +9,7 @@ the response or, when none does and for a request that gets none, in ``request_f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError
 from sipsess.dialog.usage import TERMINATING
 from sipsess.errors import PluginError, SIPError, TransportError
 from sipsess.flow import Flow
-from sipsess.message import Request, Response
+from sipsess.message import Request, Response, build_cancel
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Retry
 from sipsess.transaction import ClientTransaction
@@ -144,6 +144,17 @@ class OutgoingRequest:
         else:
             self._failed(self, outcome)
 
+    def cancel(self, headers: Mapping[str, str] | None = None) -> None:
+        """
+        Send the CANCEL of an INVITE that has a provisional response (9.1).
+
+        What becomes of it changes nothing: the INVITE's own response counts.
+        """
+        cancel = build_cancel(self.request)
+        for name, value in (headers or {}).items():
+            cancel.headers.set(name, value)
+        OutgoingRequest(self.session, cancel, self.flow, _ignore, _ignore).send()
+
     # -- once more -------------------------------------------------------------------------
 
     @property
@@ -243,3 +254,7 @@ class OutgoingRequest:
             self._work.cancel()
         if self.transaction is not None:
             self.transaction.abandon(now)
+
+
+def _ignore(outgoing: OutgoingRequest, outcome: Response | SIPError) -> None:
+    """Hear what became of a CANCEL."""

@@ -27,6 +27,7 @@ from sipsess.timers import Timer
 from sipsess.transaction import ClientTransaction
 
 from .bodies import SDP_TYPE, parse_sdp
+from .incoming import SETUP_LIMIT
 from .media_change import NO_CHANGE, MediaChange, Streams
 from .outgoing import OutgoingRequest
 from .part import Part
@@ -77,7 +78,7 @@ class ReinviteQueue(Part):
     :param session: that they belong to.
     """
 
-    __slots__ = ("_current", "_glare", "_waiting", "_work", "outgoing")
+    __slots__ = ("_current", "_glare", "_limit", "_waiting", "_work", "outgoing")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -86,6 +87,8 @@ class ReinviteQueue(Part):
         self._waiting: list[Reinvite] = []
         self._current: Reinvite | None = None
         self._glare: Timer | None = None
+        #: How long an INVITE may go without a final response.
+        self._limit: Timer | None = None
         self._work = Work()
 
     def add(
@@ -229,7 +232,33 @@ class ReinviteQueue(Part):
         except Exception as error:
             self._not_sent(wish, error)
             return
+        if wish.method == "INVITE":
+            self._limit = self.session.start_timer(SETUP_LIMIT, self._cancel, self.outgoing)
         self.outgoing.send()
+
+    def _cancel(self, outgoing: OutgoingRequest) -> None:
+        """
+        Cancel a re-INVITE that nobody answers, and wait 64*T1 for its end, as 9.1 says.
+
+        After a provisional response the transaction itself waits without limit.
+        """
+        session = self.session
+        session.note("re-INVITE cancelled", "nobody answers")
+        outgoing.cancel()
+        limit = 64 * session.core.timing.t1
+        self._limit = session.start_timer(limit, self._abandon, outgoing)
+
+    def _abandon(self, outgoing: OutgoingRequest) -> None:
+        outgoing.abandon(self.session.core.turn.now)
+        self._failed(outgoing, Timeout("no final response came"))
+
+    def _done(self) -> Reinvite | None:
+        """Return the wish whose request has come to its end; nothing is out any more."""
+        self.outgoing = None
+        self.session.cancel_timer(self._limit)
+        self._limit = None
+        wish, self._current = self._current, None
+        return wish
 
     def _build(self, wish: Reinvite, dialog: Dialog | None, offer: bytes) -> OutgoingRequest:
         session = self.session
@@ -254,8 +283,7 @@ class ReinviteQueue(Part):
             if outgoing.request.method == "INVITE" and session.dialog is not None:
                 session.provisionals.receive(outgoing, session.dialog, response)
             return
-        self.outgoing = None
-        wish, self._current = self._current, None
+        wish = self._done()
         if outgoing.request.method == "PRACK":
             session.provisionals.prack_responded(outgoing, response)
         if self._is_lost(outgoing):
@@ -353,8 +381,7 @@ class ReinviteQueue(Part):
 
     def _failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
         session = self.session
-        self.outgoing = None
-        wish, self._current = self._current, None
+        wish = self._done()
         method = outgoing.request.method
         if self._is_lost(outgoing) or not self._knows_dialog(outgoing):
             session.note(f"{method} unanswered", str(error))

@@ -315,6 +315,24 @@ class ReinviteTests(SessionTestCase):
         )
         self.finish()
 
+    def test_no_final_response(self) -> None:
+        """One that is only being tried is cancelled after three minutes, and the call goes on."""
+        self.start()
+        session, _ = self.answered()
+        result = session.send_reinvite()
+        reinvite = self.peer.expect("INVITE")
+        self.peer.reply(reinvite, 100)
+        self.net.run_for(179)
+        self.assertEqual(self.peer.count("CANCEL"), 0)
+        self.peer.reply(self.peer.expect("CANCEL"), 200)
+        self.peer.reply(reinvite, 487)
+        self.peer.expect("ACK")
+        self.net.run_for(40)
+        self.assertEqual(self.successResultOf(result).status, 487)
+        self.assertEqual(session.usage.state, "CONFIRMED")
+        self.hang_up(session)
+        self.finish()
+
     def test_bad_answer(self) -> None:
         """A 200 whose answer cannot be used is acknowledged, and the call ended."""
         self.start()

@@ -179,6 +179,28 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual((update.statuses, hold.statuses), ([200], [200]))
         scene.finish()
 
+    def test_hold_that_nobody_answers(self) -> None:
+        """
+        Alice gets a 100 to her re-INVITE, and no more: she cancels it, and then hangs up.
+
+        The client transaction waits without limit; her call had an open exchange for ever.
+        """
+        scene = self._talk(Setting(thinking=0.3))
+        hold = scene.hold("alice")
+        scene.wait(0.25)
+        scene.cut()
+        scene.wait(170.0)
+        self.assertEqual(scene.talking, ["alice"])
+        self.assertEqual(sent(scene, "CANCEL"), 0)
+        scene.wait(20.0)
+        self.assertEqual(scene.talking, ["alice"])
+        self.assertGreater(sent(scene, "CANCEL"), 0)
+        scene.wait(70.0)
+        self.assertEqual(scene.talking, [])
+        assert hold is not None
+        self.assertEqual(hold.statuses, [408])
+        scene.finish()
+
     # -- reliable provisional responses ----------------------------------------------------
 
     def test_ringing_while_a_prack_is_thought_about(self) -> None:
