@@ -170,7 +170,7 @@ class Request(Message):
     :raises HeaderValueError: the method is no token, or the URI holds white space.
     """
 
-    __slots__ = ("_method", "_request_uri", "_uri", "attempt")
+    __slots__ = ("_request_uri", "_uri", "attempt", "method")
 
     is_request: ClassVar[bool] = True
 
@@ -178,7 +178,8 @@ class Request(Message):
         self, method: str, uri: str, headers: Headers | None = None, body: bytes = b""
     ) -> None:
         super().__init__(headers, body)
-        self._method = check_token(method, "method")
+        #: The method, such as ``"INVITE"``; never changed.
+        self.method = check_token(method, "method")
         self._uri = _check_uri(uri)
         self._request_uri: URI | None = None
         #: How often this request was tried before, with other headers; not on the wire.
@@ -191,15 +192,10 @@ class Request(Message):
         request.headers = headers
         request._body = b""
         request._source = request._wire = request._request_uri = None
-        request._method = method
+        request.method = method
         request._uri = uri
         request.attempt = 0
         return request
-
-    @property
-    def method(self) -> str:
-        """The method, such as ``"INVITE"``."""
-        return self._method
 
     @property
     def uri(self) -> str:
@@ -231,15 +227,15 @@ class Request(Message):
 
     def copy(self) -> Request:
         """Return a copy that can be changed; its ``attempt`` is the same."""
-        twin = self._copy_into(Request._parsed(self._method, self._uri, self.headers.copy()))
+        twin = self._copy_into(Request._parsed(self.method, self._uri, self.headers.copy()))
         twin.attempt = self.attempt
         return twin
 
     def _validate(self) -> None:
         super()._validate()
-        if self.cseq.method != self._method:
+        if self.cseq.method != self.method:
             raise MessageError(
-                "cseq-method-mismatch", f"{self._method} request with CSeq {self.cseq}"
+                "cseq-method-mismatch", f"{self.method} request with CSeq {self.cseq}"
             )
         if is_usual_uri(self._uri):
             return
@@ -252,10 +248,10 @@ class Request(Message):
         return self
 
     def _start_line(self) -> str:
-        return f"{self._method} {self._uri} SIP/2.0"
+        return f"{self.method} {self._uri} SIP/2.0"
 
     def __repr__(self) -> str:
-        return f"<Request {self._method} {self._uri}>"
+        return f"<Request {self.method} {self._uri}>"
 
 
 class Response(Message):
@@ -267,7 +263,7 @@ class Response(Message):
     :raises HeaderValueError: the status is out of range, or the reason holds CR, LF or NUL.
     """
 
-    __slots__ = ("_reason", "_status")
+    __slots__ = ("reason", "status")
 
     is_request: ClassVar[bool] = False
 
@@ -281,31 +277,23 @@ class Response(Message):
         super().__init__(headers, body)
         if not 100 <= status <= 699:
             raise HeaderValueError(f"{status} is no status code")
-        self._status = status
-        self._reason = reason_phrase(status) if reason is None else check_text(reason)
-
-    @property
-    def status(self) -> int:
-        """The status code, 100 to 699."""
-        return self._status
-
-    @property
-    def reason(self) -> str:
-        """The reason phrase; may be empty."""
-        return self._reason
+        #: The status code, 100 to 699; never changed.
+        self.status = status
+        #: The reason phrase; may be empty, and is never changed.
+        self.reason = reason_phrase(status) if reason is None else check_text(reason)
 
     def copy(self) -> Response:
         """Return a copy that can be changed."""
-        return self._copy_into(Response(self._status, self._reason, self.headers.copy()))
+        return self._copy_into(Response(self.status, self.reason, self.headers.copy()))
 
     def _as_partial(self) -> Response:
         return self
 
     def _start_line(self) -> str:
-        return f"SIP/2.0 {self._status} {self._reason}"
+        return f"SIP/2.0 {self.status} {self.reason}"
 
     def __repr__(self) -> str:
-        return f"<Response {self._status} {self._reason}>"
+        return f"<Response {self.status} {self.reason}>"
 
 
 def _check_uri(uri: str) -> str:

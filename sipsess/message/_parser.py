@@ -200,7 +200,7 @@ def _start_response(line: str, headers: Headers) -> Response:
     if len(status) != 3 or status.strip(DIGITS) or not "100" <= status <= "699":
         raise MessageError("bad-start-line", f"{line[:80]!r} is no status line")
     response = Response(int(status), "", headers)
-    response._reason = reason
+    response.reason = reason
     return response
 
 

@@ -72,8 +72,8 @@ class RequestDesk(Part):
         expires = admission.request.headers.get("Expires") or ""
         if expires.isascii() and expires.isdigit() and len(expires) < 10 and not session.is_over:
             session.start_timer(int(expires), self._expire, incoming)
-        session.invite_server.remind(incoming)
         incoming.run(session.chain.incoming("INVITE"))
+        session.core.turn.later(session.invite_server.begin_reminding, incoming)
 
     def _expire(self, incoming: IncomingRequest) -> None:
         """Refuse an INVITE whose Expires ran out before its final response (13.3.1)."""

@@ -238,6 +238,11 @@ class InviteServer(Part):
         self.session.cancel_timer(self._reminder)
         self._reminder = None
 
+    def begin_reminding(self, incoming: IncomingRequest) -> None:
+        """Remind the caller from now on, unless this turn has sent something already."""
+        if not incoming.is_over and self._reminder is None:
+            self.remind(incoming)
+
     def remind(self, incoming: IncomingRequest, response: Response | None = None) -> None:
         """
         Let a provisional response leave each minute while the INVITE is unanswered (13.3.1.1).

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from sipsess.dialog import Dialog, InviteUsage
+from sipsess.dialog.usage import TERMINATED
 from sipsess.endpoint import Endpoint
 from sipsess.flow import Flow
 from sipsess.interfaces import IApplication
@@ -162,8 +163,7 @@ class Session:
         self.offers, self.updates = OfferIntake(self), UpdateServer(self)
         self.capabilities = Capabilities(self)
         self.reinvites = ReinviteQueue(self)
-        #: Why it ended, ``None`` while nobody has decided that.
-        self.end_reason: EndReason | None = None
+        self.end_reason: EndReason | None = None  # until somebody has decided it
         #: The final response to our INVITE.
         self.final_response: Response | None = None
         #: Called for each provisional response.
@@ -193,7 +193,7 @@ class Session:
     @property
     def is_over(self) -> bool:
         """Whether the call is over; nothing can be sent any more."""
-        return self.usage.is_over
+        return self.usage.state == TERMINATED
 
     @property
     def is_answered(self) -> bool:

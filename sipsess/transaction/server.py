@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("has_request", "last_status", "merge_key", "peer", "size", "source_hash", "user")
+    __slots__ = ("has_final", "last_status", "merge_key", "peer", "size", "source_hash", "user")
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class ServerTransaction(Transaction):
         self.user = user
         #: The status that the TU sent last, 0 before.
         self.last_status = 0
-        #: Whether :attr:`request` is still there: until the final answer.
-        self.has_request = True
+        #: Whether a final response was sent; then :attr:`request` is gone.
+        self.has_final = False
         #: The bytes of the request, for the layer's account.
         self.size = 0
         #: The host that the request came from, likewise.
@@ -60,11 +60,6 @@ class ServerTransaction(Transaction):
         self.source_hash = 0
         #: What a merged request would have in common (:rfc:`3261#section-8.2.2.2`).
         self.merge_key: Key | None = None
-
-    @property
-    def has_final(self) -> bool:
-        """Whether a final response was sent."""
-        return self.last_status >= 200
 
     def respond(self, response: Response, now: float) -> None:
         """
@@ -82,8 +77,8 @@ class ServerTransaction(Transaction):
 
         A transaction lives on for 32 s, and most of what it costs is the request.
         """
-        if self.has_request:
-            self.has_request = False
+        if not self.has_final:
+            self.has_final = True
             del self.request
             self._layer.answered(self)
 

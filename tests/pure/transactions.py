@@ -152,7 +152,7 @@ class World(User):
 
     def request_of(self, transaction: Transaction) -> Request:
         """Return the request of a transaction, which need not keep it any more."""
-        if getattr(transaction, "has_request", True):
+        if not getattr(transaction, "has_final", False):
             self._requests[transaction] = transaction.request
         return self._requests[transaction]
 
