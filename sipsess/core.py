@@ -245,6 +245,10 @@ class SIPCore:
         """Return when :meth:`handle_timeout` wants to be called, or ``None``."""
         return self.timers.next_deadline()
 
+    def next_wake(self) -> float | None:
+        """Return when :meth:`handle_timeout` should be called at the latest, or ``None``."""
+        return self.timers.next_wake()
+
     def flow_lost(self, flow: Flow, now: float) -> None:
         """Tell the transactions of a flow that it is no more."""
         with self.turn:

@@ -306,7 +306,7 @@ class SIPServer(Service):
 
     def _arm(self) -> None:
         """Let the reactor wake us at the core's deadline; called when a turn ends."""
-        deadline = self.core.next_deadline()
+        deadline = self.core.next_wake()
         if deadline is None:
             self._disarm()
             return

@@ -24,6 +24,12 @@ from typing import Any, TypeAlias
 #: 64*T1, T4, and Timer D.
 PROTOCOL_DELAYS = (0.2, 0.5, 1.0, 2.0, 3.5, 4.0, 5.0, 8.0, 16.0, 32.0, 32.5)
 
+#: Timers of these delays end what lives on for the sake of copies only (Timers D, I, J, K, L), or
+#: give up after 64*T1. They may be late by :data:`SLACK` seconds, so that many fire at once
+#: rather than each with a wake-up of its own.
+PATIENT_DELAYS = (5.0, 32.0, 32.5)
+SLACK = 0.25
+
 #: Fewer shells of cancelled timers than this are not worth a clean-up.
 MIN_SHELLS = 64
 
@@ -127,12 +133,15 @@ class TimerQueue:
     :param delays: the delays, in seconds, that get a lane of their own.
     """
 
-    __slots__ = ("_heap", "_homes", "_lanes", "_live")
+    __slots__ = ("_heap", "_homes", "_lanes", "_live", "_slacks")
 
     def __init__(self, delays: Iterable[float] = PROTOCOL_DELAYS) -> None:
         self._lanes = {delay: _Lane() for delay in delays}
         self._heap = _Heap()
         self._homes: tuple[_Lane | _Heap, ...] = (*self._lanes.values(), self._heap)
+        #: How late the timers of each home may fire.
+        slacks = [SLACK if delay in PATIENT_DELAYS else 0.0 for delay in self._lanes]
+        self._slacks = (*slacks, 0.0)
         self._live = 0
 
     def __len__(self) -> int:
@@ -182,6 +191,20 @@ class TimerQueue:
         """
         home = self._first_home()
         return None if home is None else home.first()
+
+    def next_wake(self) -> float | None:
+        """
+        Return when :meth:`fire_due` should be called at the latest.
+
+        :return: as for :meth:`next_deadline`, but a little later when nothing urgent is due.
+        """
+        best = NEVER
+        for home, slack in zip(self._homes, self._slacks, strict=True):
+            if home.entries:
+                when = home.first() + slack
+                if when < best:
+                    best = when
+        return None if best == NEVER else best
 
     def fire_due(self, now: float) -> int:
         """

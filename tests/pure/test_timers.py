@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.timers import MIN_SHELLS, PROTOCOL_DELAYS, Timer, TimerQueue
+from sipsess.timers import MIN_SHELLS, PROTOCOL_DELAYS, SLACK, Timer, TimerQueue
 
 DELAYS = (*PROTOCOL_DELAYS[:3], 0.3, 0.7)
 
@@ -43,6 +43,17 @@ class TimerQueueTests(SynchronousTestCase):
         """An idle queue has no deadline and fires nothing."""
         self.assertIsNone(self.queue.next_deadline())
         self.assertEqual((self.queue.fire_due(1e9), len(self.queue)), (0, 0))
+
+    def test_wake(self) -> None:
+        """What only ends a transaction may be late; anything else is not, and wakes it, too."""
+        self.assertIsNone(self.queue.next_wake())
+        self.start(32.0, "late", now=0.0)
+        self.assertEqual((self.queue.next_deadline(), self.queue.next_wake()), (32.0, 32.0 + SLACK))
+        self.start(0.7, "any", now=31.4)
+        self.assertEqual(self.queue.next_wake(), 32.1)
+        self.assertEqual(self.queue.fire_due(32.1), 2)
+        self.start(0.5, "soon", now=40.0)
+        self.assertEqual(self.queue.next_wake(), 40.5)
 
     def test_fires_at_its_time(self) -> None:
         """A timer fires when its time has come, not before, and only once."""
