@@ -152,6 +152,8 @@ _CALLER = (
     CANCEL_TIMEOUT,
 )
 
+_OF_INVITE = (RECEIVE_PROVISIONAL, RECEIVE_SUCCESS, RECEIVE_FAILURE)
+
 TABLE: Table = {
     INCOMING: row(
         INCOMING,
@@ -164,8 +166,7 @@ TABLE: Table = {
             RECEIVE_BYE: Cell(TERMINATED, (_answer_cancelled, _end)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_ACK,),
-        refused=(ACK_TIMEOUT, BYE_DONE, *_CALLER),
+        refused=(RECEIVE_ACK, ACK_TIMEOUT, BYE_DONE, *_CALLER),
     ),
     ACCEPTED: row(
         ACCEPTED,
@@ -177,9 +178,8 @@ TABLE: Table = {
             RECEIVE_BYE: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        # 9.2: a CANCEL after the final response has no effect.
-        ignored=(RECEIVE_CANCEL,),
-        refused=(SEND_SUCCESS, SEND_FAILURE, BYE_DONE, *_CALLER),
+        # 9.2: a CANCEL after the final response has no effect; it is answered, and that is all.
+        refused=(SEND_SUCCESS, SEND_FAILURE, RECEIVE_CANCEL, BYE_DONE, *_CALLER),
     ),
     ENDING: row(
         ENDING,
@@ -189,8 +189,7 @@ TABLE: Table = {
             RECEIVE_BYE: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_CANCEL, HANG_UP),
-        refused=(SEND_SUCCESS, SEND_FAILURE, BYE_DONE, *_CALLER),
+        refused=(SEND_SUCCESS, SEND_FAILURE, RECEIVE_CANCEL, HANG_UP, BYE_DONE, *_CALLER),
     ),
     CALLING: row(
         CALLING,
@@ -228,8 +227,8 @@ TABLE: Table = {
             RECEIVE_FAILURE: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(HANG_UP, RECEIVE_BYE),
-        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, BYE_DONE, *_CALLEE),
+        ignored=(RECEIVE_BYE,),
+        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, HANG_UP, BYE_DONE, *_CALLEE),
     ),
     CANCELLING: row(
         CANCELLING,
@@ -239,8 +238,8 @@ TABLE: Table = {
             CANCEL_TIMEOUT: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_PROVISIONAL, HANG_UP, RECEIVE_BYE),
-        refused=(SEND_ACK, SEND_AGAIN, BYE_DONE, *_CALLEE),
+        ignored=(RECEIVE_PROVISIONAL, RECEIVE_BYE),
+        refused=(SEND_ACK, SEND_AGAIN, HANG_UP, BYE_DONE, *_CALLEE),
     ),
     ANSWERED: row(
         ANSWERED,
@@ -248,35 +247,42 @@ TABLE: Table = {
             SEND_ACK: Cell(CONFIRMED, (_confirm,)),
             HANG_UP: Cell(ANSWERED_ENDING),
             RECEIVE_BYE: Cell(TERMINATED, (_end,)),
-            FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_PROVISIONAL, RECEIVE_SUCCESS),
-        refused=(RECEIVE_FAILURE, SEND_AGAIN, CANCEL_TIMEOUT, BYE_DONE, *_CALLEE),
+        # What comes of the INVITE now is a copy, or of another fork: none of this usage.
+        refused=(*_OF_INVITE, SEND_AGAIN, CANCEL_TIMEOUT, BYE_DONE, FAIL, *_CALLEE),
     ),
+    # The ACK follows in the same turn.
     ANSWERED_ENDING: row(
         ANSWERED_ENDING,
-        {
-            SEND_ACK: Cell(TERMINATING, (_send_bye,)),
-            RECEIVE_BYE: Cell(TERMINATED, (_end,)),
-            FAIL: Cell(TERMINATED, (_end,)),
-        },
-        ignored=(RECEIVE_PROVISIONAL, RECEIVE_SUCCESS, HANG_UP, CANCEL_TIMEOUT),
-        refused=(RECEIVE_FAILURE, SEND_AGAIN, BYE_DONE, *_CALLEE),
+        {SEND_ACK: Cell(TERMINATING, (_send_bye,))},
+        refused=(
+            *_OF_INVITE,
+            SEND_AGAIN,
+            CANCEL_TIMEOUT,
+            HANG_UP,
+            RECEIVE_BYE,
+            BYE_DONE,
+            FAIL,
+            *_CALLEE,
+        ),
     ),
     CONFIRMED: row(
         CONFIRMED,
         {
             HANG_UP: Cell(TERMINATING, (_send_bye,)),
             RECEIVE_BYE: Cell(TERMINATED, (_end,)),
-            # A re-INVITE of ours was accepted but its ACK cannot be built, or the like.
+            # Of a re-INVITE.
             ACK_TIMEOUT: Cell(TERMINATING, (_send_bye,)),
+            # The server stops, and an ACK that the BYE has to wait for did not come.
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_CANCEL, RECEIVE_ACK, RECEIVE_PROVISIONAL, RECEIVE_SUCCESS),
+        # Of a re-INVITE.
+        ignored=(RECEIVE_ACK,),
         refused=(
+            *_OF_INVITE,
             SEND_SUCCESS,
             SEND_FAILURE,
-            RECEIVE_FAILURE,
+            RECEIVE_CANCEL,
             SEND_ACK,
             SEND_AGAIN,
             CANCEL_TIMEOUT,
@@ -289,18 +295,19 @@ TABLE: Table = {
             BYE_DONE: Cell(TERMINATED, (_end,)),
             # BYE crosses BYE: each side answers the other's (RFC 5407 3.2.1).
             RECEIVE_BYE: Cell(TERMINATED, (_end,)),
+            # The server stops, and the BYE was not answered.
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(
+        # Of several 2xx, one had no ACK in time; and the wait of a CANCEL ends (9.1).
+        ignored=(RECEIVE_ACK, ACK_TIMEOUT, CANCEL_TIMEOUT, HANG_UP),
+        refused=(
+            *_OF_INVITE,
+            SEND_SUCCESS,
+            SEND_FAILURE,
             RECEIVE_CANCEL,
-            RECEIVE_ACK,
-            ACK_TIMEOUT,
-            RECEIVE_PROVISIONAL,
-            RECEIVE_SUCCESS,
-            CANCEL_TIMEOUT,
-            HANG_UP,
+            SEND_ACK,
+            SEND_AGAIN,
         ),
-        refused=(SEND_SUCCESS, SEND_FAILURE, RECEIVE_FAILURE, SEND_ACK, SEND_AGAIN),
     ),
     TERMINATED: row(
         TERMINATED,

@@ -3,20 +3,17 @@
 The INVITE usage on the wire: each cell of its table that does something, as a call.
 
 The table itself is checked in ``tests/pure/test_dialog_usage.py``; here real messages lead to its
-cells. ``CellTests`` notes which ones were met, and fails when one was not that a peer can lead to.
+cells. ``tests/sim/test_cells.py`` checks that none is left out.
 """
 
 from __future__ import annotations
 
-from unittest import TestResult
-
 from twisted.internet.defer import Deferred
 
-from sipsess.dialog.usage import TABLE, TERMINATED
-from sipsess.machine import recording
+from sipsess.dialog.usage import TERMINATED
 from sipsess.message import Request
 from sipsess.session import Session
-from tests.policy.agents import BoxTestCase, answer, ring
+from tests.policy.agents import BoxTestCase, ring
 
 
 async def answer_and_leave(session: Session) -> None:
@@ -311,49 +308,4 @@ class UsageTests(BoxTestCase):
         self.assertEqual(session.usage.state, "TERMINATING")
         self.net.run_for(3)
         self.assertEqual(session.usage.state, TERMINATED)
-        self.finish()
-
-
-#: Cells that do something and that no message leads to, each with its reason.
-UNREACHED = {
-    # Only a lost flow or a bug of ours fails an INVITE that has a final response.
-    *((state, "FAIL") for state in ("ACCEPTED", "ENDING", "CONFIRMED", "TERMINATING")),
-    *((state, "FAIL") for state in ("ANSWERED", "ANSWERED_ENDING", "CANCELLING", "INCOMING")),
-    ("PROCEEDING", "FAIL"),
-    # A Retry of a supplement; see the tests of sessions.
-    ("PROCEEDING", "SEND_AGAIN"),
-    # Between a 2xx and its ACK, while an SDP handler takes its time.
-    *((state, "RECEIVE_BYE") for state in ("ANSWERED", "ANSWERED_ENDING")),
-    ("ANSWERED", "HANG_UP"),
-    # The ACK of a re-INVITE that never comes.
-    ("CONFIRMED", "ACK_TIMEOUT"),
-}
-
-
-class CellTests(BoxTestCase):
-    """Together, the calls above meet every cell that a peer can lead to."""
-
-    def test_all_cells_are_met(self) -> None:
-        """Each cell that does something was looked up, but for those that need more than a peer."""
-        wanted = {
-            (state, event)
-            for state, cells in TABLE.items()
-            for event, cell in cells.items()
-            if cell.legal and (cell.actions or cell.next_state != state)
-        }
-        result = TestResult()
-        with recording({"INVITE_USAGE": TABLE}) as seen:
-            for name in dir(UsageTests):
-                if name.startswith("test_"):
-                    UsageTests(name).run(result)
-        self.assertTrue(result.wasSuccessful(), result)
-        met = {(state, event) for _, state, event in seen}
-        self.assertEqual(wanted - met - UNREACHED, set())
-        self.assertEqual(UNREACHED & met, set())
-        self.assertEqual(UNREACHED - wanted, set())
-
-    def test_answer_is_the_default(self) -> None:
-        """The application of these tests answers at once."""
-        self.start(play=answer)
-        self.peer.bye(self.call())
         self.finish()
