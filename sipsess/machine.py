@@ -133,11 +133,13 @@ class _RecordedRow(dict[str, Cell]):
     ) -> None:
         super().__init__(cells)
         self._place = (name, state)
+        self._cells = cells
         self._seen = seen
 
     def __getitem__(self, event: str) -> Cell:
         self._seen.add((*self._place, event))
-        return super().__getitem__(event)
+        # Which may be recorded, too.
+        return self._cells[event]
 
 
 def to_dot(name: str, table: Table, *, initial: str | tuple[str, ...]) -> str:

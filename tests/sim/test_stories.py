@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -25,7 +26,10 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipsess.machine import recording
+from tests.cells import Place, load_tables
 from tests.sim.scene import LINKS, Scene, Setting
+from tests.sim.test_cells import UNREACHED
 from tests.sim.weather import KINDS
 
 IS_LONG = bool(os.environ.get("SIPSESS_LONG"))
@@ -62,6 +66,9 @@ SETTINGS = st.builds(
     video=st.sampled_from([("alice", "bob", "carol"), ("alice",), ("bob",)]),
 )
 
+#: Cells of which somebody says that no message leads to them.
+OUT_OF_REACH = {place for places in UNREACHED.values() for place in places}
+
 #: Who holds a call, and who holds one that he has not answered.
 TALKERS = st.runner().flatmap(lambda machine: st.sampled_from(machine.scene.talking))
 RINGERS = st.runner().flatmap(lambda machine: st.sampled_from(machine.scene.ringing))
@@ -70,6 +77,8 @@ RINGERS = st.runner().flatmap(lambda machine: st.sampled_from(machine.scene.ring
 class CallStories(RuleBasedStateMachine):
     """What Alice and Bob may do, and the network to them."""
 
+    #: The cells of the state tables that this story has met.
+    seen: ClassVar[set[Place]] = set()
     scene: Scene
 
     @initialize(
@@ -79,6 +88,7 @@ class CallStories(RuleBasedStateMachine):
     )
     def begin(self, setting: Setting, beginning: str, media: tuple[str, ...]) -> None:
         """Begin with nothing, or in the middle of a call."""
+        self.seen.clear()
         scene = self.scene = Scene(setting)
         if beginning == "nothing":
             return
@@ -234,6 +244,8 @@ class CallStories(RuleBasedStateMachine):
         """All is well."""
         if hasattr(self, "scene"):
             self.scene.check()
+        reached = sorted(OUT_OF_REACH & self.seen)
+        assert not reached, f"these cells can be met after all: {reached}"
 
     def teardown(self) -> None:
         """All is well in the end."""
@@ -246,6 +258,10 @@ class StoryTests(SynchronousTestCase):
 
     def test_stories(self) -> None:
         """Whatever people do and the network does to them, what must hold holds."""
+        with recording(load_tables()) as CallStories.seen:
+            self._tell()
+
+    def _tell(self) -> None:
         try:
             run_state_machine_as_test(
                 CallStories,
