@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How often one request is tried, all reasons together; a peer that always asks for more loses.
 MAX_ATTEMPTS = 10
+#: The requests within a call that the session itself sends.
+_OF_SESSION = frozenset({"INVITE", "PRACK", "UPDATE"})
 
 
 class OutgoingRequest:
@@ -127,10 +129,15 @@ class OutgoingRequest:
             self._come_to_nothing(response)
 
     def _was_overtaken(self, response: Response) -> bool:
-        """Whether it may have been refused because a later request came first (12.2.2)."""
+        """
+        Whether a later request may have come first, and it was refused for that (12.2.2).
+
+        What an application sends is not sent again for it: that would help to flood who is slow.
+        """
+        if response.status != 500 or self.request.method not in _OF_SESSION:
+            return False
         dialog = self.session.dialogs.get(self.request.to_tag or "")
-        is_last = dialog is None or dialog.local_seq <= self.request.cseq.number
-        return response.status == 500 and not is_last
+        return dialog is not None and dialog.local_seq > self.request.cseq.number
 
     def _come_to_nothing(self, outcome: Response | SIPError) -> None:
         """Ask the supplements for the last time; then the outcome counts."""

@@ -141,6 +141,17 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(sent(scene, "refusal"), 1)
         scene.finish()
 
+    def test_many_keys_and_somebody_slow(self) -> None:
+        """Alice presses keys faster than Bob takes them; he refuses some, and none comes again."""
+        scene = self._talk(Setting(thinking=3.0))
+        for _ in range(12):
+            scene.press("alice")
+        scene.wait(100.0)
+        keys = [promise for promise in scene.promises if promise.text == "INFO by alice"]
+        statuses = [status for promise in keys for status in promise.statuses]
+        self.assertEqual(statuses, [200] * 10 + [500] * 2)
+        scene.finish()
+
     def test_hold_while_acks_are_late(self) -> None:
         """Bob holds and Alice still waits for ACKs of his: he comes again when she says so."""
         scene = self._talk()
