@@ -124,14 +124,16 @@ class Video(SDPHandler):
     """
     Video that nobody sees: it is described, and that is all.
 
-    :param seconds: how long it takes to agree to a change.
+    :param describing: how long its description takes.
+    :param deferring: how long it takes to agree to a change.
     """
 
     name = "video"
     media_type = "video"
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, describing: float, deferring: float) -> None:
+        self._describing = describing
+        self._deferring = deferring
         #: The streams that are open.
         self.open: set[SessionStream] = set()
 
@@ -139,7 +141,7 @@ class Video(SDPHandler):
         self, session: Session, stream: SessionStream, sdp: SessionDescription
     ) -> Awaitable[None] | None:
         """Let a re-offer wait."""
-        wait: Awaitable[None] | None = later(session, self._seconds, lambda: None)
+        wait: Awaitable[None] | None = later(session, self._deferring, lambda: None)
         return wait
 
     def handle_incoming_sdp_stream_offer(
@@ -151,12 +153,14 @@ class Video(SDPHandler):
     def create_outgoing_sdp_stream(
         self, session: Session, stream: SessionStream, sdp: LocalDescription
     ) -> StreamDescription:
-        """Describe it."""
+        """Open it, and describe it at once or later."""
         self.open.add(stream)
         direction = stream.wanted_direction
         if stream.remote is not None:
             direction = answer_direction(stream.remote.direction, direction)
-        return sdp.media("video", 41000, "RTP/AVP", ["31"], attributes=[(direction, None)])
+        media = sdp.media("video", 41000, "RTP/AVP", ["31"], attributes=[(direction, None)])
+        described: StreamDescription = later(session, self._describing, lambda: media)
+        return described
 
     def destroy_stream(self, session: Session, stream: SessionStream) -> None:
         """Close it."""

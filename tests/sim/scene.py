@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sipsess.call import Call
 from sipsess.dialog.usage import CONFIRMED, INCOMING
@@ -29,6 +31,7 @@ from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import MediaChange, Session, SessionEnded, SessionStream
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
+from sipsess.supplements.redirect import Redirect
 from sipsess.supplements.refer import Refer
 from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.supplements.session_timer import SessionTimer
@@ -83,7 +86,7 @@ class Setting:
     seed: int = 0
     #: What who calls, and who is called, make of reliable provisional responses.
     reliable: tuple[Reliability, Reliability] = ("supported", "supported")
-    #: Seconds that audio takes for each description.
+    #: Seconds that each description of a stream takes.
     describing: float = 0.0
     #: Seconds that a supplement takes over each request.
     thinking: float = 0.0
@@ -97,6 +100,20 @@ class Setting:
     is_stopped: bool = False
     #: Who has video.
     video: tuple[str, ...] = ("alice", "bob", "carol")
+
+
+@implementer(ILogObserver)
+class Errors:
+    """What was logged as an error."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        """Note it."""
+        if event["log_level"] >= LogLevel.error:
+            failure = event.get("log_failure")
+            self.texts.append("an error" if failure is None else failure.getTraceback())
 
 
 class Promise:
@@ -156,8 +173,10 @@ class Scene:
         self.register = Register(self._begun)
         self.promises: list[Promise] = []
         self.puppets = {name: Puppet() for name in ADDRESSES}
-        self.videos = {name: Video(setting.deferring) for name in setting.video}
+        self.videos = {name: Video(setting.describing, setting.deferring) for name in setting.video}
         self.people = {name: self._person(name) for name in ADDRESSES}
+        self.errors = Errors()
+        globalLogPublisher.addObserver(self.errors)
         #: The Call-IDs of the calls that people have ended.
         self.ended: set[str] = set()
         #: The sessions that were confirmed.
@@ -175,7 +194,7 @@ class Scene:
         return Agent(
             self.net.host(ADDRESSES[name], name=name),
             supplements=[
-                *(self.register, timer, DigitInfo(), ReasonSupplement(), Refer()),
+                *(self.register, timer, DigitInfo(), ReasonSupplement(), Refer(), Redirect()),
                 *([Thinker(setting.thinking)] if setting.thinking else []),
                 *([] if setting.has_update else [Modest()]),
                 ReplacesSupplement(),
@@ -188,6 +207,10 @@ class Scene:
             application="puppet",
             gates=[Door(Endpoint("everybody", reliable=setting.reliable[1]))],
         )
+
+    def close(self) -> None:
+        """Listen to the log no more; :meth:`finish` does it, too."""
+        globalLogPublisher.removeObserver(self.errors)
 
     def _begun(self, session: Session) -> None:
         """Watch a session from its beginning."""
@@ -300,6 +323,12 @@ class Scene:
             self.ended.add(self.session(name).call_id)
         self._act(name, "reject", status)
 
+    def redirect(self, name: str, user: str = "answering") -> None:
+        """Refuse the call, and name Carol instead."""
+        if name in self.ringing:
+            self.ended.add(self.session(name).call_id)
+        self._act(name, "reject", 302, headers={"Contact": f"<sip:{user}@{CAROL}>"})
+
     def hang_up(self, name: str) -> None:
         """Hang up, cancel or refuse."""
         self.ended.add(self.session(name).call_id)
@@ -362,6 +391,20 @@ class Scene:
             puppet.is_willing = not is_vetoed
         self.ended.add(self.session(name).call_id)
         return self._act(name, "transfer", f"sip:{user}@{CAROL}")
+
+    def consult(self, name: str) -> None:
+        """Call Carol, who answers after a second."""
+        self.dial(name, "carol", user="answering")
+
+    def join(self, name: str) -> Promise | None:
+        """Let the peer of the first call and that of the last one talk to each other."""
+        first, last = self._calls(name)[0], self.call(name)
+        if first is last:
+            return None
+        self.ended.update((first.session.call_id, last.session.call_id))
+        return self._promise(
+            f"transfer by {name}", first.session, lambda: first.transfer(replaces=last)
+        )
 
     # -- what the network does -------------------------------------------------------------
 
@@ -428,7 +471,7 @@ class Scene:
 
         :raises AssertionError: with what does not, and the ladder.
         """
-        faults = []
+        faults = [f"logged: {text}" for text in self.errors.texts]
         for name, person in self.people.items():
             counters = person.core.counters
             if counters.plugin_errors:
@@ -450,6 +493,13 @@ class Scene:
 
         :raises AssertionError: with what does not hold, and the ladder.
         """
+        try:
+            self._come_to_rest()
+            self._end()
+        finally:
+            self.close()
+
+    def _come_to_rest(self) -> None:
         self.heal()
         self.weather.clear()
         self.net.link = LINKS["clean"]
@@ -457,6 +507,8 @@ class Scene:
         self.wait_until(lambda: not self._restless(), limit=REST)
         self.check()
         self._report(self._restless())
+
+    def _end(self) -> None:
         for _, session in tuple(self._sessions()):
             self.ended.add(session.call_id)
             if not self.setting.is_stopped:
