@@ -166,6 +166,7 @@ class InviteClient(Part):
         self.outgoing = None
         session.provisionals.hurry()
         session.reinvites.hurry()
+        session.updates.keep(dialog)
         session.capabilities.note(response)
         self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
@@ -189,6 +190,8 @@ class InviteClient(Part):
             return
         session.usage.feed(SEND_AGAIN)
         session.provisionals.forget()
+        session.reinvites.hurry()
+        session.updates.keep(None)
         session.media.reopen()
         for dialog in tuple(session.dialogs.values()):
             # 13.2.2.3: the refusal has ended the early dialogs.

@@ -383,11 +383,14 @@ class MediaNegotiation:
         self.machine, self._origin = self._origin, None
         self._forks.clear()
         self._fork = None
-        self._pending = self._offer_again()
-        self._shared, self.streams = [], []
-        for stream in self._pending or ():
+        again = self._pending = self._offer_again()
+        old, self.streams, self._shared = self.streams, [], []
+        for stream in again or ():
             if stream is not None:
                 stream.is_active = False
+        for stream in old:
+            if stream is not None and stream not in (again or ()):
+                self._destroy(stream)
 
     # -- both ------------------------------------------------------------------------------
 

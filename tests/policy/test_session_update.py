@@ -540,6 +540,22 @@ class OutgoingTests(UpdateTestCase):
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
+    def test_a_stream_that_only_a_losing_fork_has_offered(self) -> None:
+        """Its handler is told to stop describing it, and it is destroyed."""
+        video = Handler("video", media_type="video", create=lambda *args: Deferred())
+        self.start(handlers=[Handler(), video])
+        session, invite = self.dialled_early(audio())
+        offer = audio(version=2) + "m=video 41000 RTP/AVP 31\r\n"
+        self.peer.send(self.peer.request_within(invite, "UPDATE", body=offer))
+        self.net.run_for(0.1)
+        self.assertEqual(video.log, ["claim", "create"])
+        self.peer.reply(invite, 200, to_tag="other", body=self.peer.sdp(40006))
+        self.peer.expect("ACK")
+        self.assertEqual(video.log, ["claim", "create", "destroy"])
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
+        self.finish()
+
     def test_update_of_a_losing_fork_is_refused(self) -> None:
         """481 or silence for a fork that lost the call does not end the call."""
         for is_answered in (True, False):

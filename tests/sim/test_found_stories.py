@@ -212,6 +212,14 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(hold.statuses, [408])
         scene.finish()
 
+    def test_redirected_after_an_offer(self) -> None:
+        """Bob's early media is given up when he names Carol: its port was left open."""
+        scene = self._begin(media=(), act=Scene.progress)
+        scene.redirect("bob")
+        scene.wait(5.0)
+        self.assertEqual(scene.talking, ["alice", "carol"])
+        scene.finish()
+
     # -- reliable provisional responses ----------------------------------------------------
 
     def test_ringing_while_a_prack_is_thought_about(self) -> None:
