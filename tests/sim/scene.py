@@ -62,8 +62,14 @@ REST = 1000.0
 
 #: What may be counted as refused without anything being wrong.
 EXPECTED = frozenset(
-    {"ack-missing", "ack-unexpected", "ack-unmatched", "answer-overdue", "cancel-unmatched"}
-    | {"cseq-too-low", "dialog-unknown", "offer-glare-local", "offer-glare-remote"}
+    {"ack-missing", "ack-unexpected", "ack-unmatched", "answer-overdue", "call-refused"}
+    | {
+        "cancel-unmatched",
+        "cseq-too-low",
+        "dialog-unknown",
+        "offer-glare-local",
+        "offer-glare-remote",
+    }
     | {"prack-missing", "prack-unmatched", "response-unmatched", "rseq-unexpected", "session-busy"}
 )
 #: How the errors end that say that one side asks for too much at once.
