@@ -53,13 +53,23 @@ _LAST_ATTEMPT = 10.0
 class TimerState:
     """What one session remembers; see :data:`COOKIE`."""
 
-    __slots__ = ("current", "expiry", "is_refresher", "min_se", "pending", "refresh")
+    __slots__ = (
+        "current",
+        "expiry",
+        "is_refresher",
+        "is_refreshing",
+        "min_se",
+        "pending",
+        "refresh",
+    )
 
     def __init__(self) -> None:
         #: What the last 2xx settled, or ``None`` when the session has no timer.
         self.current: SessionExpires | None = None
         #: Whether this side refreshes.
         self.is_refresher = False
+        #: Whether a refresh of this side has no outcome yet.
+        self.is_refreshing = False
         #: The largest Min-SE of a 422 to us, in seconds.
         self.min_se = 0
         #: By CSeq: what the 2xx to a request of the peer will say, and whether it supports timers.
@@ -232,9 +242,16 @@ class SessionTimer(SessionSupplement):
         """Refresh the session; what its 2xx says counts."""
         if session.end_reason is not None:
             return
-        self.refresh(session).addCallbacks(
+        _state(session).is_refreshing = True
+        self.refresh(session).addBoth(self._done, session).addCallbacks(
             self._refreshed, self._not_refreshed, callbackArgs=(session,), errbackArgs=(session,)
         )
+
+    def _done(self, result: Response | Failure, session: Session) -> Response | Failure:
+        state = get_timer(session)
+        if state is not None:
+            state.is_refreshing = False
+        return result
 
     def _refreshed(self, response: Response, session: Session) -> None:
         if response.status >= 300:
@@ -256,7 +273,16 @@ class SessionTimer(SessionSupplement):
             state.refresh = session.start_timer(left / 2, self._refresh, session)
 
     def _expired(self, session: Session) -> None:
-        """Hang up: nobody has refreshed the session (10)."""
+        """Hang up before the session expires (10), or when it does if a refresh has begun."""
+        state = _state(session)
+        current = state.current
+        if current is None or not (state.is_refreshing or state.pending):
+            self._hang_up(session)
+            return
+        margin = current.interval - current.expiry_delay
+        state.expiry = session.start_timer(margin, self._hang_up, session)
+
+    def _hang_up(self, session: Session) -> None:
         session.set_reason(EndReason(NETWORK, "BYE", 408, "the session timer expired"))
         session.terminate(headers={"Reason": 'SIP;cause=408;text="Session timer expired"'})
 

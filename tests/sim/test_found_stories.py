@@ -268,3 +268,13 @@ class FoundStoriesTests(SynchronousTestCase):
         scene.wait(300.0)
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
+
+    def test_refresh_that_takes_its_time(self) -> None:
+        """A refresh has begun when both would hang up; they wait for its end."""
+        scene = self._begin(
+            Setting(is_timed=True, has_update=False, describing=7.0, thinking=3.0),
+            act=Scene.answer,
+        )
+        scene.wait(300.0)
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
