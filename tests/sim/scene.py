@@ -183,7 +183,8 @@ class Scene:
         self.people = {name: self._person(name) for name in ADDRESSES}
         self.errors = Errors()
         globalLogPublisher.addObserver(self.errors)
-        #: The Call-IDs of the calls that people have ended.
+        #: The Call-IDs of the calls that people have placed, and have ended.
+        self._dialled: set[str] = set()
         self.ended: set[str] = set()
         #: The sessions that were confirmed.
         self.confirmed: set[Session] = set()
@@ -306,6 +307,7 @@ class Scene:
             endpoint=Endpoint("everybody", reliable=self.setting.reliable[0]),
             offered_media=media,
         )
+        self._dialled.add(session.call_id)
         call = agent.manager.make_call(session)
         client = session.invite_client
         self._promise(f"the call of {name} ended", session, lambda: call.ended)
@@ -547,8 +549,14 @@ class Scene:
         return faults + [f"{promise.text} waits still" for promise in self._overdue()]
 
     def _may_end(self, session: Session) -> bool:
-        """Whether a call was ended by somebody, or because nobody has answered it in time."""
-        return session.call_id in self.ended or any(
+        """
+        Whether a call was ended by somebody, or because nobody has answered it in time.
+
+        A call that a transfer has placed may be refused at once.
+        """
+        if session.call_id in self.ended or session.call_id not in self._dialled:
+            return True
+        return any(
             side.call_id == session.call_id
             and side not in self.confirmed
             and self._ends[side] - side.record.began >= PATIENCE
