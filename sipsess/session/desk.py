@@ -217,7 +217,8 @@ class RequestDesk(Part):
             incoming.start_deadline()
             if session.is_initial(request):
                 session.core.turn.later(session.runner.start)
-            else:
+            elif not session.invite_server.is_answering:
+                # Else a plugin has begun to answer it while a supplement was thinking.
                 session.invite_server.answer(incoming).addErrback(self._not_answered)
         elif method in ("PRACK", "UPDATE"):
             session.updates.answer(incoming)

@@ -455,6 +455,35 @@ class IncomingReinviteTests(SessionTestCase):
         self.hang_up(self.session)
         self.finish()
 
+    def test_answered_while_a_supplement_thinks(self) -> None:
+        """An application that answers does not wait for a supplement; there is one 200."""
+        described: Deferred[None] = Deferred()
+        waiting: list[Deferred[None]] = [Deferred()]
+
+        def think(session: Session, request: Request) -> Any:
+            return waiting[0] if request.to_tag else None
+
+        def create(session: Session, stream: Any, sdp: Any) -> Any:
+            media = sdp.media("audio", 40000, "RTP/AVP", ["0"])
+            is_first = handler.log.count("create") == 1
+            return media if is_first else described.addCallback(lambda _: media)
+
+        handler = Handler(create=create)
+        self.start(Probe(methods=["INVITE"], incoming_request=think), handlers=[handler])
+        success = self.call()
+        self.request_within(success, "INVITE", body=audio(version=2))
+        self.net.run_for(0.1)
+        self.session.send_response(200)
+        waiting.pop().callback(None)
+        described.callback(None)
+        self.peer.ack(self.answer_to("INVITE"))
+        self.net.run_for(1)
+        self.assertEqual(self.peer.count(200), 2)
+        self.hang_up(self.session)
+        self.finish()
+        # An error that nobody has heard is logged now.
+        gc.collect()
+
     def test_while_the_first_is_unanswered(self) -> None:
         """A second INVITE before the first is answered gets 500 with Retry-After (14.2)."""
         self.start(play=ring)
