@@ -169,7 +169,7 @@ class RequestDesk(Part):
             # An offer of his, in an UPDATE, waits for our answer.
             session.responder.refuse_for_now(incoming)
             return False
-        if session.media.is_open:
+        if session.media.is_open and not session.reinvites.give_way():
             session.responder.reject(incoming, 491)
             return False
         session.capabilities.note(incoming.request)

@@ -173,6 +173,18 @@ class ReinviteQueue(Part):
         """Wait no more for an SDP handler: the call was answered meanwhile."""
         self._work.cancel()
 
+    def give_way(self) -> bool:
+        """
+        Let the peer's offer go first while ours is being made; only one that has left meets his.
+
+        :return: ``False`` when ours cannot wait any more.
+        """
+        if self._current is None or not self._work.is_running:
+            return False
+        self._waiting.insert(0, self._current)
+        self._work.cancel()
+        return True
+
     async def send_with(self, prack: Request, dialog: Dialog) -> bool:
         """
         Send a PRACK with the offer of an UPDATE that the peer would refuse.
@@ -219,6 +231,9 @@ class ReinviteQueue(Part):
         if wish.with_offer:
             session.media.rollback()
         session.core.turn.later(self.send_waiting)
+        if wish in self._waiting:
+            # It has given way to an offer of the peer.
+            return
         if isinstance(error, CancelledError):
             error = NegotiationFailed("an SDP handler took too long over our offer")
         if not wish.deferred.called:

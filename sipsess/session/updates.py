@@ -76,7 +76,7 @@ class UpdateServer(Part):
             if tag not in session.provisionals.reliable:
                 # What an unreliable response brought was a preview only.
                 return True
-        return session.media.is_open
+        return session.media.is_open and not session.reinvites.give_way()
 
     def answer(self, incoming: IncomingRequest) -> None:
         """Answer a PRACK or UPDATE that all supplements have let through."""

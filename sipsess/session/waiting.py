@@ -127,6 +127,11 @@ class Work:
         self._deferred: Deferred[None] | None = None
         self._deadline: Timer | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether something waits."""
+        return self._deferred is not None
+
     def run(self, session: Session, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; what it raises, unless it was cancelled, is a bug of this side."""
         deferred = Deferred.fromCoroutine(coroutine)

@@ -212,6 +212,30 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(hold.statuses, [408])
         scene.finish()
 
+    def test_hold_while_another_hold_is_prepared(self) -> None:
+        """Alice prepares her offer when Bob's comes: his goes first, and neither meets glare."""
+        scene = self._talk(Setting(describing=0.5))
+        bob = scene.hold("bob")
+        scene.wait(0.3)
+        alice = scene.hold("alice")
+        scene.wait(5.0)
+        assert alice is not None and bob is not None
+        self.assertEqual((alice.statuses, bob.statuses), ([200], [200]))
+        self.assertEqual(sent(scene, "refusal"), 0)
+        scene.finish()
+
+    def test_update_while_a_hold_is_prepared(self) -> None:
+        """So does an UPDATE with an offer."""
+        scene = self._talk(Setting(describing=0.5))
+        update = scene.update("bob", with_offer=True)
+        scene.wait(0.3)
+        hold = scene.hold("alice")
+        scene.wait(5.0)
+        assert update is not None and hold is not None
+        self.assertEqual((update.statuses, hold.statuses), ([200], [200]))
+        self.assertEqual(sent(scene, "refusal"), 0)
+        scene.finish()
+
     def test_redirected_after_an_offer(self) -> None:
         """Bob's early media is given up when he names Carol: its port was left open."""
         scene = self._begin(media=(), act=Scene.progress)
