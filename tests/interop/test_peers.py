@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import sys
 from collections import deque
 
@@ -121,7 +122,19 @@ class ToolTests(PeerTestCase):
 
     def test_cpu_seconds(self) -> None:
         """The processor time of this process is near what it says itself."""
-        self.assertAlmostEqual(cpu_seconds(os.getpid()), sum(os.times()[:2]), delta=0.5)
+        own = cpu_seconds(os.getpid())
+        self.assertLess(abs(own - sum(os.times()[:2])), 0.1)
+
+    def test_cpu_seconds_of_children(self) -> None:
+        """The processor time of a living child counts, too."""
+        program = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+        command = [sys.executable, "-c", program]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            self.assertGreater(cpu_seconds(os.getpid()) - sum(os.times()[:2]), 0.25)
+            child.communicate(b"\n")
 
     def test_peak_memory(self) -> None:
         """The memory of this process is that of a Python program with Twisted in it."""
