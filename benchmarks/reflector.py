@@ -3,7 +3,8 @@
 The least that can answer a basic call with Twisted: no parser, no state, no timers.
 
 It gives the scale: what it costs is Python, the reactor and the kernel; what a real server costs
-above it is SIP. ``python -m benchmarks.reflector PORT`` serves on 127.0.0.1.
+above it is SIP. ``python -m benchmarks.reflector PORT [STREAMS]`` serves on 127.0.0.1, and sends
+back what comes to as many more ports as there shall be streams.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
+from benchmarks.messages import make_sdp
+
 _COPIED = (b"via:", b"from:", b"call-id:", b"cseq:")
-_SDP = (
-    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-    b"m=audio 9 RTP/AVP 0\r\n"
-)
+_SDP = make_sdp("127.0.0.1", 40000)
 
 
 class Reflector(DatagramProtocol):
@@ -40,6 +40,15 @@ class Reflector(DatagramProtocol):
         transport.write(_build(b"200 OK", head, _SDP if method == b"INVITE" else b""), addr)
 
 
+class Echo(DatagramProtocol):
+    """Sends back what comes."""
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Send it back."""
+        transport: Any = self.transport
+        transport.write(datagram, addr)
+
+
 def _build(status: bytes, head: list[bytes], body: bytes) -> bytes:
     content = [b"Content-Type: application/sdp"] if body else []
     length = b"Content-Length: %d" % len(body)
@@ -51,7 +60,10 @@ def main() -> None:
     from twisted.internet import reactor as installed  # noqa: TID251  this is the program
 
     reactor: Any = installed
-    port = reactor.listenUDP(int(sys.argv[1]), Reflector(), "127.0.0.1", 65535)
+    number, streams = [*map(int, sys.argv[1:]), 0][:2]
+    echoes = [reactor.listenUDP(0, Echo(), "127.0.0.1") for _ in range(streams)]
+    print("rtp ports:", *(echo.getHost().port for echo in echoes))
+    port = reactor.listenUDP(number, Reflector(), "127.0.0.1", 65535)
     print(f"listening on udp:{port.getHost().port}", flush=True)
     reactor.run()
 
