@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError
 
-from sipsess.dialog.usage import TERMINATING
+from sipsess.dialog.usage import CONFIRMED, TERMINATING
 from sipsess.errors import PluginError, SIPError, TransportError
 from sipsess.flow import Flow
 from sipsess.message import Request, Response, build_cancel
@@ -51,6 +51,7 @@ class OutgoingRequest:
         "_responded",
         "_work",
         "attempt",
+        "call_stood",
         "flow",
         "request",
         "session",
@@ -70,6 +71,9 @@ class OutgoingRequest:
         self.flow = flow
         self._responded = responded
         self._failed = failed
+        #: Whether the call stood when it was made; before that the peer may not know its dialog, as
+        #: the response that makes it may be lost, or late.
+        self.call_stood = session.usage.state == CONFIRMED
         #: 0 for the first time, then counted up.
         self.attempt = 0
         #: As it was sent last, or will be when the way to another host is known.

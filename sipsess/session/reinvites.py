@@ -322,10 +322,9 @@ class ReinviteQueue(Part):
         """
         Whether the peer has known of a request's dialog: that he does not means that he left it.
 
-        Before the call stands the response that makes the dialog may be lost, or late; an offer
-        waits until it has arrived.
+        An offer waits until he has, other requests may be sent before.
         """
-        return bool(outgoing.request.body) or self.session.usage.state == CONFIRMED
+        return bool(outgoing.request.body) or outgoing.call_stood
 
     def _accepted(self, outgoing: OutgoingRequest, response: Response) -> None:
         session = self.session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from sipsess.dialog.usage import CONFIRMED, INCOMING
+from sipsess.dialog.usage import INCOMING
 from sipsess.errors import DialogStateError, SIPError, Timeout
 from sipsess.message import Response
 
@@ -91,11 +91,10 @@ class Requester(Part):
         """
         End the call: the other end knows no such dialog, or is gone (12.2.1.2).
 
-        Before the call stands the INVITE's own end decides: the response that makes the dialog may
-        have been lost, or be late.
+        Of a request that was sent before the call stood that says nothing: the INVITE decides.
         """
         session = self.session
-        if outgoing.request.method in _OTHER_USAGES or session.usage.state != CONFIRMED:
+        if outgoing.request.method in _OTHER_USAGES or not outgoing.call_stood:
             return
         session.set_reason(EndReason(by, outgoing.request.method, status, text))
         session.terminate()

@@ -75,6 +75,17 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
 
+    def test_info_overtakes_the_answer_and_its_refusal_the_ack(self) -> None:
+        """The same when the call stands already where the 481 arrives."""
+        scene = self._begin()
+        scene.delay("bob", "2xx", 0.05)
+        scene.delay("alice", "refusal", 0.3)
+        scene.answer("bob")
+        scene.press("bob")
+        scene.wait()
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
     def test_unanswered_info_before_the_answer(self) -> None:
         """Nobody answers Bob's INFO while it rings: the INVITE is still his to answer."""
         scene = self._begin(act=Scene.ring)
