@@ -202,9 +202,8 @@ TABLE: Table = {
             HANG_UP: Cell(CANCEL_WAITING),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        # An early dialog of an attempt before this one may still be told BYE.
-        ignored=(RECEIVE_BYE,),
-        refused=(SEND_ACK, CANCEL_TIMEOUT, BYE_DONE, *_CALLEE),
+        # There is no dialog yet, and those of an attempt before are over.
+        refused=(SEND_ACK, CANCEL_TIMEOUT, RECEIVE_BYE, BYE_DONE, *_CALLEE),
     ),
     PROCEEDING: row(
         PROCEEDING,
@@ -227,8 +226,7 @@ TABLE: Table = {
             RECEIVE_FAILURE: Cell(TERMINATED, (_end,)),
             FAIL: Cell(TERMINATED, (_end,)),
         },
-        ignored=(RECEIVE_BYE,),
-        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, HANG_UP, BYE_DONE, *_CALLEE),
+        refused=(SEND_ACK, SEND_AGAIN, CANCEL_TIMEOUT, HANG_UP, RECEIVE_BYE, BYE_DONE, *_CALLEE),
     ),
     CANCELLING: row(
         CANCELLING,

@@ -335,6 +335,15 @@ class RequestDesk(Part):
             )
         return incoming
 
+    def drop(self, dialog: Dialog) -> None:
+        """Refuse what is open of an early dialog that is over."""
+        for incoming in tuple(self._open):
+            is_its = incoming.request.from_tag == dialog.remote_tag
+            if is_its and not incoming.is_answered:
+                incoming.release()
+                self.session.updates.drop(incoming)
+                self.session.responder.reject(incoming, 481)
+
     def close(self) -> None:
         """Answer what is open, as 15.1.2 recommends, and let go of all: the session is over."""
         self._waiting.clear()

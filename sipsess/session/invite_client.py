@@ -166,7 +166,10 @@ class InviteClient(Part):
         self.outgoing = None
         session.provisionals.hurry()
         session.reinvites.hurry()
-        session.updates.keep(dialog)
+        for other in session.dialogs.values():
+            if other is not dialog:
+                # 13.2.2.4: the early dialogs of other forks are over.
+                session.desk.drop(other)
         session.capabilities.note(response)
         self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
@@ -191,11 +194,11 @@ class InviteClient(Part):
         session.usage.feed(SEND_AGAIN)
         session.provisionals.forget()
         session.reinvites.hurry()
-        session.updates.keep(None)
-        session.media.reopen()
         for dialog in tuple(session.dialogs.values()):
             # 13.2.2.3: the refusal has ended the early dialogs.
+            session.desk.drop(dialog)
             session.remove_dialog(dialog)
+        session.media.reopen()
 
     async def move(self, request: Request, flow: Flow) -> None:
         """

@@ -114,10 +114,9 @@ class UpdateServer(Part):
         self.session.early.check()
         self.session.reinvites.send_waiting()
 
-    def keep(self, dialog: Dialog | None) -> None:
-        """Wait no more for an SDP handler, unless for the UPDATE of one dialog: others are over."""
-        kept = None if dialog is None else dialog.remote_tag
-        if self._current is not None and self._current.request.from_tag != kept:
+    def drop(self, incoming: IncomingRequest) -> None:
+        """Wait no more for an SDP handler, if it is for this UPDATE: its dialog is over."""
+        if incoming is self._current:
             self._work.cancel()
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from sipsess.sdphandler import NegotiationFailed
 from sipsess.session import Session, SessionEnded
 from sipsess.session.invite_client import MAX_FORKS
 from sipsess.session.reinvites import MAX_GLARES, MAX_WAITING
+from sipsess.supplement import Retry
 from tests.policy.agents import PEER, US, Box
 from tests.policy.sessions import Handler, Probe, SessionTestCase, audio
 
@@ -135,6 +136,54 @@ class ForkTests(SessionTestCase):
         self.assertEqual(session.usage.state, "PROCEEDING")
         self.peer.reply(invite, 487)
         self.peer.expect("ACK")
+        self.finish()
+
+    def test_what_is_open_when_the_invite_is_sent_again(self) -> None:
+        """Its early dialogs are over: a request that a supplement thinks about gets 481."""
+        decided: Deferred[None] = Deferred()
+        probe = Probe(
+            incoming_request=lambda session, request: decided,
+            incoming_response=lambda session, response: (
+                Retry({}) if response.status == 503 else None
+            ),
+        )
+        self.start(probe)
+        session, invite = self.placed()
+        self.peer.reply(invite, 180)
+        self.peer.send(self.peer.request_within(invite, "BYE"))
+        self.net.run_for(0.1)
+        self.peer.reply(invite, 503)
+        self.peer.expect("ACK")
+        self.assertEqual(self.answer_to("BYE").status, 481)
+        again = self.peer.expect("INVITE")
+        decided.callback(None)
+        self.net.run_for(0.1)
+        self.assertEqual(session.usage.state, "CALLING")
+        self.peer.reply(again, 486)
+        self.peer.expect("ACK")
+        self.finish()
+
+    def test_what_is_open_when_another_fork_answers(self) -> None:
+        """Its early dialog is over, too; what it would have done to the media is not done."""
+        decided: Deferred[None] = Deferred()
+        self.start(Probe(incoming_request=lambda session, request: decided))
+        session, invite = self.placed()
+        headers = {"Require": "100rel", "RSeq": "1"}
+        self.peer.reply(invite, 183, headers=headers, body=self.peer.sdp())
+        self.peer.reply(self.peer.expect("PRACK"), 200)
+        self.peer.send(self.peer.request_within(invite, "UPDATE", body=self.peer.sdp(40002)))
+        self.net.run_for(0.1)
+        self.peer.reply(invite, 200, to_tag="other", body=self.peer.sdp(40006))
+        self.peer.expect("ACK")
+        self.assertEqual(self.answer_to("UPDATE").status, 481)
+        decided.callback(None)
+        self.net.run_for(0.1)
+        stream = session.media.streams[0]
+        assert stream is not None and stream.active_remote is not None
+        self.assertEqual(stream.active_remote.port, 40006)
+        self.assertFalse(session.media.is_open)
+        session.terminate()
+        self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
     def test_the_dialog_is_made_of_what_was_sent(self) -> None:

@@ -44,11 +44,11 @@ ACCEPTED: ! ! ! CONFIRMED:confirmed TERMINATING:bye  ! ! ! ! !
 ENDING: ! ! ! TERMINATING:bye TERMINATING:bye  ! ! ! ! !
     !  ! TERMINATED:end ! TERMINATED:end
 CALLING: ! ! ! ! !  PROCEEDING ANSWERED TERMINATED:end ! CALLING
-    !  CANCEL_WAITING - ! TERMINATED:end
+    !  CANCEL_WAITING ! ! TERMINATED:end
 PROCEEDING: ! ! ! ! !  - ANSWERED TERMINATED:end ! CALLING
     !  CANCELLING:cancel - ! TERMINATED:end
 CANCEL_WAITING: ! ! ! ! !  CANCELLING:cancel ANSWERED_ENDING TERMINATED:end ! !
-    !  ! - ! TERMINATED:end
+    !  ! ! ! TERMINATED:end
 CANCELLING: ! ! ! ! !  - ANSWERED_ENDING TERMINATED:end ! !
     TERMINATED:end  ! - ! TERMINATED:end
 ANSWERED: ! ! ! ! !  ! ! ! CONFIRMED:confirmed !

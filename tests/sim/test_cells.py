@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
 
-from sipsess.message import Request, Response, build_ack
+from sipsess.message import Response, build_ack
 from sipsess.session import Session
-from sipsess.supplement import Retry, Verdict
+from sipsess.supplement import Verdict
 from sipsess.testing import ScriptedPeer
 from tests.cells import Place, legal_cells, load_tables, met_by
 from tests.policy.agents import PEER, ring
@@ -257,49 +257,6 @@ class GoneTests(SessionTestCase):
         self.finish()
 
 
-class AgainTests(SessionTestCase):
-    """A BYE in an early dialog that a supplement thinks about while the INVITE is sent again."""
-
-    def sent_again(self) -> tuple[Session, Request, Deferred[None]]:
-        """Return the session, its new INVITE, and what the supplement waits for."""
-        decided: Deferred[None] = Deferred()
-        probe = Probe(
-            incoming_request=lambda session, request: decided,
-            incoming_response=lambda session, response: (
-                Retry({}) if response.status == 503 else None
-            ),
-        )
-        self.start(probe)
-        session, invite = self.placed()
-        self.peer.reply(invite, 180)
-        self.peer.send(self.peer.request_within(invite, "BYE"))
-        self.net.run_for(0.1)
-        self.peer.reply(invite, 503)
-        self.peer.expect("ACK")
-        return session, self.peer.expect("INVITE"), decided
-
-    def test_bye_of_the_attempt_before(self) -> None:
-        """It says nothing of the new INVITE."""
-        session, invite, decided = self.sent_again()
-        decided.callback(None)
-        self.assertEqual(self.answer_to("BYE").status, 200)
-        self.assertEqual(session.usage.state, "CALLING")
-        self.peer.reply(invite, 486)
-        self.peer.expect("ACK")
-        self.finish()
-
-    def test_bye_of_the_attempt_before_and_hung_up(self) -> None:
-        """Nor when the call is given up before the new INVITE has any response."""
-        session, invite, decided = self.sent_again()
-        session.terminate()
-        decided.callback(None)
-        self.assertEqual(self.answer_to("BYE").status, 200)
-        self.assertEqual(session.usage.state, "CANCEL_WAITING")
-        self.peer.reply(invite, 486)
-        self.peer.expect("ACK")
-        self.finish()
-
-
 class StoppedTests(ServerCase):
     """The server stops, and the peer does nothing in time: the call is ended all the same."""
 
@@ -435,7 +392,7 @@ class LostFlowTests(SessionTestCase):
         self.finish()
 
 
-CLASSES = ("Stray", "Late", "Gone", "Again", "Stopped", "LostFlow")
+CLASSES = ("Stray", "Late", "Gone", "Stopped", "LostFlow")
 #: Tests that together meet every cell that can be met; they take a second or two.
 STORIES = (
     *(f"tests.sim.test_cells.{name}Tests" for name in CLASSES),

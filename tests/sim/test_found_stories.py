@@ -255,6 +255,15 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(scene.talking, ["alice", "carol"])
         scene.finish()
 
+    def test_redirected_while_an_update_is_thought_about(self) -> None:
+        """Bob names Carol when Alice has not answered his offer: it is nothing to the new call."""
+        scene = self._begin(Setting(thinking=0.3), media=(), act=Scene.progress)
+        scene.update("bob", with_offer=True)
+        scene.redirect("bob")
+        scene.wait(5.0)
+        self.assertEqual(scene.talking, ["alice", "carol"])
+        scene.finish()
+
     # -- reliable provisional responses ----------------------------------------------------
 
     def test_ringing_while_a_prack_is_thought_about(self) -> None:
