@@ -7,7 +7,8 @@ Theory of operation
     looks at every object, and with 20,000 calls held that takes a good part of a second, in which
     nobody is answered. So what lives is put out of its sight every second while there are calls
     (``gc.freeze``, which takes no time); it then looks only at what is new. What plugins may have
-    left in cycles is collected when there are no calls, and a pause disturbs nobody.
+    left in cycles is collected when there have been no calls for a while, the transactions of the
+    last ones are gone too, and a pause disturbs nobody.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ INTERVAL = 1.0
 #: New objects that make the collector look at the youngest: those of some 50 calls. The usual 700
 #: make it look after each few messages.
 YOUNGEST = 10_000
+#: So many collections of the middle generation make it look at all: never.
+OLDEST = 1_000_000
+#: Looks without a call after which all is collected: longer than a transaction lives.
+QUIET = 40
 
 
 class Collector(Service):
@@ -39,7 +44,8 @@ class Collector(Service):
         self._collector = collector
         self._count_calls = count_calls
         self._before: tuple[int, ...] = ()
-        self._was_busy = False
+        #: Looks that may pass without a call; 0 when all was collected since the last one.
+        self._left = 0
         self._loop = LoopingCall(self._look)
         self._loop.clock = reactor
 
@@ -48,7 +54,7 @@ class Collector(Service):
         Service.startService(self)
         collector = self._collector
         self._before = collector.get_threshold()
-        collector.set_threshold(YOUNGEST, *self._before[1:])
+        collector.set_threshold(YOUNGEST, self._before[1], OLDEST)
         collector.collect()
         collector.freeze()
         self._loop.start(INTERVAL, now=False)
@@ -63,10 +69,10 @@ class Collector(Service):
 
     def _look(self) -> None:
         if self._count_calls():
-            self._was_busy = True
-            self._collector.freeze()
-        elif self._was_busy:
-            self._was_busy = False
-            self._collector.unfreeze()
-            self._collector.collect()
+            self._left = QUIET
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._collector.unfreeze()
+                self._collector.collect()
             self._collector.freeze()

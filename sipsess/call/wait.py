@@ -31,7 +31,7 @@ class Wait:
         self._release = release
         self._timer: Timer | None = None
         #: What the timer calls.
-        self._payload: tuple[Callable[..., object], tuple[Any, ...]] = (self.finish, ())
+        self._payload: tuple[Callable[..., object], tuple[Any, ...]] | None = None
         #: The session that has what it waits for.
         self._home = call.session
         #: Called when the call has moved to another session and that one is answered.
@@ -50,7 +50,7 @@ class Wait:
 
     def _start(self, seconds: float) -> None:
         session = self._call.session
-        callback, args = self._payload
+        callback, args = self._payload or (self.finish, ())
         with session.core.turn:
             self._timer = session.start_timer(seconds, callback, *args)
 
@@ -108,6 +108,8 @@ class Wait:
             return False
         del self._call.waits[self]
         self._call.session.cancel_timer(self._timer)
+        # It may be a method of ours, and nothing shall hold itself.
+        self._payload = None
         release, self._release = self._release, None
         if release is not None:
             release()

@@ -97,8 +97,6 @@ class GarbageTests(SessionTestCase):
 
         self.check(play, RingApplication())
 
-    test_cancelled_while_it_rings.todo = "a Wait that has ended keeps the method that ends it"  # type: ignore[attr-defined]
-
     def test_refused(self) -> None:
         """The application raises."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.collector import INTERVAL, YOUNGEST, Collector
+from sipsess.collector import INTERVAL, OLDEST, QUIET, YOUNGEST, Collector
 
 
 class FakeCollector:
@@ -59,7 +59,7 @@ class CollectorTests(SynchronousTestCase):
         """What the start has made is frozen; all is as before at the end."""
         self.service.startService()
         self.assertEqual(self.fake.did, ["collect", "freeze"])
-        self.assertEqual(self.fake.threshold, (YOUNGEST, 10, 10))
+        self.assertEqual(self.fake.threshold, (YOUNGEST, 10, OLDEST))
         self.service.stopService()
         self.assertEqual(self.fake.did[2:], ["unfreeze"])
         self.assertEqual(self.fake.threshold, (700, 10, 10))
@@ -67,11 +67,13 @@ class CollectorTests(SynchronousTestCase):
         self.service.stopService()
 
     def test_busy_and_idle(self) -> None:
-        """With calls all that lives is frozen; once they are gone, all is collected, once."""
+        """With calls all that lives is frozen; once they are long gone, all is collected, once."""
         self.service.startService()
         self.assertEqual(self.after(0), [])
         self.assertEqual(self.after(3), ["freeze"])
         self.assertEqual(self.after(20000), ["freeze"])
+        for _ in range(QUIET - 2):
+            self.assertEqual(self.after(0), ["freeze"])
         self.assertEqual(self.after(0), ["unfreeze", "collect", "freeze"])
         self.assertEqual(self.after(0), [])
         self.service.stopService()
