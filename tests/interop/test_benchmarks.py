@@ -12,6 +12,7 @@ import sys
 import venv
 from collections.abc import Callable
 from types import SimpleNamespace
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -230,8 +231,8 @@ class EnvironmentTests(SynchronousTestCase):
 
     def test_plots_are_missing(self) -> None:
         """Without matplotlib a line says how to get it."""
-        self.patch(sys, "modules", {**sys.modules, "matplotlib": None})
-        self.assertRaisesRegex(MissingError, r"pip install 'sipsess\[bench\]'", plots.check)
+        with mock.patch.dict(sys.modules, {"matplotlib": None}):
+            self.assertRaisesRegex(MissingError, r"pip install 'sipsess\[bench\]'", plots.check)
 
     def test_plots(self) -> None:
         """Each plot of which there are curves is a small file."""
