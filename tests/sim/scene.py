@@ -15,20 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.logger import globalLogPublisher
 
 from sipsess.call import Call
 from sipsess.dialog.usage import CONFIRMED, INCOMING
 from sipsess.endpoint import Endpoint
-from sipsess.errors import DialogStateError, LocalError, Timeout
+from sipsess.errors import LocalError
 from sipsess.media.dtmf_body import DTMF_RELAY, build_dtmf_relay
-from sipsess.message import Response
-from sipsess.sdp.negotiation import answer_direction
-from sipsess.sdphandler import NegotiationFailed
-from sipsess.sdphandlers.audio import find_audio
-from sipsess.session import MediaChange, Session, SessionEnded, SessionStream
+from sipsess.session import MediaChange, Session, SessionStream
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.redirect import Redirect
@@ -38,6 +32,8 @@ from sipsess.supplements.session_timer import SessionTimer
 from sipsess.testing import Agent, Link, VirtualNetwork
 from tests.sim.audit import faults_of
 from tests.sim.cast import Busy, Door, Modest, Puppet, Register, SlowAudio, Thinker, Video
+from tests.sim.checks import Errors, disagreements, faults_of_person
+from tests.sim.promises import Promise, is_documented
 from tests.sim.stories import LONG_ENOUGH, Answering, Ringing
 from tests.sim.weather import Weather
 
@@ -59,26 +55,8 @@ BEARABLE_LOSSES = 2
 PATIENCE = 170.0
 #: Seconds until the last wish was fulfilled, whatever glare there was, if handlers take theirs.
 REST = 1000.0
-
-#: What may be counted as refused without anything being wrong.
-EXPECTED = frozenset(
-    {"ack-missing", "ack-unexpected", "ack-unmatched", "answer-overdue", "call-refused"}
-    | {
-        "cancel-unmatched",
-        "cseq-too-low",
-        "dialog-unknown",
-        "offer-glare-local",
-        "offer-glare-remote",
-    }
-    | {"prack-missing", "prack-unmatched", "response-unmatched", "rseq-unexpected", "session-busy"}
-)
-#: How the errors end that say that one side asks for too much at once.
-FULL = ("wait for a PRACK", "wait already")
-
 #: What may wait as long as the call lasts.
 PATIENT = ("transfer", "play_tone")
-
-OPPOSITE = {"sendonly": "recvonly", "recvonly": "sendonly"}
 
 Reliability: TypeAlias = Literal["no", "supported", "required"]
 
@@ -108,63 +86,6 @@ class Setting:
     video: tuple[str, ...] = ("alice", "bob", "carol")
 
 
-@implementer(ILogObserver)
-class Errors:
-    """What was logged as an error."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def __call__(self, event: LogEvent) -> None:
-        """Note it."""
-        if event["log_level"] >= LogLevel.error:
-            failure = event.get("log_failure")
-            self.texts.append("an error" if failure is None else failure.getTraceback())
-
-
-class Promise:
-    """
-    A Deferred that was handed out, and what came of it.
-
-    :param text: who promised what.
-    :param session: in which call.
-    """
-
-    def __init__(self, text: str, session: Session, deferred: Deferred[Any]) -> None:
-        self.text = text
-        self.session = session
-        self.results: list[object] = []
-        deferred.addBoth(self.results.append)
-
-    @property
-    def statuses(self) -> list[int]:
-        """The status of what came of it; 408 for nothing."""
-        return [
-            result.status if isinstance(result, Response) else Timeout.status_hint or 0
-            for result in self.results
-            if isinstance(result, Response)
-            or (isinstance(result, Failure) and result.check(Timeout))
-        ]
-
-    @property
-    def fault(self) -> str:
-        """What is wrong with what came of it, if anything is."""
-        if len(self.results) != 1:
-            return f"{self.text} fired {len(self.results)} times"
-        result = self.results[0]
-        if isinstance(result, Failure) and not is_documented(result.value):
-            return f"{self.text} failed: {result.value!r}"
-        return ""
-
-
-def is_documented(error: object) -> bool:
-    """Tell whether an error is one that the methods of a call or session promise."""
-    is_full = isinstance(error, LocalError) and str(error).endswith(FULL)
-    return is_full or isinstance(
-        error, (SessionEnded, Timeout, DialogStateError, NegotiationFailed)
-    )
-
-
 class Scene:
     """
     The people, their network and their calls.
@@ -186,6 +107,8 @@ class Scene:
         #: The Call-IDs of the calls that people have placed, and have ended.
         self._dialled: set[str] = set()
         self.ended: set[str] = set()
+        #: The Call-IDs of the calls that a transfer ends, when it succeeds.
+        self._transfers: list[tuple[str, Promise]] = []
         #: The sessions that were confirmed.
         self.confirmed: set[Session] = set()
         #: When each session ended.
@@ -221,7 +144,7 @@ class Scene:
 
     def _begun(self, session: Session) -> None:
         """Watch a session from its beginning."""
-        if CAROL in (session.flow.host, session.flow.remote[0]):
+        if isinstance(session.application, Busy):
             self.ended.add(session.call_id)
         session.when_ended().addCallback(self._note_end, session)
         session.when_confirmed().addCallbacks(
@@ -257,8 +180,11 @@ class Scene:
 
     @property
     def ringing(self) -> list[str]:
-        """Who holds one that he has not answered."""
-        return [name for name in self.talking if self.session(name).usage.state == INCOMING]
+        """Who holds one that he has not answered, and no application will for him."""
+        return [name for name in self.talking if self._rings(self.session(name))]
+
+    def _rings(self, session: Session) -> bool:
+        return session.usage.state == INCOMING and isinstance(session.application, Puppet)
 
     def _sessions(self) -> Iterator[tuple[str, Session]]:
         for name, person in self.people.items():
@@ -397,8 +323,14 @@ class Scene:
         """Transfer the peer to Carol."""
         for puppet in self.puppets.values():
             puppet.is_willing = not is_vetoed
-        self.ended.add(self.session(name).call_id)
-        return self._act(name, "transfer", f"sip:{user}@{CAROL}")
+        call_id = self.session(name).call_id
+        promise = self._act(name, "transfer", f"sip:{user}@{CAROL}")
+        return self._transferred(promise, call_id)
+
+    def _transferred(self, promise: Promise | None, *call_ids: str) -> Promise | None:
+        if promise is not None:
+            self._transfers += [(call_id, promise) for call_id in call_ids]
+        return promise
 
     def consult(self, name: str) -> None:
         """Call Carol, who answers after a second."""
@@ -409,10 +341,10 @@ class Scene:
         first, last = self._calls(name)[0], self.call(name)
         if first is last:
             return None
-        self.ended.update((first.session.call_id, last.session.call_id))
-        return self._promise(
+        promise = self._promise(
             f"transfer by {name}", first.session, lambda: first.transfer(replaces=last)
         )
+        return self._transferred(promise, first.session.call_id, last.session.call_id)
 
     # -- what the network does -------------------------------------------------------------
 
@@ -481,11 +413,7 @@ class Scene:
         """
         faults = [f"logged: {text}" for text in self.errors.texts]
         for name, person in self.people.items():
-            counters = person.core.counters
-            if counters.plugin_errors:
-                faults.append(f"{name} has {counters.plugin_errors} plugin errors")
-            wrong = counters.refused.keys() - EXPECTED
-            faults += [f"{name} has refused: {reason}" for reason in sorted(wrong)]
+            faults += faults_of_person(name, person)
         for call_id, one, other in self.pairs():
             faults += [f"call {call_id}: {fault}" for fault in disagreements(one, other)]
         self._report(faults)
@@ -552,12 +480,15 @@ class Scene:
         """
         Whether a call was ended by somebody, or because nobody has answered it in time.
 
-        A call that a transfer has placed may be refused at once.
+        A transfer ends one, unless it is refused; one that it has placed may be refused at once.
         """
-        if session.call_id in self.ended or session.call_id not in self._dialled:
+        call_id = session.call_id
+        if call_id in self.ended or call_id not in self._dialled:
+            return True
+        if any(call_id == moved and not promise.is_refused for moved, promise in self._transfers):
             return True
         return any(
-            side.call_id == session.call_id
+            side.call_id == call_id
             and side not in self.confirmed
             and self._ends[side] - side.record.began >= PATIENCE
             for side in self.register.ended
@@ -595,53 +526,3 @@ def _videos(session: Session) -> Iterator[SessionStream]:
     for stream in session.media.streams:
         if stream is not None and stream.media_type == "video":
             yield stream
-
-
-def disagreements(one: Session, other: Session) -> list[str]:
-    """Return in what the two sides of a call do not agree, though no exchange is open."""
-    faults = []
-    for session in (one, other):
-        media = session.media
-        if session.end_reason is not None or media.is_open or media.machine.local is None:
-            return []
-    for mine, theirs in ((one, other), (other, one)):
-        local, remote = mine.media.machine.local, theirs.media.machine.remote
-        assert local is not None and remote is not None  # as an exchange was completed
-        if local.to_bytes() != remote.to_bytes():
-            faults.append(f"{local.to_bytes()!r} is known as {remote.to_bytes()!r}")
-        faults += [
-            f"{stream.media_type} proposes something"
-            for stream in mine.media.streams
-            if stream is not None
-            and (stream.local, stream.remote, stream.wanted_direction)
-            != (stream.active_local, stream.active_remote, stream.active_direction)
-        ]
-    if len(one.media.streams) != len(other.media.streams):
-        faults.append("one side has more streams")
-    for here, there in zip(one.media.streams, other.media.streams, strict=False):
-        if (here is None) != (there is None):
-            faults.append("only one side has a stream")
-        elif here is not None and there is not None and not _fits(here, there):
-            faults.append(f"{here.media_type} is {_directions(here)} and {_directions(there)}")
-    ours, theirs_ = find_audio(one), find_audio(other)
-    if ours is not None and theirs_ is not None:
-        direction = ours.direction
-        if OPPOSITE.get(direction, direction) != theirs_.direction:
-            faults.append(f"audio flows {direction} and {theirs_.direction}")
-    return faults
-
-
-def _directions(stream: SessionStream) -> str:
-    assert stream.local is not None  # it is in force
-    return f"{stream.local.direction} (wanted: {stream.wanted_direction})"
-
-
-def _fits(one: SessionStream, other: SessionStream) -> bool:
-    """Whether one side got what it wanted, and the other as much of it as was offered."""
-    for offerer, answerer in ((one, other), (other, one)):
-        assert offerer.local is not None and answerer.local is not None  # they are in force
-        offered, wanted = offerer.local.direction, answerer.wanted_direction
-        is_offer = offered == offerer.wanted_direction
-        if is_offer and answerer.local.direction == answer_direction(offered, wanted):
-            return True
-    return False

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.testing import TraceEvent
 from tests.sim.audit import faults_of
-from tests.sim.scene import ADDRESSES, Promise, Scene
+from tests.sim.promises import Promise
+from tests.sim.scene import ADDRESSES, Scene
 from tests.sim.weather import kind_of
 
 
