@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sipsess.dialog.usage import CONFIRMED
 from sipsess.errors import SIPError
 from sipsess.message import MessageError, Request, Response
 from sipsess.message.session_expires import (
@@ -48,12 +49,15 @@ COOKIE = "sipsess.session-timer"
 #: A refresh that was refused is tried again after half of the time that is left, but not when less
 #: than so many seconds are.
 _LAST_ATTEMPT = 10.0
+#: The answer to an UPDATE that came before the call stood: whatever is settled when it is answered.
+_UNSETTLED = SessionExpires(0)
 
 
 class TimerState:
     """What one session remembers; see :data:`COOKIE`."""
 
     __slots__ = (
+        "asked",
         "current",
         "expiry",
         "is_refresher",
@@ -70,6 +74,8 @@ class TimerState:
         self.is_refresher = False
         #: Whether a refresh of this side has no outcome yet.
         self.is_refreshing = False
+        #: The CSeqs of requests of this side that asked for a timer and have no answer yet.
+        self.asked: set[int] = set()
         #: The largest Min-SE of a 422 to us, in seconds.
         self.min_se = 0
         #: By CSeq: what the 2xx to a request of the peer will say, and whether it supports timers.
@@ -115,11 +121,9 @@ class SessionTimer(SessionSupplement):
         offered = get_session_expires(request.headers)
         if offered is None and not self.is_wanted and COOKIE not in session.cookies:
             return
-        if offered is None and request.method == "UPDATE" and not session.is_answered:
-            # The 2xx to the INVITE will settle it; here both sides might offer to refresh at once.
-            return
         state = _state(session)
         is_supported = "timer" in request.supported or "timer" in request.require
+        is_early = request.method == "UPDATE" and session.usage.state != CONFIRMED
         if offered is not None and offered.interval < self.minimum:
             if is_supported:
                 # Section 6: Min-SE stands in each 422.
@@ -127,6 +131,9 @@ class SessionTimer(SessionSupplement):
             # Section 9: who does not know timers cannot do anything about a 422.
             session.note("session timer", f"{offered.interval} s is too short")
             answer = None
+        elif offered is None and is_early:
+            # The 2xx to the INVITE settles it; the peer may not know that yet.
+            answer = _UNSETTLED
         elif offered is None:
             answer = self._own_answer(state, request)
         elif offered.refresher is None and state.current is not None and is_supported:
@@ -152,6 +159,11 @@ class SessionTimer(SessionSupplement):
         answer, is_supported = state.pending.pop(response.cseq.number, (None, None))
         if is_supported is None or response.status >= 300:
             return
+        if answer is _UNSETTLED:
+            answer = state.current
+            if answer is None:
+                return
+            answer = SessionExpires(answer.interval, UAS if state.is_refresher else UAC)
         if answer is None:
             _stop(session, state)
             return
@@ -165,6 +177,11 @@ class SessionTimer(SessionSupplement):
 
     def outgoing_request(self, session: Session, request: Request) -> None:
         """Ask for the timer again in each refresh, with the roles as they are."""
+        self._ask(session, request)
+        if "Session-Expires" in request.headers:
+            _state(session).asked.add(request.cseq.number)
+
+    def _ask(self, session: Session, request: Request) -> None:
         state = get_timer(session)
         headers = request.headers
         if "Session-Expires" in headers:
@@ -179,6 +196,11 @@ class SessionTimer(SessionSupplement):
 
     def incoming_response(self, session: Session, response: Response) -> ResponseVerdict:
         """Ask for more time after a 422; take what a 2xx says."""
+        state = get_timer(session)
+        number = response.cseq.number
+        has_asked = state is not None and number in state.asked
+        if state is not None and response.status >= 200:
+            state.asked.discard(number)
         if response.status == 422:
             return self._ask_for_more(session, response)
         if not 200 <= response.status < 300 or session.is_over:
@@ -189,7 +211,8 @@ class SessionTimer(SessionSupplement):
         if settled is not None:
             is_refresher = settled.refresher != UAS
             self._start(session, _state(session), settled.interval, is_refresher=is_refresher)
-        elif (state := get_timer(session)) is not None:
+        elif state is not None and has_asked:
+            # That a request which did not ask gets no timer does not end one that began meanwhile.
             _stop(session, state)
         return None
 

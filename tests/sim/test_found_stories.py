@@ -313,6 +313,27 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(scene.talking, ["alice", "bob"])
         scene.finish()
 
+    def test_update_is_answered_after_the_call(self) -> None:
+        """Alice's early UPDATE, which asked for no timer, is answered after the call was."""
+        scene = self._begin(Setting(is_timed=True, thinking=0.3), act=Scene.progress)
+        scene.update("alice")
+        scene.wait(0.1)
+        scene.answer("bob")
+        scene.wait(300.0)
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        scene.finish()
+
+    def test_update_overtakes_the_ack(self) -> None:
+        """Alice's UPDATE left before she knew of the timer, and comes when Bob has begun it."""
+        scene = self._begin(Setting(is_timed=True), act=Scene.ring)
+        scene.delay("bob", "2xx", 0.1)
+        scene.answer("bob")
+        scene.update("alice")
+        scene.wait(300.0)
+        self.assertEqual(scene.talking, ["alice", "bob"])
+        self.assertGreater(sent(scene, "UPDATE"), 1)
+        scene.finish()
+
     def test_refresh_that_takes_its_time(self) -> None:
         """A refresh has begun when both would hang up; they wait for its end."""
         scene = self._begin(
