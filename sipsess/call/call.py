@@ -484,12 +484,14 @@ class Call:
     async def _play_until_digit(self, prompt: bytes | Iterable[bytes]) -> str:
         """Play something; return the digit that stopped it, or nothing when it was through."""
         playing = self.play(prompt)
-        wait = self._reader = Wait(self, self._forget_reader)
-        playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
-        try:
-            digit: str = await wait.deferred
-        finally:
+
+        def release() -> None:
+            self._forget_reader()
             playing.cancel()
+
+        wait = self._reader = Wait(self, release)
+        playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
+        digit: str = await wait.deferred
         return digit
 
     def _next_digit(self, patience: float) -> Deferred[str]:

@@ -65,9 +65,11 @@ class OfferIntake(Part):
     ) -> None:
         try:
             await self.session.media.deferred(waits)
-        finally:
-            # When one is refused or cancelled, nobody waits for the others.
+        except Exception:
+            # When one is refused or cancelled, nobody waits for the others. Not when this coroutine
+            # is closed since its server is gone: what it waits for would be thrown into it.
             _dispose_all(waits)
+            raise
         self._receive(request, offer)
 
     def _receive(self, request: Request, offer: SessionDescription) -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -637,6 +639,25 @@ class DigitTests(CallTestCase):
         digits, when = self.read(timeout=1.0, prompt=TENTH * 10)
         self.assertEqual(digits, "")
         self.assert_near(when, 2.01)
+
+    def test_thrown_away(self) -> None:
+        """A prompt whose coroutine is closed, since its server is gone, says nothing."""
+
+        async def application(call: Call) -> str:
+            await call.answer()
+            return await call.read_digits(prompt=TENTH * 100)
+
+        self.start(application)
+        self.net.run_for(1)
+        [prompt] = [
+            item
+            for item in gc.get_objects()
+            if isinstance(item, CoroutineType) and item.__name__ == "_play_until_digit"
+        ]
+        prompt.close()
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.hang_up()
 
     def test_prompt_is_not_interruptible(self) -> None:
         """A prompt that cannot be interrupted is played to its end; the key counts then."""

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -81,6 +83,22 @@ class DeferTests(SessionTestCase):
         self.net.run_for(0.1)
         self.assertEqual(self.handler.log[4:], ["claim", "create", "apply"])
         self.assertIn("offer deferred", self.lines(session.call_id))
+        self.end(session)
+
+    def test_a_server_that_is_thrown_away(self) -> None:
+        """What waits is closed without a word when nobody has its server any more."""
+        session = self.begin()
+        self.reoffer()
+        waiting = [
+            item
+            for item in gc.get_objects()
+            if isinstance(item, CoroutineType) and item.__name__ == "_receive_later"
+        ]
+        self.assertEqual(len(waiting), 1)
+        waiting.pop().close()
+        self.assertEqual(self.handler.cancelled, 0)
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
         self.end(session)
 
     def test_the_first_offer_does_not(self) -> None:
