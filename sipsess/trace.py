@@ -75,20 +75,21 @@ class RecordBook:
     """The records of live sessions and of the last that ended, by Call-ID."""
 
     def __init__(self, limit: int = MAX_RECORDS) -> None:
-        self._records: dict[str, deque[DecisionRecord]] = {}
+        #: Mostly one, and there are many: a tuple is small.
+        self._records: dict[str, tuple[DecisionRecord, ...]] = {}
         self._order: deque[DecisionRecord] = deque()
         self._limit = limit
 
     def open(self, record: DecisionRecord) -> None:
         """Keep a record; the oldest goes when there are too many."""
-        self._records.setdefault(record.call_id, deque()).append(record)
+        call_id = record.call_id
+        self._records[call_id] = (*self._records.get(call_id, ()), record)
         self._order.append(record)
         while len(self._order) > self._limit:
             oldest = self._order.popleft()
-            same = self._records[oldest.call_id]
-            same.remove(oldest)
-            if not same:
-                del self._records[oldest.call_id]
+            same = self._records.pop(oldest.call_id)[1:]
+            if same:
+                self._records[oldest.call_id] = same
 
     def find(self, call_id: str) -> list[DecisionRecord]:
         """Return the records of a Call-ID, oldest first; empty when there is none."""

@@ -55,8 +55,8 @@ class RequestDesk(Part):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._current: IncomingRequest | None = None
-        self._waiting: list[IncomingRequest] = []
-        self._open: list[IncomingRequest] = []
+        self._waiting: tuple[IncomingRequest, ...] = ()
+        self._open: tuple[IncomingRequest, ...] = ()
 
     # -- in --------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class RequestDesk(Part):
         elif request.method in _URGENT or not self._is_busy:
             self._admit(incoming)
         elif len(self._waiting) < MAX_WAITING_REQUESTS:
-            self._waiting.append(incoming)
+            self._waiting = (*self._waiting, incoming)
             incoming.start_deadline()
         else:
             session.core.counters.refuse("session-busy")
@@ -126,7 +126,7 @@ class RequestDesk(Part):
 
     def _take(self, admission: Admission) -> IncomingRequest:
         incoming = IncomingRequest(self.session, admission.request, admission.transaction)
-        self._open.append(incoming)
+        self._open = (*self._open, incoming)
         return incoming
 
     def _refuse_method(self, incoming: IncomingRequest) -> None:
@@ -202,7 +202,8 @@ class RequestDesk(Part):
     def next_request(self) -> None:
         """Go on with the next request that waited for a supplement."""
         while self._waiting and not self._is_busy and not self.session.is_over:
-            incoming = self._waiting.pop(0)
+            incoming, *others = self._waiting
+            self._waiting = tuple(others)
             if not incoming.is_over:
                 self._admit(incoming)
 
@@ -311,8 +312,7 @@ class RequestDesk(Part):
 
     def request_over(self, incoming: IncomingRequest) -> None:
         """The server transaction of a request is over."""
-        if incoming in self._open:
-            self._open.remove(incoming)
+        self._open = tuple(item for item in self._open if item is not incoming)
         if self._current is incoming:
             self._current = None
 
@@ -337,7 +337,7 @@ class RequestDesk(Part):
 
     def drop(self, dialog: Dialog) -> None:
         """Refuse what is open of an early dialog that is over."""
-        for incoming in tuple(self._open):
+        for incoming in self._open:
             is_its = incoming.request.from_tag == dialog.remote_tag
             if is_its and not incoming.is_answered:
                 incoming.release()
@@ -346,15 +346,15 @@ class RequestDesk(Part):
 
     def close(self) -> None:
         """Answer what is open, as 15.1.2 recommends, and let go of all: the session is over."""
-        self._waiting.clear()
+        self._waiting = ()
         self._current = None
-        for incoming in tuple(self._open):
+        for incoming in self._open:
             incoming.release()
             if not incoming.is_answered:
                 self.session.responder.reject(incoming, 487)
             # Its transaction lives on for 32 s; the session shall not.
             incoming.transaction.user = None
-        self._open.clear()
+        self._open = ()
 
 
 def _refusal_of_unclaimed(request: Request) -> int:

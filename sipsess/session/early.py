@@ -91,7 +91,7 @@ class EarlyMedia(Part):
         #: The PRACK that is being answered, and whether it must bring the answer to our offer.
         self._prack: IncomingRequest | None = None
         self._is_answer_due = False
-        self._settling: list[Deferred[None]] = []
+        self._settling: tuple[Deferred[None], ...] = ()
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class EarlyMedia(Part):
         if self._sender is not None:
             self._sender.send_waiting(self.session.core.turn.now)
         self.check()
-        self.session.reinvites.send_waiting()
+        self.session.send_waiting()
 
     # -- what the 2xx waits for ------------------------------------------------------------
 
@@ -328,17 +328,16 @@ class EarlyMedia(Part):
         """Wait until a 2xx may be sent."""
         while not self._is_settled:
             waiting: Deferred[None] = Deferred()
-            self._settling.append(waiting)
+            self._settling = (*self._settling, waiting)
             try:
                 await waiting
             finally:
-                if waiting in self._settling:
-                    self._settling.remove(waiting)
+                self._settling = tuple(item for item in self._settling if item is not waiting)
 
     def check(self) -> None:
         """Let the 2xx go that waits, if nothing stands in its way any more."""
         if self._settling and self._is_settled:
-            settling, self._settling = self._settling, []
+            settling, self._settling = self._settling, ()
             for waiting in settling:
                 self.session.core.turn.later(_fire, waiting)
 
@@ -356,7 +355,7 @@ class EarlyMedia(Part):
     def close(self) -> None:
         """Fail what waits: the session is over."""
         self.stop()
-        settling, self._settling = self._settling, []
+        settling, self._settling = self._settling, ()
         for waiting in settling:
             fail_quietly(waiting, SessionEnded(self.session.reason_or_unknown()))
 

@@ -9,6 +9,7 @@ takes in the present state: a refusal, a CANCEL, a BYE, or patience.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+#: Those of a hang-up that nobody has asked for yet.
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
 class SessionEnding(Part):
     """
     The owner of the INVITE usage.
@@ -54,14 +59,14 @@ class SessionEnding(Part):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._failure: tuple[int, str | None] = (480, None)
-        self._headers: dict[str, str] = {}
+        self._headers: Mapping[str, str] = _NO_HEADERS
         self._is_asked = False
         #: The hang-up has to wait for the ACK of a 2xx of ours.
         self._awaits_ack = False
         #: Requests of ours whose transactions live.
         self.in_flight = 0
-        self._waiting: list[Deferred[EndReason]] = []
-        self._confirming: list[Deferred[None]] = []
+        self._waiting: tuple[Deferred[EndReason], ...] = ()
+        self._confirming: tuple[Deferred[None], ...] = ()
 
     def terminate(self, status: int, reason: str | None, headers: Mapping[str, str] | None) -> None:
         """See :meth:`.Session.terminate`."""
@@ -163,11 +168,11 @@ class SessionEnding(Part):
         session.kept_invite.compact()
         if session.final_response is not None:
             session.invite_client.settle(session.final_response)
-        confirming, self._confirming = self._confirming, []
+        confirming, self._confirming = self._confirming, ()
         for deferred in confirming:
             if not deferred.called:
                 deferred.callback(None)
-        session.reinvites.send_waiting()
+        session.send_waiting()
 
     def usage_ended(self) -> None:
         """Release all that is of the session, exactly once and in this order."""
@@ -188,10 +193,10 @@ class SessionEnding(Part):
         for dialog in session.dialogs.values():
             dialog.terminate()
         session.manager.session_over(session)
-        confirming, self._confirming = self._confirming, []
+        confirming, self._confirming = self._confirming, ()
         for unconfirmed in confirming:
             fail_quietly(unconfirmed, SessionEnded(reason))
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for deferred in waiting:
             if not deferred.called:
                 deferred.callback(reason)
@@ -211,11 +216,9 @@ class SessionEnding(Part):
         session.usage.retire()
         session.media.retire()
         for part in (
-            *(session.capabilities, session.desk, session.early),
-            *(session.invite_client, session.invite_server),
-            *(session.offers, session.provisionals, session.reinvites, session.report),
-            *(session.requester, session.responder, session.runner, session.updates),
-            *(session.waiting, self),
+            *(session.capabilities, session.desk, session.early, session.invite_server),
+            *(session.offers, session.report, session.responder, session.runner),
+            *(session.waiting, *session.parts_on_demand(), self),
         ):
             part.retire()
 
@@ -225,15 +228,12 @@ class SessionEnding(Part):
         session.waiting.close()
         session.invite_server.stop()
         session.early.close()
-        session.updates.stop()
-        session.provisionals.hurry()
         session.desk.close()
         session.runner.cancel()
         if session.work is not None:
             session.work.cancel()
-        session.reinvites.stop(ended)
-        session.invite_client.stop(ended)
-        session.requester.stop(ended)
+        for part in session.parts_on_demand():
+            part.stop(ended)
 
     def when_confirmed(self) -> Deferred[None]:
         """See :meth:`.Session.when_confirmed`."""
@@ -241,11 +241,11 @@ class SessionEnding(Part):
         if session.usage.state == CONFIRMED:
             return succeed(None)
         deferred: Deferred[None] = Deferred()
-        self._confirming.append(deferred)
+        self._confirming = (*self._confirming, deferred)
         return deferred
 
     def when_ended(self) -> Deferred[EndReason]:
         """See :meth:`.Session.when_ended`."""
         deferred: Deferred[EndReason] = Deferred()
-        self._waiting.append(deferred)
+        self._waiting = (*self._waiting, deferred)
         return deferred

@@ -37,7 +37,7 @@ from sipsess.sdphandler import NegotiationFailed
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
-from .part import Part
+from .part import StoppedPart
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded
 from .waiting import Work
 
@@ -50,7 +50,7 @@ MAX_FORKS = 16
 _NOT_ANSWERED = frozenset({CALLING, PROCEEDING, CANCEL_WAITING, CANCELLING})
 
 
-class InviteClient(Part):
+class InviteClient(StoppedPart):
     """
     The caller's part of a session.
 

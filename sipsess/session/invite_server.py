@@ -59,7 +59,8 @@ class InviteServer(Part):
         self.offer_cseq: int | None = None
         self._answering: Deferred[Response] | None = None
         self._is_answering = False
-        self._successes: dict[int, SuccessRetransmission] = {}
+        #: The 2xx that wait for their ACK.
+        self._successes: tuple[SuccessRetransmission, ...] = ()
         self._reminder: Timer | None = None
 
     @property
@@ -174,7 +175,7 @@ class InviteServer(Part):
             return False
         session.note("answered", f"{response.status} {response.reason}")
         number = incoming.request.cseq.number
-        self._successes[number] = SuccessRetransmission(
+        success = SuccessRetransmission(
             turn=core.turn,
             timers=core.timers,
             flow=incoming.transaction.flow,
@@ -185,6 +186,7 @@ class InviteServer(Part):
             given_up=self._ack_missing,
             now=core.turn.now,
         )
+        self._successes = (*self._successes, success)
         dialog = session.dialog
         assert dialog is not None  # the INVITE, or the one before it, has made it
         if session.is_initial(incoming.request):
@@ -194,10 +196,18 @@ class InviteServer(Part):
             dialog.refresh_target(incoming.request)
         return True
 
+    def _take_success(self, number: int) -> SuccessRetransmission | None:
+        """Take out the 2xx of that CSeq, if it waits for its ACK."""
+        for success in self._successes:
+            if success.cseq_number == number:
+                self._successes = tuple(item for item in self._successes if item is not success)
+                return success
+        return None
+
     def _ack_missing(self, success: SuccessRetransmission) -> None:
         """No ACK in 64*T1: the dialog stands, the session is ended with BYE (13.3.1.4)."""
         session = self.session
-        self._successes.pop(success.cseq_number, None)
+        self._take_success(success.cseq_number)
         session.core.counters.refuse("ack-missing")
         session.note("no ACK", f"the 200 was sent {success.sent_again + 1} times")
         session.set_reason(EndReason(NETWORK, "ACK", text="no ACK came for the 200"))
@@ -207,7 +217,7 @@ class InviteServer(Part):
         """Take the ACK of a 2xx; copies and strays are ignored."""
         session = self.session
         number = request.cseq.number
-        success = self._successes.pop(number, None)
+        success = self._take_success(number)
         if success is None:
             session.core.counters.refuse("ack-unexpected")
             return
@@ -218,7 +228,7 @@ class InviteServer(Part):
             self._take_answer(request)
         session.usage.feed(RECEIVE_ACK)
         session.ending.acknowledged()
-        session.reinvites.send_waiting()
+        session.send_waiting()
 
     def _take_answer(self, request: Request) -> None:
         """Apply the answer that an ACK brings; without a good one the call is ended."""
@@ -269,9 +279,9 @@ class InviteServer(Part):
 
     def stop(self) -> None:
         """Stop repeating and answering: the session is over, or the INVITE was cancelled."""
-        for success in self._successes.values():
+        for success in self._successes:
             success.stop()
-        self._successes.clear()
+        self._successes = ()
         self.stop_answering()
 
     def stop_answering(self) -> None:

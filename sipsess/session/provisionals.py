@@ -25,8 +25,8 @@ from sipsess.sdphandler import NegotiationFailed
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .outgoing import OutgoingRequest
-from .part import Part
-from .reason import LOCAL, EndReason
+from .part import StoppedPart
+from .reason import LOCAL, EndReason, SessionEnded
 from .waiting import Work
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ MAX_ORDERS = 32
 _WANTED = frozenset({CALLING, PROCEEDING, CONFIRMED})
 
 
-class Provisionals(Part):
+#: No remote tags: most calls have none, and each empty set would be one of its own.
+_NOBODY: frozenset[str] = frozenset()
+
+
+class Provisionals(StoppedPart):
     """
     The provisional responses to the INVITEs of this side.
 
@@ -59,9 +63,9 @@ class Provisionals(Part):
         #: The answer to an offer of the peer, which an SDP handler may take time over.
         self._work = Work()
         #: The remote tags of the dialogs in which an exchange was completed reliably.
-        self.reliable: frozenset[str] = frozenset()
+        self.reliable = _NOBODY
         #: Those of which a PRACK was answered.
-        self.acknowledged: frozenset[str] = frozenset()
+        self.acknowledged = _NOBODY
 
     def admit(self, response: Response) -> bool:
         """
@@ -205,7 +209,7 @@ class Provisionals(Part):
             self.session.note("PRACK refused", f"{response.status} {response.reason}")
         elif response.status >= 200:
             self.acknowledged |= {response.to_tag or ""}
-            self.session.reinvites.send_waiting()
+            self.session.send_waiting()
 
     def prack_failed(self, outgoing: OutgoingRequest, error: SIPError) -> None:
         """Note that a PRACK got no answer."""
@@ -222,6 +226,10 @@ class Provisionals(Part):
         self._orders.clear()
         self.reliable = self.acknowledged = frozenset()
 
+    def stop(self, ended: SessionEnded) -> None:
+        """Wait for nothing any more: the session is over."""
+        self.hurry()
+
     def hurry(self) -> None:
-        """Wait no more for an SDP handler: the call is answered, or over."""
+        """Wait no more for an SDP handler: the call is answered."""
         self._work.cancel()

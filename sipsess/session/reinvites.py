@@ -30,7 +30,7 @@ from .bodies import SDP_TYPE, parse_sdp
 from .incoming import SETUP_LIMIT
 from .media_change import NO_CHANGE, MediaChange, Streams
 from .outgoing import OutgoingRequest
-from .part import Part
+from .part import StoppedPart
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded, fail_quietly
 from .waiting import Work
 
@@ -71,7 +71,7 @@ class Reinvite:
         self.glares = 0
 
 
-class ReinviteQueue(Part):
+class ReinviteQueue(StoppedPart):
     """
     The re-INVITEs and UPDATEs of a session.
 

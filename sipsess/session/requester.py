@@ -14,8 +14,8 @@ from sipsess.message import Response
 
 from .chain import CORE_METHODS
 from .outgoing import OutgoingRequest
-from .part import Part
-from .reason import NETWORK, REMOTE, EndReason, fail_quietly
+from .part import StoppedPart
+from .reason import NETWORK, REMOTE, EndReason, SessionEnded, fail_quietly
 
 if TYPE_CHECKING:
     from .session import Session
@@ -26,7 +26,7 @@ _NOT_HERE = CORE_METHODS - {"OPTIONS"}
 _OTHER_USAGES = frozenset({"NOTIFY", "SUBSCRIBE"})
 
 
-class Requester(Part):
+class Requester(StoppedPart):
     """
     The requests that plugins and applications send within the call.
 
@@ -99,8 +99,8 @@ class Requester(Part):
         session.set_reason(EndReason(by, outgoing.request.method, status, text))
         session.terminate()
 
-    def stop(self, error: SIPError) -> None:
+    def stop(self, ended: SessionEnded) -> None:
         """Fail what waits for a response: the session is over."""
         pending, self._pending = self._pending, {}
         for result in pending:
-            fail_quietly(result, error)
+            fail_quietly(result, ended)

@@ -70,7 +70,7 @@ class Responder(Part):
                 session.invite_server.answered()
                 if session.is_initial(incoming.request):
                     session.early.stop()
-                session.core.turn.later(session.reinvites.send_waiting)
+                session.core.turn.later(session.send_waiting)
             if method == "BYE":
                 self._bye_answered(incoming.request, response.status)
             elif method == "PRACK":

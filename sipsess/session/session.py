@@ -14,11 +14,13 @@ Theory of operation
 
     It ends exactly once, in :meth:`.SessionEnding.usage_ended`: timers, pending work, the
     application, ``session_end``, cookies, media, ``session_destroy``, in this order.
+
+The module is long because everything that plugins do with a session is one class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -47,6 +49,7 @@ from .kept import KeptInvite
 from .media_change import NO_CHANGE, MediaChange
 from .negotiation import MediaNegotiation
 from .offers import OfferIntake
+from .part import OnDemand, StoppedPart
 from .provisionals import Provisionals
 from .reason import LOCAL, EndReason, SessionEnded
 from .reinvites import ReinviteQueue
@@ -77,6 +80,11 @@ class Session:
     """
 
     __slots__ = (
+        "_invite_client",
+        "_provisionals",
+        "_reinvites",
+        "_requester",
+        "_updates",
         "application",
         "capabilities",
         "chain",
@@ -93,7 +101,6 @@ class Session:
         "final_response",
         "flow",
         "has_begun",
-        "invite_client",
         "invite_server",
         "is_callee",
         "is_finished",
@@ -105,14 +112,10 @@ class Session:
         "offered_media",
         "offers",
         "on_provisional",
-        "provisionals",
         "record",
-        "reinvites",
         "report",
-        "requester",
         "responder",
         "runner",
-        "updates",
         "usage",
         "waiting",
         "work",
@@ -156,13 +159,15 @@ class Session:
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
         self.desk = RequestDesk(self)
-        self.responder, self.requester = Responder(self), Requester(self)
-        self.runner = ApplicationRunner(self)
-        self.invite_server, self.invite_client = InviteServer(self), InviteClient(self)
-        self.early, self.provisionals = EarlyMedia(self), Provisionals(self)
-        self.offers, self.updates = OfferIntake(self), UpdateServer(self)
+        self.responder, self.runner = Responder(self), ApplicationRunner(self)
+        self.invite_server = InviteServer(self)
+        self.early, self.offers = EarlyMedia(self), OfferIntake(self)
         self.capabilities = Capabilities(self)
-        self.reinvites = ReinviteQueue(self)
+        self._updates: UpdateServer | None = None
+        self._provisionals: Provisionals | None = None
+        self._reinvites: ReinviteQueue | None = None
+        self._invite_client = None if is_callee else InviteClient(self)
+        self._requester: Requester | None = None
         self.end_reason: EndReason | None = None  # until somebody has decided it
         #: The final response to our INVITE.
         self.final_response: Response | None = None
@@ -177,6 +182,31 @@ class Session:
         self.is_finished = False
         #: Nothing can come for it any more; see :meth:`.SessionEnding.part`.
         self.is_parted = False
+
+    # -- parts that a plain call never asks for -----------------------------------------------
+
+    updates = OnDemand(UpdateServer)
+    provisionals = OnDemand(Provisionals)
+    reinvites = OnDemand(ReinviteQueue)
+    invite_client = OnDemand(InviteClient)
+    requester = OnDemand(Requester)
+
+    def parts_on_demand(self) -> Iterator[StoppedPart]:
+        """Yield those that were asked for, in the order in which they are stopped."""
+        for part in (
+            self._updates,
+            self._provisionals,
+            self._reinvites,
+            self._invite_client,
+            self._requester,
+        ):
+            if part is not None:
+                yield part
+
+    def send_waiting(self) -> None:
+        """Send the next re-INVITE or UPDATE that waits and may go now."""
+        if self._reinvites is not None:
+            self._reinvites.send_waiting()
 
     # -- what everybody asks ---------------------------------------------------------------
 

@@ -15,14 +15,15 @@ from sipsess.dialog import Dialog
 
 from .bodies import SDP_TYPE, has_sdp
 from .incoming import IncomingRequest
-from .part import Part
+from .part import StoppedPart
+from .reason import SessionEnded
 from .waiting import Work
 
 if TYPE_CHECKING:
     from .session import Session
 
 
-class UpdateServer(Part):
+class UpdateServer(StoppedPart):
     """
     The UPDATEs of the peer.
 
@@ -112,13 +113,13 @@ class UpdateServer(Part):
     def answered(self) -> None:
         """Go on after an UPDATE has its final response."""
         self.session.early.check()
-        self.session.reinvites.send_waiting()
+        self.session.send_waiting()
 
     def drop(self, incoming: IncomingRequest) -> None:
         """Wait no more for an SDP handler, if it is for this UPDATE: its dialog is over."""
         if incoming is self._current:
             self._work.cancel()
 
-    def stop(self) -> None:
+    def stop(self, ended: SessionEnded) -> None:
         """Wait no more for an SDP handler: the session is over."""
         self._work.cancel()
