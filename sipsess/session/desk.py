@@ -21,6 +21,7 @@ from sipsess.supplement import Reject
 
 from .bodies import refusal_of_body
 from .incoming import IncomingRequest
+from .kept import KeptRequest
 from .part import Part
 from .reason import NETWORK, REMOTE, EndReason
 
@@ -63,7 +64,7 @@ class RequestDesk(Part):
     def receive_initial(self, admission: Admission) -> None:
         """Take the INVITE that makes the call."""
         session = self.session
-        incoming = self._take(admission)
+        incoming = self._take(session.kept_invite, admission)
         session.invite_server.current = incoming
         session.dialog = Dialog.as_uas(admission.request, session.local_tag)
         session.add_dialog(session.dialog)
@@ -85,7 +86,7 @@ class RequestDesk(Part):
         """Take a request within the dialog: checks first, then the supplements."""
         session = self.session
         request = admission.request
-        incoming = self._take(admission)
+        incoming = self._take(KeptRequest(request, admission.flow), admission)
         dialog = session.dialogs[request.from_tag or ""]
         if dialog is not (session.dialog or dialog):
             # 13.2.2.4: another fork's early dialog ended when this one was answered.
@@ -124,8 +125,8 @@ class RequestDesk(Part):
         is_pending = self.session.invite_server.is_pending
         return is_pending or any(item.request.method == "INVITE" for item in self._waiting)
 
-    def _take(self, admission: Admission) -> IncomingRequest:
-        incoming = IncomingRequest(self.session, admission.request, admission.transaction)
+    def _take(self, kept: KeptRequest, admission: Admission) -> IncomingRequest:
+        incoming = IncomingRequest(self.session, kept, admission.transaction)
         self._open = (*self._open, incoming)
         return incoming
 
@@ -246,7 +247,8 @@ class RequestDesk(Part):
         """Take the CANCEL of an INVITE: answer it, and end the INVITE if it is still open."""
         session = self.session
         self.notify(admission.request)
-        cancel = IncomingRequest(session, admission.request, admission.transaction)
+        kept = KeptRequest(admission.request, admission.flow)
+        cancel = IncomingRequest(session, kept, admission.transaction)
         session.responder.reply(cancel, 200)
         if incoming.is_answered or session.is_over:
             return

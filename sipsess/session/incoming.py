@@ -21,6 +21,7 @@ from sipsess.supplement import Reject, Verdict
 from sipsess.transaction import ServerTransaction
 
 from .chain import MEDIA_LINK, Link
+from .kept import KeptRequest
 from .waiting import VERDICT_LIMIT, count_late
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class IncomingRequest:
     A request that the session must answer; the user of its server transaction.
 
     :param session: that it belongs to.
-    :param request: as received.
+    :param kept: the request as received.
     :param transaction: that the answer goes to.
     """
 
@@ -45,16 +46,16 @@ class IncomingRequest:
         "_deadline",
         "_deferred",
         "_index",
+        "_kept",
         "_links",
         "handled_by",
-        "request",
         "session",
         "transaction",
     )
 
-    def __init__(self, session: Session, request: Request, transaction: ServerTransaction) -> None:
+    def __init__(self, session: Session, kept: KeptRequest, transaction: ServerTransaction) -> None:
         self.session = session
-        self.request = request
+        self._kept = kept
         self.transaction = transaction
         #: Who said HANDLED, for the log.
         self.handled_by = ""
@@ -63,6 +64,11 @@ class IncomingRequest:
         self._deferred: Deferred[Any] | None = None
         self._deadline: Any = None
         transaction.user = self
+
+    @property
+    def request(self) -> Request:
+        """The request as received."""
+        return self._kept.get()
 
     @property
     def is_answered(self) -> bool:
@@ -194,6 +200,10 @@ class IncomingRequest:
         deferred, self._deferred = self._deferred, None
         if deferred is not None:
             deferred.cancel()
+
+    def compact(self) -> None:
+        """Keep little of it: it is answered, and lives on with its transaction for 32 s."""
+        self._kept.compact()
 
     # -- what the transaction says ---------------------------------------------------------
 

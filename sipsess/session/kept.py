@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The INVITE that began a session, kept for whoever looks at it later, in little room."""
+"""A request of a session, kept for whoever looks at it later, in little room."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sipsess.message import Request, parse
 from sipsess.transaction.via import stamp_received
 
 
-class KeptInvite:
+class KeptRequest:
     """
-    An INVITE, or its bytes.
+    A request, or its bytes.
 
     :param request: as received or as built.
     :param flow: where it came from, or goes.
@@ -24,16 +24,18 @@ class KeptInvite:
         self._bytes = b""
 
     def get(self) -> Request:
-        """Return the INVITE."""
-        if self._request is None:
-            request = parse(self._bytes)
-            assert isinstance(request, Request)
-            stamp_received(request, self._flow)
-            self._request = request
-        return self._request
+        """Return the request."""
+        return self._request or self._parse()
+
+    def _parse(self) -> Request:
+        request = parse(self._bytes)
+        assert isinstance(request, Request)
+        stamp_received(request, self._flow)
+        self._request = request
+        return request
 
     def compact(self) -> None:
-        """Keep of a received INVITE its bytes only; it is parsed again when somebody asks."""
+        """Keep of a received request its bytes only; it is parsed again when somebody asks."""
         source = None if self._request is None else self._request.source
         if source is not None:
             self._bytes, self._request = source, None

@@ -78,6 +78,9 @@ class Responder(Part):
             elif method == "UPDATE":
                 session.core.turn.later(session.updates.answered)
             session.core.turn.later(session.desk.next_request)
+            if not session.is_initial(incoming.request):
+                # The first INVITE is looked at until its ACK.
+                session.core.turn.last(incoming.compact)
         elif response.status > 100 and method == "INVITE":
             session.invite_server.remind(incoming, response)
         return True

@@ -45,7 +45,7 @@ from .handlers import Handlers
 from .identity import Identity, get_callee, get_identity
 from .invite_client import InviteClient
 from .invite_server import InviteServer
-from .kept import KeptInvite
+from .kept import KeptRequest
 from .media_change import NO_CHANGE, MediaChange
 from .negotiation import MediaNegotiation
 from .offers import OfferIntake
@@ -138,7 +138,7 @@ class Session:
         self.endpoint = endpoint
         self.application = application
         self.chain = chain
-        self.kept_invite = KeptInvite(invite, flow)
+        self.kept_invite = KeptRequest(invite, flow)
         self.flow = flow
         self.is_callee = is_callee
         self.local_tag: str = core.ids.tag() if is_callee else (invite.from_tag or "")

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Server transactions at a time. On UDP one lives 32 s after its answer, so this carries about 1500
-#: requests per second; at some 5 KB for each usual request a flood of these costs 250 MB.
-MAX_TRANSACTIONS = 50_000
-#: Bytes of the requests of all of them: 1.3 KB each, as a usual INVITE has. A request of 64 KB is
-#: kept for as long as any other, and a few thousand of them shall not cost more than a full table.
+#: Server transactions at a time. On UDP one lives 32 s after its answer, and a call has two, so this
+#: carries about 1800 calls per second; at some 1.7 KB for each that is answered it costs 200 MB.
+MAX_TRANSACTIONS = 120_000
+#: Bytes of the requests of those that are not answered yet, 1.3 KB for a usual INVITE: 50,000 of
+#: these, which take 250 MB when they are parsed. A few thousand requests of 64 KB shall not cost
+#: more.
 MAX_TRANSACTION_BYTES = 64 * 1024 * 1024
 
 #: Of these, one peer (one host) may have as many: it may be the only trunk of a server, and still

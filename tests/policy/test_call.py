@@ -20,7 +20,7 @@ from sipsess.call import sound as sound_module
 from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import WAVError, WAVWriter, load_sound, read_wav
 from sipsess.session import Session, SessionEnded
-from sipsess.session.kept import KeptInvite
+from sipsess.session.kept import KeptRequest
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import CallPair, VirtualNetwork
 from sipsess.testing.agent import Agent
@@ -143,7 +143,7 @@ class AttributeTests(CallTestCase):
         """Any other URI has no user; a call of ours may have one."""
         self.start(answer)
         session = self.caller.session
-        session.kept_invite = KeptInvite(phone_invite("urn:service:sos"), session.flow)
+        session.kept_invite = KeptRequest(phone_invite("urn:service:sos"), session.flow)
         self.assertEqual(self.caller.dialled, "")
         self.hang_up()
 
