@@ -197,7 +197,9 @@ class ReinviteQueue(StoppedPart):
         is_complete = dialog.remote_tag in session.provisionals.reliable
         if wish is None or not session.capabilities.refuses("UPDATE"):
             return False
-        if not is_complete or not self.is_free or session.media.is_answering:
+        # RFC 3311 5.1: an offer of the peer goes first, though a supplement still thinks about it.
+        is_first = session.media.is_answering or session.updates.has_offer
+        if not is_complete or not self.is_free or is_first:
             return False
         if session.dialog is None:
             session.media.follow(dialog.remote_tag)

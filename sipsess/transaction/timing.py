@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Server transactions at a time. On UDP one lives 32 s after its answer, and a call has two, so this
-#: carries about 1800 calls per second; at some 1.7 KB for each that is answered it costs 200 MB.
+#: Server transactions at a time. On UDP one lives 32 s after its answer, and a call has two, so
+#: this carries about 1800 calls per second; at 1.7 KB for each that is answered it costs 200 MB.
 MAX_TRANSACTIONS = 120_000
 #: Bytes of the requests of those that are not answered yet, 1.3 KB for a usual INVITE: 50,000 of
 #: these, which take 250 MB when they are parsed. A few thousand requests of 64 KB shall not cost

@@ -300,6 +300,23 @@ class FoundStoriesTests(SynchronousTestCase):
         self.assertEqual(update.statuses, [200])
         scene.finish()
 
+    def test_offers_in_a_prack_and_in_an_update(self) -> None:
+        """Bob's UPDATE is thought about when Alice's offer could go with a PRACK: his goes first.
+
+        It was refused, as her offer was being made.
+        """
+        setting = Setting(describing=3.0, thinking=3.0, has_update=False)
+        scene = self._begin(setting, act=Scene.progress)
+        scene.wait(2.5)
+        scene.progress("bob")
+        scene.progress("bob")
+        hers = scene.update("alice", with_offer=True)
+        his = scene.update("bob", with_offer=True)
+        scene.wait(60.0)
+        assert his is not None and hers is not None
+        self.assertEqual(his.statuses, [200])
+        scene.finish()
+
     # -- session timers --------------------------------------------------------------------
 
     def test_updates_cross_before_the_answer(self) -> None:
