@@ -53,6 +53,7 @@ _STATUS = re.compile(r"\s*\[\d+:\d\d:\d\d\] audio=\d+/\d+ \(bit/s\)\s*")
 PACKAGES = {
     "sipp": "sip-tester",
     "baresip": "baresip-core",
+    "kamailio": "kamailio",
     "tshark": "tshark",
     "lp-auto-answer": "linphone-cli",
     "linphone-daemon": "linphone-cli",

@@ -71,7 +71,7 @@ class ScenarioTestCase(PeerTestCase):
         **keys: str,
     ) -> None:
         """Let a scenario call whoever listens there; see :meth:`calls`."""
-        sipp, _ = self._play(scenario, (f"127.0.0.1:{port}", *options), keys)
+        sipp = self._play(scenario, free_port(), (f"127.0.0.1:{port}", *options), keys)
         await self._finish(sipp, None if story is None else story())
 
     async def called(
@@ -80,6 +80,7 @@ class ScenarioTestCase(PeerTestCase):
         scenario: str,
         story: Callable[[str], Coroutine[Any, Any, None]],
         *,
+        port: int | None = None,
         options: tuple[str, ...] = (),
         **keys: str,
     ) -> None:
@@ -87,8 +88,10 @@ class ScenarioTestCase(PeerTestCase):
         Let a scenario be called; see :meth:`calls`.
 
         :param story: calls the URI that it is given.
+        :param port: where SIPp listens; a free one when ``None``.
         """
-        sipp, port = self._play(scenario, options, keys)
+        port = port or free_port()
+        sipp = self._play(scenario, port, options, keys)
         await sipp.bound(port)
         await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{port}"))
         await self.quiet(server)
@@ -99,11 +102,10 @@ class ScenarioTestCase(PeerTestCase):
         return found.retransmissions + server.core.counters.retransmissions_sent
 
     def _play(
-        self, scenario: str, options: tuple[str, ...], keys: dict[str, str]
-    ) -> tuple[Peer, int]:
-        """Start SIPp; return its SIP port, too."""
+        self, scenario: str, port: int, options: tuple[str, ...], keys: dict[str, str]
+    ) -> Peer:
+        """Start SIPp."""
         self.require("sipp")
-        port = free_port()
         command = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", "127.0.0.1", "-p", str(port)]
         command += ["-mp", str(free_port()), "-m", "1", "-recv_timeout", str(RECEIVE_LIMIT)]
         command += ["-timeout", f"{LIMIT}s", "-timeout_error", "-nostdin", "-trace_err"]
@@ -111,7 +113,7 @@ class ScenarioTestCase(PeerTestCase):
         command += ["-message_file", f"{scenario}.messages", *options]
         for key, value in keys.items():
             command += ["-key", key, value]
-        return self.start(scenario, command), port
+        return self.start(scenario, command)
 
     async def _finish(self, sipp: Peer, story: Coroutine[Any, Any, None] | None) -> None:
         """Wait for the end of a scenario, which has a limit of its own, then of our story."""
