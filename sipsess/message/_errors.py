@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: Reason code to one sentence for people.
 REASONS: dict[str, str] = {
     "bad-address": "A From, To, Contact, Route or Record-Route value cannot be read.",
+    "bad-authorization": "Credentials are of another scheme than Digest, or lack a parameter.",
     "bad-call-id": "The Call-ID is empty or holds white space.",
     "bad-content-length": "Content-Length is not a plain decimal number.",
     "bad-challenge": "A challenge has no scheme, or parameters that cannot be read.",

@@ -5,8 +5,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipsess.errors import HeaderValueError
 from sipsess.message import Headers, MessageError
-from sipsess.message.challenge import MAX_CHALLENGES, Challenge, get_challenges
+from sipsess.message.challenge import (
+    MAX_CHALLENGES,
+    Challenge,
+    format_challenge,
+    get_challenges,
+)
 
 
 class ChallengeTests(SynchronousTestCase):
@@ -26,6 +32,33 @@ class ChallengeTests(SynchronousTestCase):
         """Neither realm nor stale need be there."""
         challenge = Challenge.parse("Digest nonce=1")
         self.assertEqual((challenge.realm, challenge.is_stale), ("", False))
+        self.assertEqual((challenge.algorithm, challenge.opaque), ("MD5", None))
+        self.assertEqual((challenge.qop, challenge.wants_userhash), (None, False))
+        self.assertEqual(Challenge.parse("Digest realm=r").nonce, "")
+
+    def test_spelling(self) -> None:
+        """Case and white space mean nothing (:rfc:`3261#section-7.3.1`)."""
+        challenge = Challenge.parse(
+            'dIGEST\tREALM="R", algorithm="sha-256", QOP=" Auth , auth-INT,", Userhash=TRUE'
+        )
+        self.assertTrue(challenge.is_digest)
+        self.assertEqual((challenge.realm, challenge.algorithm), ("R", "SHA-256"))
+        self.assertEqual(challenge.qop, ("auth", "auth-int"))
+        self.assertTrue(challenge.wants_userhash)
+        self.assertFalse(Challenge.parse("Basic realm=R").is_digest)
+
+    def test_format(self) -> None:
+        """What is written can be read, and is quoted as the grammar has it (RFC 3261 25.1)."""
+        text = format_challenge('a "b", c', "n", algorithm="SHA-256", qop=("auth", "auth-int"))
+        self.assertEqual(
+            text, r'Digest realm="a \"b\", c", nonce="n", qop="auth,auth-int", algorithm=SHA-256'
+        )
+        challenge = Challenge.parse(text)
+        self.assertEqual((challenge.realm, challenge.is_stale), ('a "b", c', False))
+        stale = Challenge.parse(format_challenge("r", "n", algorithm="MD5", is_stale=True))
+        self.assertTrue(stale.is_stale)
+        for realm, algorithm in (("r\r\nX: y", "MD5"), ("r", "MD5, x=y")):
+            self.assertRaises(HeaderValueError, format_challenge, realm, "n", algorithm=algorithm)
 
     def test_bad(self) -> None:
         """What is no challenge is refused."""
