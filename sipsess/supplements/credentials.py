@@ -4,8 +4,9 @@ Answers challenges: 401 and 407 (:rfc:`3261#section-22`).
 
 The endpoint of a call holds who can answer (:attr:`.Endpoint.credentials`); without, a challenge is
 a refusal like any other. Of the challenges for one realm the first that can be answered is, as the
-peer names the one that it prefers first (:rfc:`8760#section-2.4`). A realm that challenges again
-has refused the credentials, unless it says that only the nonce was stale.
+peer names the one that it prefers first (:rfc:`8760#section-2.4`); but MD5 comes last, whatever the
+peer says: that is the local policy which the section allows. A realm that challenges again has
+refused the credentials, unless it says that only the nonce was stale.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from zope.interface import implementer
 from sipsess.errors import SIPError
 from sipsess.interfaces import IRequestFailed
 from sipsess.message import Request, Response
-from sipsess.message.challenge import Challenge, get_challenges
+from sipsess.message.challenge import (
+    ANSWERED_BY,
+    DEFAULT_ALGORITHM,
+    Challenge,
+    get_challenges,
+)
 from sipsess.supplement import Retry, SessionSupplement
 
 if TYPE_CHECKING:
     from sipsess.session import Session
-
-#: By status: where the challenges stand, and where the answers go (22.2, 22.3).
-_HEADERS = {
-    401: ("WWW-Authenticate", "Authorization"),
-    407: ("Proxy-Authenticate", "Proxy-Authorization"),
-}
 
 
 @implementer(IRequestFailed)
@@ -45,12 +45,13 @@ class Credentials(SessionSupplement):
         credentials = session.endpoint.credentials
         if credentials is None or not isinstance(outcome, Response):
             return None
-        if outcome.status not in _HEADERS:
+        if outcome.status not in ANSWERED_BY:
             return None
-        asked, answered = _HEADERS[outcome.status]
+        asked, answered = ANSWERED_BY[outcome.status]
         given = {Challenge.parse(text).realm for text in request.headers.get_all(answered)}
         answers: dict[str, str] = {}
-        for challenge in get_challenges(outcome.headers, asked):
+        challenges = get_challenges(outcome.headers, asked)
+        for challenge in sorted(challenges, key=_is_weak):
             if challenge.realm in answers:
                 continue
             if challenge.realm in given and not challenge.is_stale:
@@ -68,3 +69,7 @@ class Credentials(SessionSupplement):
             if Challenge.parse(text).realm not in answers
         ]
         return Retry({answered: [*kept, *answers.values()]})
+
+
+def _is_weak(challenge: Challenge) -> bool:
+    return challenge.algorithm == DEFAULT_ALGORITHM
