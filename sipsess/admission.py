@@ -12,8 +12,8 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
@@ -30,6 +30,9 @@ from sipsess.transaction import ServerTransaction
 if TYPE_CHECKING:
     from sipsess.core import SIPCore
     from sipsess.interfaces import IRequestGate
+
+#: Headers of an answer; several values make several headers of that name.
+_Headers: TypeAlias = Mapping[str, str | Sequence[str]]
 
 #: How long a gate may take: below the 64*T1 after which the peer gives up.
 GATE_LIMIT = 28.0
@@ -197,7 +200,7 @@ class Admission:
     # -- the answer ------------------------------------------------------------------------
 
     def respond(
-        self, status: int, reason: str | None = None, headers: Mapping[str, str] | None = None
+        self, status: int, reason: str | None = None, headers: _Headers | None = None
     ) -> None:
         """Answer the request, outside any session; a second final answer is ignored."""
         if self.is_answered:
@@ -211,10 +214,12 @@ class Admission:
         self.core.respond(self.transaction, response)
         self._release()
 
-    def _build(self, status: int, reason: str | None, headers: Mapping[str, str]) -> Response:
+    def _build(self, status: int, reason: str | None, headers: _Headers) -> Response:
         response = build_response(self.request, status, reason, to_tag=self.local_tag)
-        for name, value in headers.items():
-            response.headers.set(name, value)
+        for name, values in headers.items():
+            response.headers.remove(name)
+            for value in (values,) if isinstance(values, str) else values:
+                response.headers.add(name, value)
         return response
 
     def refuse(
@@ -222,7 +227,7 @@ class Admission:
         reason_code: str,
         status: int,
         reason: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: _Headers | None = None,
     ) -> None:
         """
         Refuse the request, and count why.

@@ -168,6 +168,47 @@ class ICredentials(Interface):
         """
 
 
+class IEndpoint(Interface):
+    """What a realm of ``twisted.cred`` gives for a proven user: an :class:`.Endpoint`."""
+
+    name: str = Attribute("Unique among the endpoints.")
+
+
+class IDigestProof(Interface):
+    """Credentials of ``twisted.cred``: an answer to a challenge of ours (:rfc:`7616`)."""
+
+    user: str = Attribute("Who says so.")
+    realm: str = Attribute("Where the user is known.")
+    algorithm: str = Attribute("As in :data:`.ALGORITHMS`.")
+
+    def check_ha1(ha1: str) -> bool:
+        """
+        Tell whether the peer knows the password; takes the same time for every user.
+
+        :param ha1: of the user, in this realm and algorithm: hexadecimal digits in lower case.
+        """
+
+
+class IHA1Store(Interface):
+    """Knows users by the hashes of their passwords (``HA1``)."""
+
+    name: str = Attribute("For people.")
+
+    def find_ha1(username: str, realm: str, algorithm: str) -> str | Awaitable[str | None] | None:
+        """
+        Return the HA1 of a user, or ``None``; or a Deferred or coroutine of these.
+
+        It should take the same time for a user that is not there: time tells who is.
+        """
+
+
+class IDialogService(Interface):
+    """Optional, for services: says which requests are within dialogs of theirs."""
+
+    def find_session(call_id: str, local_tag: str, remote_tag: str) -> Session | None:
+        """Return the session of a dialog, or ``None``."""
+
+
 class IChooseApplication(Interface):
     """Optional, for supplements: a say in what a new call is for."""
 

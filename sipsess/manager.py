@@ -26,6 +26,7 @@ from sipsess.flow import Flow, format_host
 from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
+    IDialogService,
     IMediaClock,
     IMediaPorts,
     ISDPHandler,
@@ -70,7 +71,7 @@ REASONS: dict[str, str] = {
 }
 
 
-@implementer(ISIPService)
+@implementer(ISIPService, IDialogService)
 class DialogManager:
     """
     The session service.
@@ -496,7 +497,7 @@ class DialogManager:
         return self._make_call(session)
 
     def find_session(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
-        """Return the session of a dialog, or ``None``."""
+        """See :meth:`.IDialogService.find_session`."""
         return self._dialogs.get((call_id, local_tag, remote_tag))
 
     # -- the end ---------------------------------------------------------------------------

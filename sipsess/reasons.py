@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sipsess import core, manager, sdp
 from sipsess.dialog import dialog, reliable
+from sipsess.endpoint import digest_gate
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
 from sipsess.transaction import REASONS as TRANSACTION_REASONS
@@ -23,5 +24,6 @@ def all_reasons() -> dict[str, str]:
         rtp.REASONS,
         core.REASONS,
         manager.REASONS,
+        digest_gate.REASONS,
     )
     return dict(sorted((code, text) for table in tables for code, text in table.items()))

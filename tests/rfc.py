@@ -78,6 +78,7 @@ _TIMER = "policy.test_supplement_session_timer"
 _REFER = "policy.test_supplement_refer"
 _REPLACES = "policy.test_supplement_replaces"
 _INFO = "policy.test_supplement_info"
+_DIGEST = "policy.test_digest_gate"
 _REASON = "policy.test_supplement_reason"
 
 SIP = rfc(
@@ -188,13 +189,29 @@ SIP = rfc(
         "pure.test_message_framing.StreamFramerTests",
     ),
     done("19.1.4", "URIs that are equal", "pure.test_message_uri.ComparisonTests"),
-    partial(
-        "22",
-        "Authentication",
-        "nobody is asked for credentials; a challenge is answered by what the endpoint holds, "
-        "and no digest is shipped",
+    done(
+        "22.1",
+        "Who is challenged; ACK and CANCEL never are",
+        f"{_DIGEST}.ChallengeTests",
+        f"{_DIGEST}.DialogTests",
+    ),
+    done(
+        "22.2",
+        "Users and user agents: 401",
+        f"{_DIGEST}.ProofTests",
         "policy.test_supplement_credentials",
+    ),
+    partial(
+        "22.3",
+        "Proxies: 407",
+        "it is answered; nobody is proxied here",
+        "policy.test_supplement_credentials.CredentialsTests.test_proxies_and_callee",
+    ),
+    done(
+        "22.4",
+        "Digest",
         "pure.test_message_challenge",
+        "pure.test_message_digest.VectorTests.test_rfc_3261",
     ),
     missing("26", "TLS and SIPS", "there is no TLS transport"),
 )
@@ -634,7 +651,36 @@ CORE = (
     rfc(
         7616,
         "Digest authentication",
-        missing("", "Whole", "see 3261, 22"),
+        done("3.3", "Challenges", "pure.test_message_challenge", f"{_DIGEST}.NonceTests"),
+        done(
+            "3.4",
+            "Credentials",
+            "pure.test_message_digest",
+            f"{_DIGEST}.ProofTests",
+            f"{_DIGEST}.NonceTests.test_counted",
+        ),
+        partial(
+            "3.4.2",
+            "The -sess algorithms",
+            "a challenge of one is left out, and none is offered",
+            "pure.test_message_digest.AnswerTests.test_unknown_algorithm",
+        ),
+        partial(
+            "3.4.4",
+            "Hashed names",
+            "a challenge that wants one is answered; none is asked for",
+            "pure.test_message_digest.VectorTests.test_rfc_7616_sha_512_256",
+        ),
+        missing("3.5", "Authentication-Info", "it is neither sent nor read"),
+        done("3.9", "Examples", "pure.test_message_digest.VectorTests"),
+        done(
+            "5",
+            "Replay, guessing, unknown users",
+            f"{_DIGEST}.NonceTests",
+            f"{_DIGEST}.LoopTests",
+            "policy.test_endpoint_nonces",
+            "policy.test_endpoint_checkers.CheckerTests",
+        ),
     ),
     rfc(
         7647,
@@ -649,7 +695,18 @@ CORE = (
     rfc(
         8760,
         "Digest algorithms for SIP",
-        missing("", "Whole", "see 3261, 22"),
+        done("2.1", "Algorithms", "pure.test_message_digest.VectorTests.test_algorithms"),
+        done(
+            "2.3",
+            "UAS: a challenge for each algorithm",
+            f"{_DIGEST}.ChallengeTests.test_challenges",
+        ),
+        done(
+            "2.4",
+            "UAC: the first that can be answered, MD5 last",
+            "policy.test_endpoint_credentials.InCallsTests.test_strongest",
+            "policy.test_supplement_credentials.CredentialsTests",
+        ),
     ),
     rfc(
         8866,

@@ -2,7 +2,21 @@
 """Endpoints: who is at the other end, and what he may do."""
 
 from .anonymous import ANONYMOUS, AnonymousGate
+from .checkers import EndpointRealm, HA1Checker, HtdigestFile, MemoryStore, common_algorithms
 from .credentials import DigestCredentials, Login
+from .digest_gate import DigestGate
 from .endpoint import Endpoint
 
-__all__ = ["ANONYMOUS", "AnonymousGate", "DigestCredentials", "Endpoint", "Login"]
+__all__ = [
+    "ANONYMOUS",
+    "AnonymousGate",
+    "DigestCredentials",
+    "DigestGate",
+    "Endpoint",
+    "EndpointRealm",
+    "HA1Checker",
+    "HtdigestFile",
+    "Login",
+    "MemoryStore",
+    "common_algorithms",
+]

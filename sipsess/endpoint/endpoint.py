@@ -6,10 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from zope.interface import implementer
+
+from sipsess.interfaces import IEndpoint
+
 if TYPE_CHECKING:
     from sipsess.interfaces import ICredentials
 
 
+@implementer(IEndpoint)
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """How a peer is treated."""
@@ -21,5 +26,8 @@ class Endpoint:
     reliable: Literal["no", "supported", "required"] = "supported"
     #: How often a call to it follows a redirection (3xx), all Contacts together; 0 for never.
     max_redirects: int = 5
+    #: The users that it may be, as a digest proves; with any, each request outside a dialog needs
+    #: the proof (401).
+    digest_users: frozenset[str] = frozenset()
     #: Answers its challenges (401, 407); ``None`` takes them as refusals.
     credentials: ICredentials | None = None
