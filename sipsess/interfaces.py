@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sipsess.call import Call
     from sipsess.core import Admission
+    from sipsess.endpoint import Endpoint
     from sipsess.errors import SIPError
     from sipsess.flow import Address, Flow
     from sipsess.manager import DialogManager
@@ -199,6 +200,24 @@ class IHA1Store(Interface):
         Return the HA1 of a user, or ``None``; or a Deferred or coroutine of these.
 
         It should take the same time for a user that is not there: time tells who is.
+        """
+
+
+class IEndpointIdentifier(Interface):
+    """Says which endpoint a request is from, by something that the request brings."""
+
+    name: str = Attribute("Unique among the identifiers; the configuration orders them by it.")
+
+    def set_endpoints(endpoints: tuple[Endpoint, ...]) -> None:
+        """Know these endpoints from now on, and no others: at the start, and at each change."""
+
+    def identify(admission: Admission) -> Endpoint | Awaitable[Endpoint | None] | None:
+        """
+        Return the endpoint of a request, or ``None``: then the next identifier is asked.
+
+        An endpoint with ``digest_users`` is challenged afterwards. Of any other one, what you have
+        looked at must be something that only this peer can have; :func:`.matches` tells whether
+        what the endpoint itself says holds.
         """
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sipsess import core, manager, sdp
 from sipsess.dialog import dialog, reliable
-from sipsess.endpoint import digest_gate
+from sipsess.endpoint import digest_gate, identify
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
 from sipsess.transaction import REASONS as TRANSACTION_REASONS
@@ -25,5 +25,6 @@ def all_reasons() -> dict[str, str]:
         core.REASONS,
         manager.REASONS,
         digest_gate.REASONS,
+        identify.REASONS,
     )
     return dict(sorted((code, text) for table in tables for code, text in table.items()))

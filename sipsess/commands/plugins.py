@@ -48,6 +48,8 @@ def describe(plugins: Plugins) -> Iterator[str]:
     yield from _section("applications", _application_lines(plugins))
     yield from _section("gates", _simple_lines(plugins, plugins.gates))
     yield from _section("message hooks", _simple_lines(plugins, plugins.hooks))
+    yield from _section("endpoint identifiers", _simple_lines(plugins, plugins.identifiers))
+    yield from _section("HA1 stores", _simple_lines(plugins, plugins.stores))
     yield from _section("problems (each stops a start)", [str(item) for item in plugins.problems])
     yield from _section("warnings", [str(item) for item in plugins.warnings])
 

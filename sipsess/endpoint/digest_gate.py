@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.errors import LocalError, PluginError, RemoteError
+from sipsess.flow import Flow
 from sipsess.ids import IdSource
 from sipsess.interfaces import IDialogService, IEndpoint, IRequestGate
 from sipsess.message import SIPURI, TelURI, parse_uri
@@ -57,6 +58,7 @@ REASONS: dict[str, str] = {
     "digest-stale": "the nonce of right credentials is too old, or of another server (401)",
     "digest-replayed": "the nonce of right credentials was used in this way before (401)",
     "digest-loop": "too many credentials of one call were not right (403)",
+    "digest-other-way": "the credentials are right, but not for that network or transport (403)",
     "digest-other-user": "the credentials are right, but of another user than was named (403)",
 }
 
@@ -177,13 +179,15 @@ class DigestGate:
         if claimed is not None and answer.username not in claimed.digest_users:
             admission.refuse("digest-other-user", 403)
             return Verdict.HANDLED
+        if not _may_come(claimed or endpoint, admission.flow):
+            admission.refuse("digest-other-way", 403)
+            return Verdict.HANDLED
         admission.endpoint = claimed or endpoint
         return Verdict.CONTINUE
 
     def _not_proven(self, failure: Failure, admission: Admission) -> Verdict:
         failure.trap(UnauthorizedLogin, LoginDenied)
-        with admission.core.turn:
-            return self._challenge(admission, "digest-wrong")
+        return self._challenge(admission, "digest-wrong")
 
     # -- the answer ------------------------------------------------------------------------
 
@@ -191,11 +195,16 @@ class DigestGate:
         self, admission: Admission, reason_code: str, *, is_stale: bool = False
     ) -> Verdict:
         """Ask for credentials; or refuse, when that has led nowhere too often."""
+        with admission.core.turn:
+            self._ask(admission, reason_code, is_stale)
+        return Verdict.HANDLED
+
+    def _ask(self, admission: Admission, reason_code: str, is_stale: bool) -> None:
         if reason_code != "digest-missing":
             failures = self._attempts.add(admission.flow.remote[0], admission.request.call_id)
             if failures > self.max_failures:
                 admission.refuse("digest-loop", 403)
-                return Verdict.HANDLED
+                return
         nonce = self._nonces.make(admission.core.turn.now, self._scope(admission))
         challenges = [
             format_challenge(
@@ -204,7 +213,6 @@ class DigestGate:
             for algorithm in self.algorithms
         ]
         admission.refuse(reason_code, 401, headers={_ASKED: challenges})
-        return Verdict.HANDLED
 
     def _scope(self, admission: Admission) -> str:
         host = admission.flow.remote[0] if self.binds_source else ""
@@ -228,6 +236,12 @@ def admit_within_dialog(admission: Admission) -> bool:
                 admission.endpoint = session.endpoint
                 return True
     return False
+
+
+def _may_come(endpoint: Endpoint, flow: Flow) -> bool:
+    """Tell whether an endpoint may come from where a request comes from, and in that way."""
+    is_over_allowed = not endpoint.transports or flow.transport in endpoint.transports
+    return is_over_allowed and endpoint.is_within(flow.remote[0])
 
 
 def _target(uri: str) -> tuple[str | None, str]:

@@ -1,24 +1,50 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""One kind of peer, and how it is treated."""
+"""One kind of peer, how it is known, and how it is treated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zope.interface import implementer
 
+from sipsess.errors import LocalError
 from sipsess.interfaces import IEndpoint
 
 if TYPE_CHECKING:
     from sipsess.interfaces import ICredentials
 
+#: Networks and addresses whose text is remembered in its parsed form.
+_MAX_TEXTS = 4096
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """A header that tells a peer; its value may be a secret that two servers share."""
+
+    #: In any case.
+    name: str
+    #: The whole value; it is never printed.
+    value: str = field(repr=False)
+
 
 @implementer(IEndpoint)
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How a peer is treated."""
+    """
+    How a kind of peer is known, and how it is treated.
 
+    All that the fields for knowing it say must hold together: an endpoint with ``networks`` and
+    ``users`` is one of these users, who calls from one of these networks.
+
+    :raises LocalError: when a field makes no sense.
+    """
+
+    #: Unique; for people, logs and counters.
     name: str
     #: Whether it may assert identities (:rfc:`3325`).
     is_trusted: bool = False
@@ -26,8 +52,73 @@ class Endpoint:
     reliable: Literal["no", "supported", "required"] = "supported"
     #: How often a call to it follows a redirection (3xx), all Contacts together; 0 for never.
     max_redirects: int = 5
+    #: Answers its challenges (401, 407); ``None`` takes them as refusals.
+    credentials: ICredentials | None = None
+
+    _: KW_ONLY
+
+    # -- how it is known -------------------------------------------------------------------
+
+    #: Where its requests come from, such as ``192.0.2.0/24`` or one address; empty for anywhere.
+    networks: tuple[str, ...] = ()
+    #: The user parts that its From may have; empty for any.
+    users: frozenset[str] = frozenset()
+    #: Headers that its requests have, each with this value.
+    headers: tuple[HeaderMatch, ...] = ()
+    #: Over what its requests come; empty for any.
+    transports: frozenset[Literal["UDP", "TCP", "TLS", "WS", "WSS"]] = frozenset()
     #: The users that it may be, as a digest proves; with any, each request outside a dialog needs
     #: the proof (401).
     digest_users: frozenset[str] = frozenset()
-    #: Answers its challenges (401, 407); ``None`` takes them as refusals.
-    credentials: ICredentials | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Check the fields.
+
+        :raises LocalError: when one makes no sense.
+        """
+        if not self.name or not self.name.isprintable():
+            raise LocalError(f"an endpoint needs a name of printable letters, not {self.name!r}")
+        for text in self.networks:
+            try:
+                parse_network(text)
+            except ValueError as error:
+                raise LocalError(f"endpoint {self.name!r}: {error}") from error
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether anybody could say to be this one: its users, and nothing that shows it."""
+        return bool(self.users) and not (self.networks or self.headers or self.digest_users)
+
+    def is_within(self, host: str) -> bool:
+        """Tell whether ``host``, an IP address, is one where its requests come from."""
+        return not self.networks or find_network(self.networks, host) is not None
+
+
+@lru_cache(maxsize=_MAX_TEXTS)
+def parse_network(text: str) -> Network:
+    """
+    Read a network, or one address.
+
+    :raises ValueError: when it is none; the text says why.
+    """
+    return ip_network(text)
+
+
+@lru_cache(maxsize=_MAX_TEXTS)
+def _parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    # A listener for both versions sees IPv4 peers as ::ffff:192.0.2.1.
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def find_network(networks: tuple[str, ...], host: str) -> Network | None:
+    """Return the smallest of some networks that an IP address is in, or ``None``."""
+    address = _parse_address(host)
+    if address is None:
+        return None
+    found = [network for network in map(parse_network, networks) if address in network]
+    return max(found, key=lambda network: network.prefixlen, default=None)

@@ -33,13 +33,26 @@ from twisted.python.modules import PythonModule, getModule
 from sipsess.errors import LocalError
 from sipsess.interfaces import (
     IApplication,
+    IEndpointIdentifier,
+    IHA1Store,
     IMessageHook,
     IRequestGate,
     ISDPHandler,
     ISessionSupplement,
 )
 
-from ._check import APPLICATION, GATE, HANDLER, HOOK, KINDS, SUPPLEMENT, Kind, check_plugin
+from ._check import (
+    APPLICATION,
+    GATE,
+    HANDLER,
+    HOOK,
+    IDENTIFIER,
+    KINDS,
+    STORE,
+    SUPPLEMENT,
+    Kind,
+    check_plugin,
+)
 
 __all__ = ["Origin", "PluginDirectoryError", "Plugins", "Problem", "find_plugins"]
 
@@ -97,6 +110,10 @@ class Plugins:
     applications: tuple[IApplication, ...] = ()
     gates: tuple[IRequestGate, ...] = ()
     hooks: tuple[IMessageHook, ...] = ()
+    #: For :class:`.IdentifyGate`; the configuration orders them.
+    identifiers: tuple[IEndpointIdentifier, ...] = ()
+    #: For :class:`.HA1Checker`.
+    stores: tuple[IHA1Store, ...] = ()
     origins: tuple[Origin, ...] = ()
     #: Each of them stops a start.
     problems: tuple[Problem, ...] = ()
@@ -215,6 +232,8 @@ class _Finder:
             applications=self._in_order(APPLICATION),
             gates=self._in_order(GATE),
             hooks=self._in_order(HOOK),
+            identifiers=self._in_order(IDENTIFIER),
+            stores=self._in_order(STORE),
             origins=tuple(self.origins),
             problems=tuple(self.problems),
             warnings=tuple(self.warnings),

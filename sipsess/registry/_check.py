@@ -15,7 +15,9 @@ from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
     IDeferOffer,
+    IEndpointIdentifier,
     IForkPolicy,
+    IHA1Store,
     IMediaAddress,
     IMessageHook,
     IPrepareRequest,
@@ -169,6 +171,8 @@ HANDLER = Kind("SDP handler", ISDPHandler, (IDeferOffer, IMediaAddress), _check_
 APPLICATION = Kind("application", IApplication, (), _check_application)
 GATE = Kind("gate", IRequestGate, (), _check_nothing)
 HOOK = Kind("message hook", IMessageHook, (), _check_nothing)
+IDENTIFIER = Kind("endpoint identifier", IEndpointIdentifier, (), _check_nothing)
+STORE = Kind("HA1 store", IHA1Store, (), _check_nothing)
 
 #: Every kind, in the order in which people are told about them.
-KINDS = (SUPPLEMENT, HANDLER, APPLICATION, GATE, HOOK)
+KINDS = (SUPPLEMENT, HANDLER, APPLICATION, GATE, HOOK, IDENTIFIER, STORE)

@@ -193,6 +193,32 @@ class FindTests(RegistryCase):
         self.assertEqual([item.name for item in plugins.gates], ["gate"])
         self.assertEqual([item.name for item in plugins.hooks], ["hook"])
 
+    def test_identifiers_and_stores(self) -> None:
+        """What knows endpoints, and what knows users, are plugins too."""
+        self.write(
+            "callers.py",
+            """
+            from sipsess.endpoint import MemoryStore, NetworkIdentifier
+            from twisted.plugin import IPlugin
+            from zope.interface import implementer
+
+            @implementer(IPlugin)
+            class Store(MemoryStore):
+                pass
+
+            @implementer(IPlugin)
+            class Identifier(NetworkIdentifier):
+                pass
+
+            store = Store("users")
+            identifier = Identifier()
+            """,
+        )
+        plugins = self.find()
+        self.assertEqual(plugins.problems, ())
+        self.assertEqual([item.name for item in plugins.identifiers], ["network"])
+        self.assertEqual([item.name for item in plugins.stores], ["users"])
+
     def test_missing_directory(self) -> None:
         """A directory that is not there, or no directory, is said to be so."""
         with self.assertRaisesRegex(PluginDirectoryError, "does not exist"):
