@@ -161,8 +161,9 @@ class MediaNegotiation:
 
         :return: those that were claimed before, and those in force whose turn is yet to come.
         """
-        media = [] if self._offer is None else self._offer.media
-        later = self.streams[stream.index + 1 :]
+        media = () if self._offer is None else self._offer.media
+        # The streams in force may be those of another fork, whose offer had more m-lines.
+        later = self.streams[stream.index + 1 : len(media)]
         return [
             other
             for other in (*(self._pending or ()), *later)

@@ -7,7 +7,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from sipsess.flow import Address
 from sipsess.media import RTPPacket
-from sipsess.message import Response
+from sipsess.message import Request, Response
 from sipsess.sdp import SessionDescription
 from sipsess.sdp import parse as parse_sdp
 from sipsess.testing import Agent, ScriptedPeer, VirtualNetwork
@@ -70,7 +70,7 @@ class Phone(ScriptedPeer):
         self.speak(to, 1, 101, bytes([code, 0x8A, 3, 0x20]))
 
 
-def sdp_of(message: Response) -> SessionDescription:
+def sdp_of(message: Request | Response) -> SessionDescription:
     """Return the session description of a message."""
     return parse_sdp(message.body)
 

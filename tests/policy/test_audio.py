@@ -423,6 +423,20 @@ class DirectionTests(AudioTestCase):
         self.assertEqual(second.port, sdp_of(answer).media[1].port)
         self.finish()
 
+    def test_late_offers_of_two_forks(self) -> None:
+        """The place that answers may offer fewer m-lines than the one that had rung before."""
+        session = self.agent.dial("sip:phone@192.0.2.9", offered_media=())
+        invite = self.phone.expect("INVITE")
+        body = self.phone.sdp(0, extra=["m=audio 40010 RTP/AVP 0", "a=sendrecv"])
+        headers = {"Require": "100rel", "RSeq": "1"}
+        self.phone.reply(invite, 183, to_tag="a", headers=headers, body=body)
+        self.phone.reply(self.phone.expect("PRACK"), 200)
+        self.assertEqual([stream is None for stream in session.media.streams], [True, False])
+        self.phone.reply(invite, 200, to_tag="b", body=self.phone.sdp())
+        ack = self.phone.expect("ACK")
+        self.assertEqual([media.is_declined for media in sdp_of(ack).media], [False])
+        self.finish()
+
 
 class ClaimedAddressTests(AudioTestCase):
     """No audio goes to an address that a caller only claims."""
