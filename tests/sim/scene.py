@@ -142,6 +142,13 @@ class Scene:
         """Listen to the log no more; :meth:`finish` does it, too."""
         globalLogPublisher.removeObserver(self.errors)
 
+    def forget(self) -> None:
+        """Forget all that was noted of calls that are over."""
+        for notes in (self.promises, self._dialled, self.ended, self._transfers, self.confirmed):
+            notes.clear()
+        self._ends.clear()
+        self.register.forget()
+
     def _begun(self, session: Session) -> None:
         """Watch a session from its beginning."""
         if isinstance(session.application, Busy):

@@ -49,6 +49,11 @@ class Census(SessionSupplement):
         """Count."""
         self.destroyed.append(session)
 
+    def forget(self) -> None:
+        """Begin to count anew."""
+        for sessions in (self.begun, self.ended, self.destroyed):
+            sessions.clear()
+
 
 class Answering(Application):
     """Rings, answers after a second, and stays until the caller goes."""

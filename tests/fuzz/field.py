@@ -1,0 +1,279 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+A field: people who call each other, and somebody between them who says what nobody should.
+
+The people are those of a :class:`~tests.sim.scene.Scene`, with all that is shipped. While they do
+what comes into their minds, each message between them may be followed, or replaced, by relatives
+and mutations of it, to either side, with the addresses of the right people; and strangers send
+mutated messages of the corpus. After each batch all must be as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sipsess.errors import LocalError
+from sipsess.flow import Address
+from sipsess.message.framing import StreamFramer
+from sipsess.trace import RecordBook
+from tests.fuzz.mutate import mutate
+from tests.fuzz.relatives import changed_answer, reply, sibling_request
+from tests.sim.scene import ADDRESSES, LINKS, Reliability, Scene, Setting
+from tests.sim.stories import LONG_ENOUGH
+
+#: Where strangers send from; nobody hears the answers.
+STRANGERS: tuple[Address, ...] = (("192.0.2.66", 5060), ("192.0.2.67", 1), ("198.51.100.1", 65535))
+#: Of a message on its way, how many mutations follow it at most.
+FOLLOWERS = 3
+#: Lines that may be logged in a batch: each place may say a few a minute.
+MAX_LINES = 20
+#: Records of calls that are kept here, so that memory is level soon.
+KEPT_RECORDS = 20
+
+_SIP = 5060
+
+
+@implementer(ILogObserver)
+class Lines:
+    """Counts what is logged."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, event: LogEvent) -> None:
+        """Count what a log file would hold of us."""
+        if event["log_level"] >= LogLevel.info and event["log_namespace"].startswith("sipsess"):
+            self.count += 1
+
+
+class Field:
+    """
+    The people of one seed.
+
+    :param seed: of everything.
+    :param corpus: what strangers mutate.
+    """
+
+    def __init__(self, seed: int, corpus: Sequence[bytes]) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.corpus = corpus
+        self.scene = Scene(
+            Setting(
+                link=rng.choice(("clean", "jittery", "wild")),
+                seed=seed,
+                reliable=(rng.choice(_RELIABLE), rng.choice(_RELIABLE)),
+                describing=rng.choice((0.0, 0.0, 0.3)),
+                thinking=rng.choice((0.0, 0.0, 0.3)),
+                deferring=rng.choice((0.0, 0.5)),
+                is_timed=rng.random() < 0.5,
+                has_update=rng.random() < 0.8,
+            )
+        )
+        self.net = self.scene.net
+        self.net.filters.append(self._meet)
+        self.lines = Lines()
+        globalLogPublisher.addObserver(self.lines)
+        #: Mutated datagrams that were fed.
+        self.fed = 0
+        self._quota = 0
+        #: What was sent lately, to be spliced.
+        self._seen: list[bytes] = []
+        for person in self.scene.people.values():
+            person.manager.records = RecordBook(KEPT_RECORDS)
+
+    def close(self) -> None:
+        """Listen to the log no more."""
+        self.scene.close()
+        globalLogPublisher.removeObserver(self.lines)
+
+    # -- who is between --------------------------------------------------------------------
+
+    def _meet(self, source: Address, target: Address, data: bytes) -> bool:
+        """See a datagram on its way, and make something of it; true loses it."""
+        if self._quota <= 0 or _SIP not in (source[1], target[1]):
+            return False
+        rng = self.rng
+        if len(self._seen) < 64:
+            self._seen.append(data)
+        else:
+            self._seen[rng.randrange(64)] = data
+        for _ in range(rng.randint(0, FOLLOWERS)):
+            self._follow(source, target, data)
+        return rng.random() < 0.03
+
+    def _follow(self, source: Address, target: Address, data: bytes) -> None:
+        rng = self.rng
+        make: Callable[[random.Random, bytes], bytes]
+        if data.startswith(b"SIP/"):
+            make = rng.choice((changed_answer, changed_answer, _same))
+        else:
+            make = rng.choice((sibling_request, sibling_request, reply, _same))
+        made = make(rng, data)
+        if make is reply:
+            source, target = target, source
+        if made is data or rng.random() < 0.3:
+            made = mutate(rng, made, self._seen)
+        self._plan(rng.choice((0.0, 0.01, 0.1, 1.0)), source, target, made)
+
+    def _plan(self, delay: float, source: Address, target: Address, data: bytes) -> None:
+        self._quota -= 1
+        self.net.callLater(delay, self._feed, source, target, data)
+
+    def _feed(self, source: Address, target: Address, data: bytes) -> None:
+        host = self.net.find_host(target[0])
+        port = None if host is None else host.find_port(target, source)
+        if port is not None:
+            self.fed += 1
+            port.deliver(data, source)
+
+    def _stranger(self) -> None:
+        """Let a stranger, or somebody who says that he is one of the people, send something."""
+        rng = self.rng
+        name, other = rng.sample(sorted(ADDRESSES), 2)
+        source = rng.choice((*STRANGERS, (ADDRESSES[other], _SIP)))
+        made = mutate(rng, rng.choice(self.corpus), self._seen or self.corpus)
+        self._plan(rng.random(), source, (ADDRESSES[name], _SIP), made)
+
+    # -- what the people do ----------------------------------------------------------------
+
+    def _act(self) -> None:
+        """Let somebody do something, if he can."""
+        rng, scene = self.rng, self.scene
+        talking, ringing = scene.talking, scene.ringing
+        try:
+            if ringing and rng.random() < 0.7:
+                rng.choice(_RINGING)(scene, rng.choice(ringing))
+            elif talking and rng.random() < 0.75:
+                rng.choice(_TALKING)(scene, rng.choice(talking))
+            else:
+                self._dial()
+        except LocalError:
+            # Not now; a method that is asked for says so.
+            pass
+
+    def _dial(self) -> None:
+        rng = self.rng
+        name, other = rng.sample(sorted(ADDRESSES), 2)
+        user = rng.choice(("puppet", "puppet", "answering", "answering", "ringing", "busy"))
+        media = rng.choice((("audio",), ("audio",), ("audio", "video"), ()))
+        self.scene.dial(name, other, user=user, media=media)
+
+    # -- a batch ---------------------------------------------------------------------------
+
+    def batch(self, count: int) -> None:
+        """
+        Feed about so many mutated datagrams, and check what must hold.
+
+        :raises AssertionError: with what does not, and the seed.
+        """
+        self._quota = count
+        self.lines.count = 0
+        while self._quota > 0:
+            self._act()
+            for _ in range(self.rng.randint(0, 4)):
+                self._stranger()
+            self.net.run_for(self.rng.choice((0.01, 0.1, 0.5, 2.0)))
+        self._check(self._faults)
+        self._rest()
+        self._check(self._leftovers)
+        self._check(self._good_call)
+        self._rest()
+        self._check(self._leftovers)
+        self._forget()
+
+    def _rest(self) -> None:
+        """Let everybody hang up, and all timers end."""
+        self.net.link = LINKS["clean"]
+        self.net.run_for(5.0)
+        for _ in range(3):
+            for person in self.scene.people.values():
+                for session in person.sessions:
+                    session.terminate()
+            self.net.run_for(LONG_ENOUGH)
+
+    def _check(self, find: Callable[[], list[str]]) -> None:
+        faults = find()
+        if faults:
+            text = "\n".join(f"  - {fault}" for fault in faults)
+            raise AssertionError(f"seed {self.seed}, after {self.fed} datagrams:\n{text}")
+
+    def _faults(self) -> list[str]:
+        """Return what must never be, whatever anybody sends."""
+        faults = [f"logged: {text}" for text in self.scene.errors.texts]
+        if self.lines.count > MAX_LINES:
+            faults.append(f"{self.lines.count} lines were logged")
+        for name, person in self.scene.people.items():
+            counters = person.core.counters
+            if "internal-error" in counters.refused:
+                faults.append(f"{name} counted an internal error")
+            if counters.plugin_errors:
+                faults.append(f"{name} counted {counters.plugin_errors} plugin errors")
+            faults += [
+                f"{listener} caught something" for listener in person.listeners if listener.failures
+            ]
+        return faults
+
+    def _leftovers(self) -> list[str]:
+        return self._faults() + self.net.leftovers()
+
+    def _good_call(self) -> list[str]:
+        """Place a good call, which must work."""
+        session = self.scene.people["alice"].dial(f"sip:answering@{ADDRESSES['bob']}")
+        outcome: list[object] = []
+        session.invite_client.answered.addBoth(outcome.append)
+        self.net.run_for(10.0)
+        if not outcome or isinstance(outcome[0], Failure):
+            return [f"a good call failed: {outcome}\n{self.net.ladder()[-3000:]}"]
+        if not session.is_answered:
+            return ["a good call did not last"]
+        return []
+
+    def _forget(self) -> None:
+        """Forget what the scene has noted, so that memory can be compared."""
+        self.net.trace.clear()
+        self.scene.forget()
+
+
+def _same(rng: random.Random, data: bytes) -> bytes:
+    """Return the message itself; it is mutated then."""
+    return data
+
+
+_RELIABLE: tuple[Reliability, ...] = ("no", "supported", "required")
+
+_RINGING: tuple[Callable[[Scene, str], object], ...] = (
+    *(Scene.ring, Scene.progress, Scene.answer, Scene.answer, Scene.answer, Scene.reject),
+    *(Scene.redirect, Scene.hang_up, Scene.update),
+)
+
+_TALKING: tuple[Callable[[Scene, str], object], ...] = (
+    *(Scene.hold, Scene.unhold, Scene.reinvite, Scene.add_video, Scene.drop_video, Scene.update),
+    *(Scene.press, Scene.speak, Scene.transfer, Scene.consult, Scene.join, Scene.hang_up),
+    lambda scene, name: scene.update(name, with_offer=True),
+)
+
+
+def feed_stream(rng: random.Random, corpus: Sequence[bytes]) -> int:
+    """
+    Feed one mutated stream in random segments to a framer; it never raises.
+
+    :return: how many messages went into it.
+    """
+    count = rng.randint(1, 8)
+    stream = b"".join(
+        mutate(rng, rng.choice(corpus), corpus) if rng.random() < 0.4 else rng.choice(corpus)
+        for _ in range(count)
+    )
+    framer = StreamFramer()
+    at = 0
+    while at < len(stream) and framer.error is None:
+        size = rng.choice((1, 2, 3, 10, 100, 1460, 65535))
+        framer.feed(stream[at : at + size])
+        at += size
+    return count
