@@ -228,9 +228,10 @@ def _read_uri_param(part: str) -> tuple[str, str | None]:
     :raises MessageError: it has no name, or holds what no URI may.
     """
     name, equals, raw = part.partition("=")
-    if not name or (
-        part.strip(TOKEN)
-        and (has_bad_escape(part) or not is_uri_text(name) or not is_uri_text(raw))
+    if (
+        not name
+        or has_bad_escape(part)
+        or (part.strip(TOKEN) and not (is_uri_text(name) and is_uri_text(raw)))
     ):
         raise MessageError("bad-uri", f"{part!r} is no URI parameter")
     return name, raw if equals else None

@@ -63,7 +63,16 @@ class SIPURITests(SynchronousTestCase):
         for text in (
             *("", "alice", "sip:", ":a", "1sip:a", "si p:a", "sip:a b", "sip:a\x00", "sip:<a>"),
             *("sip:@h", "sip:a@", "sip:a@b@c", "sip:a:b@c@h", "sip:%4@h"),
-            *("sip:a:%zz@h", "sip:h:", "sip:h:x", "sip:h:65536", "sip:h:000080", "sip:a@h,i"),
+            *(
+                "sip:a:%zz@h",
+                "sip:h;n%6",
+                "sip:h;%=1",
+                "sip:h:",
+                "sip:h:x",
+                "sip:h:65536",
+                "sip:h:000080",
+                "sip:a@h,i",
+            ),
             *("sip:[::1", "sip:[::1]5060", "sip:[1.2.3.4]", "sip:[fe80::1%25eth0]", "sip:[]"),
             *("sip:[::1%eth0]", "sip:h;", "sip:h;;lr", "sip:h;=x", "sip:h;x=%4", "sip:h;a@b=c"),
             *("sip:h?", "sip:h?a", "sip:h?=", "sip:h?a=b&", "sip:h?a=%4", "sip:h?%4=a"),
