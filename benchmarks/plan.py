@@ -32,7 +32,7 @@ class Plan:
     #: Datagrams of each kind in a round.
     flood: int = 120
     #: Seconds of more calls than a server can take.
-    overload_seconds: int = 10
+    overload_seconds: int = 45
     #: Streams, and frames of each in a round.
     streams: int = 20
     frames: int = 100

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
+from sipsess.session.reason import fail_quietly
 from sipsess.timers import Timer
 
 if TYPE_CHECKING:
@@ -80,12 +81,8 @@ class Wait:
         """Let the Deferred fail, unless it is over."""
         if not self.let_go():
             return
-        is_watched = bool(self.deferred.callbacks)
         with self._call.session.core.turn:
-            self.deferred.errback(failure)
-        if not is_watched:
-            # Nobody waits for it, so nobody needs to hear that the call has ended.
-            self.deferred.addErrback(lambda _: None)
+            fail_quietly(self.deferred, failure)
 
     def done(self, is_complete: bool) -> None:
         """Hear from the audio stream that it has sent everything, or not."""

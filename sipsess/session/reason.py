@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
 
@@ -46,15 +47,18 @@ class SessionEnded(DialogStateError):
         self.reason = reason
 
 
-def fail_quietly(deferred: Deferred[Any], error: Exception) -> None:
+def fail_quietly(deferred: Deferred[Any], error: Exception | Failure) -> None:
     """
     Let a Deferred fail, unless it has fired.
 
-    When nobody watches it, nobody needs to hear of it in the log either.
+    When nobody handles that, nobody needs to hear of it in the log either.
     """
-    if deferred.called:
-        return
-    is_watched = bool(deferred.callbacks)
-    deferred.errback(error)
-    if not is_watched:
-        deferred.addErrback(lambda failure: None)
+    if not deferred.called:
+        failure = error if isinstance(error, Failure) else Failure(error)
+        deferred.errback(failure)
+        deferred.addErrback(_ignore, failure.value)
+
+
+def _ignore(failure: Failure, error: BaseException | None) -> Failure | None:
+    """Let a failure end here when it is that error, and nothing that came of it."""
+    return None if failure.value is error else failure

@@ -83,6 +83,8 @@ class RTPPort(DatagramProtocol):
     :param closed: called when the socket is closed.
     """
 
+    noisy = False
+
     def __init__(
         self,
         host: str,

@@ -544,7 +544,7 @@ class OfferTests(AudioTestCase):
         answer = self.phone.call(body=offer)
         self.session.hold()
         invite = self.phone.expect("INVITE")
-        media = sdp_of(invite).media[0]  # type: ignore[arg-type]
+        media = sdp_of(invite).media[0]
         self.assertEqual(media.formats, ["96", "0"])
         self.assertEqual(media.direction, "sendonly")
         self.assertEqual(media.port, sdp_of(answer).media[0].port)
