@@ -25,6 +25,7 @@ class Counters:
     sessions_begun: int = 0
     sessions_answered: int = 0
     sessions_ended: int = 0
+    registrations_accepted: int = 0
     plugin_errors: int = 0
     #: Results of plugins that came after their deadline, or for a request that was over.
     late_verdicts: int = 0

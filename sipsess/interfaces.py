@@ -8,7 +8,7 @@ interface, asked for with ``providedBy`` once, at start-up.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sipsess.message import SIPURI, Request, Response
     from sipsess.message.challenge import Challenge
     from sipsess.message.refer import ReferTo, Replaces, StatusLine
+    from sipsess.registrar import Binding
     from sipsess.sdp import MediaDescription, SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -396,6 +397,43 @@ class ISIPService(Interface):
 
     def handle_stray_response(response: Response, flow: Flow) -> bool:
         """Take a response that matches no transaction, such as a late 2xx (13.2.2.4)."""
+
+
+class IBindingStore(Interface):
+    """
+    Keeps the bindings of a registrar (:rfc:`3261#section-10`).
+
+    Times are seconds of the wall clock. The registrar changes one user at a time, and one change of
+    a user waits for the one before.
+    """
+
+    def open() -> None:
+        """
+        Get ready, while the server starts; may wait for a disk.
+
+        :raises StoreError: when it cannot be used, with what to do.
+        """
+
+    def close() -> Deferred[None]:
+        """Close; nothing is asked of it any more."""
+
+    def find(user: str, now: float) -> Deferred[Sequence[Binding]]:
+        """Return the bindings of a user that are valid yet, in the order in which they came."""
+
+    def replace(user: str, bindings: Sequence[Binding], limit: int) -> Deferred[None]:
+        """
+        Let these be all the bindings of a user.
+
+        :param limit: of the bindings of all users; more of them fails with
+            :class:`.StoreFullError`, and fewer than before is always possible.
+        :return: fires when it is done for good; when it fails nothing has changed.
+        """
+
+    def purge(now: float) -> Deferred[int]:
+        """Forget the bindings that have expired; return how many."""
+
+    def list_bindings(limit: int, now: float) -> Deferred[Sequence[Binding]]:
+        """Return the bindings that are valid yet, in the order of users; at most ``limit``."""
 
 
 class IMessageHook(Interface):

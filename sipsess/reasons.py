@@ -10,6 +10,7 @@ from sipsess.dialog import dialog, reliable
 from sipsess.endpoint import digest_gate, identify
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
+from sipsess.registrar import rules as registrar
 from sipsess.transaction import REASONS as TRANSACTION_REASONS
 
 
@@ -26,5 +27,6 @@ def all_reasons() -> dict[str, str]:
         manager.REASONS,
         digest_gate.REASONS,
         identify.REASONS,
+        registrar.REASONS,
     )
     return dict(sorted((code, text) for table in tables for code, text in table.items()))

@@ -63,6 +63,7 @@ def rfc(number: int, title: str, *sections: Section) -> RFC:
 
 
 _REQUESTS = "policy.test_core_requests"
+_REGISTRAR = "policy.test_registrar"
 _INCOMING = "policy.test_manager_incoming"
 _USAGE = "policy.test_manager_usage.UsageTests"
 _DIALOG = "pure.test_dialog_dialog"
@@ -122,11 +123,19 @@ SIP = rfc(
         f"{_USAGE}.test_cancelled_and_forgotten",
     ),
     done("9.2", "CANCEL received", f"{_REQUESTS}.CancelTests", f"{_USAGE}.test_cancelled"),
-    missing(
-        "10",
-        "Registrations",
-        "REGISTER gets 405; sipsess registers nowhere",
-        f"{_REQUESTS}.MethodTests.test_known_method",
+    done(
+        "10.2.1.1",
+        "Expires, and what cannot be read of it",
+        "pure.test_message_register.ExpiresTests",
+    ),
+    partial(
+        "10.3",
+        "The registrar",
+        "a Contact that is no SIP URI is refused (400); for another domain it is no proxy (404)",
+        f"{_REGISTRAR}.PermissionTests",
+        f"{_REGISTRAR}.ContactTests",
+        f"{_REGISTRAR}.AnswerTests",
+        f"{_REGISTRAR}.StoreTests",
     ),
     done("11", "OPTIONS", f"{_REQUESTS}.MethodTests.test_options"),
     done("12.1.1", "Dialogs of the UAS", f"{_DIALOG}.UASTests"),
@@ -328,6 +337,11 @@ CORE = (
             "policy.test_supplement_reason",
             "pure.test_message_reason",
         ),
+    ),
+    rfc(
+        3327,
+        "Path",
+        done("5.3", "Registrar: kept and told", f"{_REGISTRAR}.WayTests.test_path"),
     ),
     rfc(
         3420,
@@ -575,6 +589,14 @@ CORE = (
             "the line breaks of clients are taken; no flow is kept open",
             "shell.test_udp.VirtualTests.test_keep_alives",
             "pure.test_message_framing.StreamFramerTests.test_keep_alives",
+        ),
+        partial(
+            "6",
+            "Registrar: instances, flows, ``Require: outbound``, 439",
+            "no flow is watched: what was bound to one that is gone stays until it expires",
+            f"{_REGISTRAR}.WayTests.test_instances",
+            f"{_REGISTRAR}.WayTests.test_several_with_reg_id",
+            f"{_REGISTRAR}.WayTests.test_first_hop",
         ),
     ),
     rfc(

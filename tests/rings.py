@@ -43,6 +43,7 @@ POLICY = frozenset(
         "failures",
         "manager",
         "reasons",
+        "registrar",
         "session",
         "endpoint",
         "call",
@@ -72,6 +73,8 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "sipsess.registry": ("twisted.plugin", "twisted.python.modules"),
     # pluginPackagePaths makes it a drop-in package.
     "sipsess.plugins": ("twisted.plugin",),
+    # A store of bindings works in a thread of its own.
+    "sipsess.registrar.sqlite": ("twisted.enterprise.adbapi",),
 }
 
 #: Everything that touches the world.

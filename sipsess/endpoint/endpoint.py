@@ -71,6 +71,11 @@ class Endpoint:
     #: the proof (401).
     digest_users: frozenset[str] = frozenset()
 
+    # -- what it may do --------------------------------------------------------------------
+
+    #: The users that it may register (:rfc:`3261#section-10.3`); ``None`` for the one of its name.
+    aors: frozenset[str] | None = None
+
     def __post_init__(self) -> None:
         """
         Check the fields.
@@ -93,6 +98,10 @@ class Endpoint:
     def is_within(self, host: str) -> bool:
         """Tell whether ``host``, an IP address, is one where its requests come from."""
         return not self.networks or find_network(self.networks, host) is not None
+
+    def may_register(self, user: str) -> bool:
+        """Tell whether it may say where a user is reached."""
+        return user == self.name if self.aors is None else user in self.aors
 
 
 @lru_cache(maxsize=_MAX_TEXTS)
