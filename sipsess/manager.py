@@ -43,6 +43,7 @@ from sipsess.trace import RecordBook
 
 if TYPE_CHECKING:
     from sipsess.call import Call
+    from sipsess.registrar import Registrar
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
 MAX_SESSIONS = 20_000
@@ -126,6 +127,8 @@ class DialogManager:
         self._make_call = make_call
         #: Finds the way to a URI that needs the name service; without it, addresses alone do.
         self.resolve: Callable[[str], Awaitable[Flow]] | None = None
+        #: Where users are reached; ``None`` when nobody can register.
+        self.registrar: Registrar | None = None
         core.register_service(self)
 
     # -- plugins ---------------------------------------------------------------------------
@@ -383,6 +386,7 @@ class DialogManager:
         application: IApplication | None = None,
         endpoint: Endpoint = ANONYMOUS,
         offered_media: Sequence[str] = ("audio",),
+        is_pinned: bool = False,
     ) -> Session:
         r"""
         Place a call.
@@ -392,6 +396,8 @@ class DialogManager:
         :param from\_: a From value without tag; left out, ``sip:sipsess@`` and our address.
         :param headers: more headers of the INVITE.
         :param offered_media: the media types of the offer; empty for none (a late offer).
+        :param is_pinned: whether the requests within the call take ``flow``, too, unless they have
+            a Route: the peer's Contact may lead nowhere.
         :return: the session; its ``invite_client.answered`` fires when the call stands, or fails
             with :class:`.Reject` (a veto), :class:`.NegotiationFailed` or :class:`.SessionEnded`.
         :raises HeaderValueError: when something of it cannot be written.
@@ -409,6 +415,7 @@ class DialogManager:
                 is_callee=False,
             )
             session.offered_media = tuple(offered_media)
+            session.is_pinned = is_pinned
             session.work_on(self._place(session, request, flow))
             return session
 

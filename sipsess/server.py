@@ -18,6 +18,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -43,8 +44,9 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ITrace,
 )
-from sipsess.manager import DialogManager
+from sipsess.manager import DIAL_LIMIT, DialogManager
 from sipsess.message import Response
+from sipsess.registrar import Registrar, RegistrarOptions, Source, UserCalls
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
@@ -155,6 +157,18 @@ class SIPServer(Service):
         )
         self.manager.resolve = self._find_flow
 
+    def add_registrar(
+        self, options: RegistrarOptions | None = None, wall_time: Callable[[], float] = time.time
+    ) -> Registrar:
+        """
+        Let phones register, from the start on; without it REGISTER is refused (405).
+
+        :param wall_time: the wall clock, in seconds since 1970.
+        """
+        registrar = Registrar(self.core, options or RegistrarOptions(), wall_time)
+        self.manager.registrar = registrar
+        return registrar
+
     # -- starting --------------------------------------------------------------------------
 
     def privilegedStartService(self) -> None:
@@ -171,9 +185,16 @@ class SIPServer(Service):
         Start; calls are answered from now on.
 
         :raises ListenError: with what to do; nothing stays open then.
+        :raises StoreError: when the store of bindings cannot be used; likewise.
         """
         self.privilegedStartService()
         self.manager.is_stopping = False
+        if self.manager.registrar is not None:
+            try:
+                self.manager.registrar.start()
+            except LocalError:
+                self._close_listeners()
+                raise
         Service.startService(self)
 
     def _listen(self) -> None:
@@ -241,6 +262,8 @@ class SIPServer(Service):
             for session in list(self.manager.sessions):
                 # Its last request was not answered in time: tell its plugins all the same.
                 session.usage.feed(FAIL)
+        if self.manager.registrar is not None:
+            await self.manager.registrar.stop()
         # We may be in the middle of a turn, whose outputs are yet to leave.
         await deferLater(self.reactor, 0)
         await self._close_listeners()
@@ -303,6 +326,13 @@ class SIPServer(Service):
             if host in _ANYWHERE or (best is None and not _is_loopback(host)):
                 best = listener
         return None if best is None else best.flow_to(address)
+
+    def flow_of(self, source: Source) -> Flow | None:
+        """Return the flow by which a REGISTER came; ``None`` when it is gone."""
+        listener = self._by_name.get(source.listener)
+        if source.transport == "UDP" and listener is not None:
+            return listener.flow_to(source.remote)
+        return self.flow_for(source.transport, source.remote)
 
     def _arm(self) -> None:
         """Let the reactor wake us at the core's deadline; called when a turn ends."""
@@ -377,6 +407,30 @@ class SIPServer(Service):
             if limit is not None and limit.active():
                 limit.cancel()
         return session.channel or call or self.manager.make_call(session)
+
+    def dial_user(
+        self,
+        user: str,
+        *,
+        from_: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = DIAL_LIMIT,
+    ) -> Deferred[Call]:
+        r"""
+        Call a registered user: all phones at once, those of a lower q after the others.
+
+        :param user: the user part of the address of record.
+        :param from\_: a From value without tag.
+        :param headers: more headers of the INVITEs.
+        :param timeout: seconds until the call is given up when nobody has answered.
+        :return: fires with the call of the phone that answered first; the others are cancelled.
+            Fails with :class:`.SessionEnded` when nobody is registered (480), or with the best of
+            the refusals; with :class:`.TransportError` when no phone could be reached. Cancelling
+            it ends all.
+        """
+        calls = UserCalls(self.manager, self.flow_of, self._find_flow)
+        answered = calls.dial(user, timeout=timeout, from_=from_, headers=headers)
+        return answered.addCallback(self.manager.make_call)
 
     async def _find_flow(self, uri: str) -> Flow:
         host, port = parse_target(uri)

@@ -171,6 +171,12 @@ SIP = rfc(
     ),
     done("15", "BYE", f"{_USAGE}.test_bye_without_answer", f"{_USAGE}.test_no_ack"),
     done("15.1.2", "BYE with open requests", f"{_USAGE}.test_bye_in_the_early_dialog"),
+    partial(
+        "16.7",
+        "Forking: the best response, CANCEL of the others",
+        "sipsess is no proxy; this is how it calls a registered user with several phones",
+        "shell.test_dial_user.DialTests",
+    ),
     done("17.1.1", "INVITE client transaction", f"{_CLIENT}.InviteClientTests"),
     done("17.1.2", "Non-INVITE client transaction", f"{_CLIENT}.NonInviteClientTests"),
     done("17.1.3", "Responses find their transaction", f"{_LAYER}.ResponseMatchingTests"),
@@ -342,6 +348,7 @@ CORE = (
         3327,
         "Path",
         done("5.3", "Registrar: kept and told", f"{_REGISTRAR}.WayTests.test_path"),
+        done("5.5", "Calls take the Path", "shell.test_dial_user.WayTests.test_path"),
     ),
     rfc(
         3420,
@@ -597,6 +604,7 @@ CORE = (
             f"{_REGISTRAR}.WayTests.test_instances",
             f"{_REGISTRAR}.WayTests.test_several_with_reg_id",
             f"{_REGISTRAR}.WayTests.test_first_hop",
+            "policy.test_registrar_location",
         ),
     ),
     rfc(

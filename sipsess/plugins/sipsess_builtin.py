@@ -4,6 +4,7 @@
 from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
+from sipsess.applications.registered import RegisteredApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.sdphandlers.audio import AudioHandler
@@ -28,6 +29,7 @@ audio = AudioHandler()
 early = EarlyApplication()
 echo = EchoApplication()
 hello = HelloApplication()
+registered = RegisteredApplication()
 reject = RejectApplication()
 busy = RejectApplication("busy", 486)
 ring = RingApplication()

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from .binding import Binding, Source
-from .registrar import Registrar
+from .calls import UserCalls
+from .registrar import Registrar, RegistrarOptions
 from .rules import Limits
 from .store import MemoryStore, StoreError, StoreFullError
 
@@ -13,7 +14,9 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "Registrar",
+    "RegistrarOptions",
     "Source",
     "StoreError",
     "StoreFullError",
+    "UserCalls",
 ]

@@ -68,6 +68,11 @@ class Binding:
         q = read_q(self.address)
         return DEFAULT_Q if q is None else q
 
+    @property
+    def identity(self) -> tuple[str, int]:
+        """The instance that registered, empty when it has no name; and its ``reg-id``."""
+        return read_identity(self.address)
+
     def is_same(self, other: NameAddr) -> bool:
         """
         Tell whether a Contact of a REGISTER means this binding.
@@ -75,11 +80,10 @@ class Binding:
         Those of an instance are told apart by it and by ``reg-id`` (:rfc:`5626#section-6`), all
         others by their URIs (10.3).
         """
-        own = self.address
-        identity = read_identity(own)
+        identity = self.identity
         if identity[0] or "+sip.instance" in other.params:
             return identity == read_identity(other)
-        return own.parsed_uri == other.parsed_uri
+        return self.address.parsed_uri == other.parsed_uri
 
     def seconds_left(self, now: float) -> int:
         """Return for how long it is valid yet, at least 1."""

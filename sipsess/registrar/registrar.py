@@ -13,6 +13,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ from sipsess.timers import Timer
 
 from .binding import Binding
 from .rules import Limits, RegisterRefused, Registration, read_registration, read_user
-from .store import StoreFullError
+from .store import MemoryStore, StoreFullError
 
 #: Seconds that a request may wait for the store: the peer gives up after 64*T1.
 STORE_LIMIT = 20.0
@@ -46,18 +47,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class RegistrarOptions:
+    """How a registrar behaves."""
+
+    #: Where bindings are kept.
+    store: IBindingStore = field(default_factory=MemoryStore)
+    #: The domains that it serves, the first one its name; none for whatever phones call it. They
+    #: are names of one and the same domain: a user is the same in each.
+    domains: tuple[str, ...] = ()
+    #: What it grants.
+    limits: Limits = field(default_factory=Limits)
+    #: Whether those whom no gate has identified may register any user.
+    admits_anybody: bool = False
+
+
 @implementer(ISIPService)
 class Registrar:
     """
     Keeps where users are reached.
 
     :param core: that it registers with.
-    :param store: where bindings are kept.
+    :param options: how it behaves.
     :param wall_time: the wall clock, in seconds since 1970; bindings outlive the process.
-    :param domains: that it serves; none for whatever the phones call it. They are names of one and
-        the same domain: a user is the same in each.
-    :param limits: what it grants.
-    :param admits_anybody: whether those whom no gate has identified may register any user.
     """
 
     name = "registrar"
@@ -66,24 +78,22 @@ class Registrar:
     accept = frozenset[str]()
 
     def __init__(
-        self,
-        core: SIPCore,
-        store: IBindingStore,
-        *,
-        wall_time: Callable[[], float],
-        domains: Sequence[str] = (),
-        limits: Limits | None = None,
-        admits_anybody: bool = False,
+        self, core: SIPCore, options: RegistrarOptions, wall_time: Callable[[], float]
     ) -> None:
         self.core = core
-        self.store = store
-        self.domains = frozenset(domain.lower() for domain in domains)
-        self.limits = limits or Limits()
-        self.admits_anybody = admits_anybody
+        self.options = options
+        self.store = options.store
+        self.limits = options.limits
+        self._domains = frozenset(domain.lower() for domain in options.domains)
         self._wall_time = wall_time
         self._locks: dict[str, DeferredLock] = {}
         self._waiting = 0
         self._purge: Timer | None = None
+
+    @property
+    def domain(self) -> str | None:
+        """The name of the domain; ``None`` when it serves whatever it is called."""
+        return self.options.domains[0] if self.options.domains else None
 
     # -- life ------------------------------------------------------------------------------
 
@@ -140,7 +150,7 @@ class Registrar:
         if request.method != "REGISTER" or request.to_tag is not None:
             return False
         try:
-            user = read_user(request, self.domains)
+            user = read_user(request, self._domains)
             self._authorize(admission, user)
             wanted = read_registration(request, admission.flow, user, self.limits)
             if self._waiting >= MAX_WAITING:
@@ -167,7 +177,7 @@ class Registrar:
         """
         endpoint = admission.endpoint or ANONYMOUS
         if endpoint.name == ANONYMOUS.name:
-            may = self.admits_anybody
+            may = self.options.admits_anybody
         else:
             may = endpoint.may_register(user)
         if not may:

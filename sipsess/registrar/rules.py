@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sipsess.errors import RemoteError
 from sipsess.flow import Flow
-from sipsess.message import SIPURI, NameAddr, Request, parse_uri
+from sipsess.message import SIPURI, NameAddr, Request
 from sipsess.message.register import WILDCARD, read_expires, read_identity, read_q
 
 from .binding import Binding, Source
@@ -289,16 +289,3 @@ def _needs_source(contact: NameAddr, source: Source | None, *, is_outbound: bool
         return True
     uri = contact.parsed_uri
     return isinstance(uri, SIPURI) and uri.host.lower() != source.remote[0].lower()
-
-
-def request_uri_of(contact: str) -> str:
-    """
-    Return the Request-URI of a call to a Contact's URI, without what it may not hold (19.1.1).
-
-    :raises MessageError: when it is no SIP URI.
-    """
-    uri = parse_uri(contact)
-    if not isinstance(uri, SIPURI) or not (uri.headers or "method" in uri.params):
-        return contact
-    params = uri.params.without("method")
-    return str(SIPURI(uri.scheme, uri.user, uri.password, uri.host, uri.port, params))

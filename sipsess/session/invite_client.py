@@ -208,7 +208,7 @@ class InviteClient(StoppedPart):
         """
         session = self.session
         is_elsewhere = flow.host != session.flow.host
-        session.flow = flow
+        session.flow, session.is_pinned = flow, False
         request.headers.set("Contact", session.contact)
         if is_elsewhere and session.offered_media:
             offer = await session.media.offer_from(flow.host, session.offered_media)

@@ -105,6 +105,7 @@ class Session:
         "is_callee",
         "is_finished",
         "is_parted",
+        "is_pinned",
         "kept_invite",
         "local_tag",
         "manager",
@@ -139,7 +140,8 @@ class Session:
         self.application = application
         self.chain = chain
         self.kept_invite = KeptRequest(invite, flow)
-        self.flow = flow
+        # Requests within a pinned call take its flow wherever the peer's Contact leads.
+        self.flow, self.is_pinned = flow, False
         self.is_callee = is_callee
         self.local_tag: str = core.ids.tag() if is_callee else (invite.from_tag or "")
         #: Every early and confirmed dialog, by remote tag; :attr:`dialog` is the chosen one.
@@ -511,6 +513,8 @@ class Session:
 
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
+        if self.is_pinned and not dialog.route_set:
+            return self.flow
         return self.core.flow_to(dialog.next_hop(), self.flow)
 
     def add_dialog(self, dialog: Dialog) -> None:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from sipsess.endpoint import Endpoint
 from sipsess.interfaces import IBindingStore
 from sipsess.message import NameAddr, Request, Response
-from sipsess.registrar import Binding, Limits, MemoryStore, Registrar
+from sipsess.registrar import Binding, Limits, MemoryStore, Registrar, RegistrarOptions
 from tests.policy.agents import US, Box, BoxTestCase, Gate
 
 #: What the wall clock says when the virtual one says 0: Fri, 13 Feb 2009 23:31:30 GMT.
@@ -82,7 +82,7 @@ class RegistrarCase(BoxTestCase):
         admits_anybody: bool = False,
         limits: Limits | None = None,
         domains: Sequence[str] = (),
-        **options: Any,
+        **more: Any,
     ) -> Box:
         """
         Begin anew.
@@ -94,16 +94,15 @@ class RegistrarCase(BoxTestCase):
         def identify(admission: Any) -> None:
             admission.endpoint = known
 
-        box = self.start(gates=[Gate(identify)], **options)
+        box = self.start(gates=[Gate(identify)], **more)
         self.store: Any = MemoryStore() if store is None else store
-        self.registrar = Registrar(
-            box.core,
-            self.store,
-            wall_time=lambda: WALL + self.net.seconds(),
+        options = RegistrarOptions(
+            store=self.store,
+            domains=tuple(domains),
+            limits=limits or Limits(),
             admits_anybody=admits_anybody,
-            limits=limits,
-            domains=domains,
         )
+        self.registrar = Registrar(box.core, options, lambda: WALL + self.net.seconds())
         self.registrar.start()
         return box
 

@@ -1,0 +1,336 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Calls to registered users: a server with a registrar, and phones that registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from sipsess.applications.registered import RegisteredApplication
+from sipsess.call import Call
+from sipsess.endpoint import Endpoint
+from sipsess.message import Request, Response
+from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
+from sipsess.registrar.hunt import RING_LIMIT
+from sipsess.server import SIPServer
+from sipsess.session import SessionEnded
+from sipsess.testing import ScriptedPeer
+from sipsess.transport.resolver import UnreachableError
+from tests.policy.agents import Gate
+from tests.shell.test_server import ServerCase
+
+BOB = "192.0.2.1"
+
+
+def identify(admission: Any) -> None:
+    """Take everybody for alice."""
+    admission.endpoint = Endpoint("alice")
+
+
+class BrokenStore(MemoryStore):
+    """A store that cannot be opened."""
+
+    def open(self) -> None:
+        """Fail."""
+        raise StoreError("the disk is gone")
+
+
+class UserCase(ServerCase):
+    """The base: a server at 192.0.2.1 with a registrar."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        super().setUp()
+        self.server = self.registrar_server()
+        self.phones: list[ScriptedPeer] = []
+
+    def registrar_server(self, **options: Any) -> SIPServer:
+        """Return a server that runs, where everybody is alice."""
+        server = SIPServer(
+            self.bob,
+            listen=["udp:5060"],
+            gates=[Gate(identify)],
+            application="registered",
+            applications=[RegisteredApplication()],
+            **options,
+        )
+        server.add_registrar(RegistrarOptions(), wall_time=self.net.seconds)
+        server.startService()
+        return server
+
+    def phone(self, contact: str | None = None, params: str = "", **headers: str) -> ScriptedPeer:
+        """Return a phone that has registered, at that URI or its own."""
+        number = 20 + len(self.phones)
+        phone = ScriptedPeer(self.net.host(f"192.0.2.{number}", name=f"phone{number}"))
+        self.phones.append(phone)
+        uri = contact or f"sip:alice@{phone.sent_by}"
+        request = phone.request(
+            "REGISTER",
+            f"sip:{BOB}",
+            to=f"<sip:alice@{BOB}>",
+            headers={"Contact": f"<{uri}>{params}", **headers},
+        )
+        phone.send(request, (BOB, 5060))
+        phone.expect(200)
+        return phone
+
+    def dial(self, **options: Any) -> Deferred[Call]:
+        """Call alice."""
+        return self.server.dial_user("alice", **options)
+
+    def refused(self, calling: Deferred[Call], status: int) -> SessionEnded:
+        """Check what a call failed with."""
+        self.net.run_for(0.1)
+        error = self.failureResultOf(calling, SessionEnded).value
+        assert isinstance(error, SessionEnded)
+        self.assertEqual(error.reason.status, status)
+        return error
+
+    def cancelled(self, phone: ScriptedPeer, invite: Request) -> Request:
+        """Take and answer a CANCEL."""
+        cancel = phone.expect("CANCEL")
+        phone.reply(cancel, 200)
+        phone.reply(invite, 487)
+        phone.expect("ACK")
+        return cancel
+
+    def hang_up(self, calling: Deferred[Call], phone: ScriptedPeer) -> None:
+        """End the call, from our side."""
+        self.net.run_for(0.1)
+        call = self.successResultOf(calling)
+        call.hangup()
+        phone.reply(phone.expect("BYE"), 200)
+
+    def finish(self) -> None:
+        """Stop, and see that nothing is left."""
+        self.net.run_for(70)
+        stopping = self.server.stopService()
+        self.net.run_for(6)
+        self.assertIsNone(self.successResultOf(stopping))
+        self.assertEqual(self.server.leftovers(), [])
+
+
+class DialTests(UserCase):
+    """dial_user."""
+
+    def test_first_answer_wins(self) -> None:
+        """All phones ring; the others are cancelled as "Call completed elsewhere" (RFC 3326)."""
+        one, two = self.phone(), self.phone()
+        calling = self.dial(headers={"Subject": "hello"})
+        invites = [phone.expect("INVITE") for phone in (one, two)]
+        self.assertEqual(
+            [invite.uri for invite in invites],
+            [f"sip:alice@{one.sent_by}", f"sip:alice@{two.sent_by}"],
+        )
+        self.assertEqual({str(invite.to.uri) for invite in invites}, {f"sip:alice@{BOB}"})
+        self.assertEqual({i.headers.get("Subject") for i in invites}, {"hello"})
+        for phone, invite in zip((one, two), invites, strict=True):
+            phone.reply(invite, 180)
+        two.reply(invites[1], 200)
+        two.expect("ACK")
+        cancel = self.cancelled(one, invites[0])
+        self.assertEqual(
+            cancel.headers.get("Reason"), 'SIP;cause=200;text="Call completed elsewhere"'
+        )
+        self.hang_up(calling, two)
+        self.finish()
+
+    def test_answers_cross(self) -> None:
+        """A phone that answers in the same moment gets its ACK and a BYE."""
+        one, two = self.phone(), self.phone()
+        calling = self.dial()
+        for phone in (one, two):
+            phone.reply(phone.expect("INVITE"), 200)
+        self.net.run_for(0.1)
+        call = self.successResultOf(calling)
+        loser = next(p for p in (one, two) if p.address != call.session.flow.remote)
+        loser.expect("ACK")
+        loser.reply(loser.expect("BYE"), 200)
+        call.hangup()
+        winner = one if loser is two else two
+        winner.expect("ACK")
+        winner.reply(winner.expect("BYE"), 200)
+        self.finish()
+
+    def test_nobody(self) -> None:
+        """Without phones, or without a registrar, it is 480 at once."""
+        self.refused(self.dial(), 480)
+        self.refused(SIPServer(self.alice).dial_user("alice"), 480)
+        self.finish()
+
+    def test_best_refusal(self) -> None:
+        """When all refuse, the best answer counts (16.7 step 6): 486 before 503."""
+        one, two = self.phone(), self.phone()
+        calling = self.dial()
+        one.reply(one.expect("INVITE"), 503)
+        self.net.run_for(0.1)
+        self.assertNoResult(calling)
+        two.reply(two.expect("INVITE"), 486)
+        self.refused(calling, 486)
+        self.finish()
+
+    def test_refusal_for_all(self) -> None:
+        """A 6xx ends the hunt (16.7 step 5)."""
+        one, two, three = self.phone(), self.phone(), self.phone(params=";q=0.1")
+        calling = self.dial()
+        invite = two.expect("INVITE")
+        two.reply(invite, 180)
+        one.reply(one.expect("INVITE"), 603)
+        self.refused(calling, 603)
+        self.cancelled(two, invite)
+        three.expect_silence(RING_LIMIT)
+        self.finish()
+
+    def test_lower_q_later(self) -> None:
+        """Phones of a lower q ring when the others have refused."""
+        one, two = self.phone(params=";q=0.3"), self.phone()
+        calling = self.dial()
+        self.net.run_for(1)
+        self.assertEqual(one.count("INVITE"), 0)
+        two.reply(two.expect("INVITE"), 486)
+        invite = one.expect("INVITE")
+        one.reply(invite, 200)
+        one.expect("ACK")
+        self.hang_up(calling, one)
+        self.finish()
+
+    def test_lower_q_after_a_while(self) -> None:
+        """So they do when the others have rung long enough; these ring no more."""
+        one, two = self.phone(params=";q=0.3"), self.phone()
+        calling = self.dial()
+        invite = two.expect("INVITE")
+        two.reply(invite, 180)
+        later = one.expect("INVITE", RING_LIMIT + 1)
+        self.cancelled(two, invite)
+        one.reply(later, 486)
+        self.refused(calling, 408)
+        self.finish()
+
+    def test_timeout(self) -> None:
+        """When nobody answers in time it is 408, and all phones are cancelled."""
+        phone = self.phone()
+        calling = self.dial(timeout=6.0)
+        invite = phone.expect("INVITE")
+        phone.reply(invite, 180)
+        self.net.run_for(6)
+        self.refused(calling, 408)
+        self.cancelled(phone, invite)
+        self.finish()
+
+    def test_given_up(self) -> None:
+        """Cancelling the Deferred cancels all calls; a call that was not placed is not."""
+        phone = self.phone()
+        calling = self.dial()
+        invite = phone.expect("INVITE")
+        phone.reply(invite, 180)
+        self.net.run_for(0.1)
+        calling.cancel()
+        self.failureResultOf(calling, CancelledError)
+        self.cancelled(phone, invite)
+        self.finish()
+
+    def test_unreachable(self) -> None:
+        """A phone that cannot be reached counts as one that refused."""
+        self.phone("sip:alice@192.0.2.20;transport=tcp")
+        calling = self.dial()
+        self.net.run_for(0.1)
+        self.failureResultOf(calling, UnreachableError)
+        self.finish()
+
+
+class WayTests(UserCase):
+    """NAT and Path."""
+
+    def test_nat(self) -> None:
+        """A phone behind a NAT is called where its REGISTER came from, in the call too."""
+        phone = self.phone("sip:alice@10.0.0.7:5062")
+        calling = self.dial()
+        invite = phone.expect("INVITE")
+        self.assertEqual(invite.uri, "sip:alice@10.0.0.7:5062")
+        phone.reply(invite, 200, headers={"Contact": "<sip:alice@10.0.0.7:5062>"})
+        self.assertEqual(phone.expect("ACK").uri, "sip:alice@10.0.0.7:5062")
+        self.hang_up(calling, phone)
+        self.finish()
+
+    def test_path(self) -> None:
+        """A phone that registered by way of a proxy is called by it, with its Path as Route."""
+        proxy = self.phone(
+            "sip:alice@10.0.0.7", Path="<sip:p@192.0.2.20;lr>, <sip:edge.example;lr>"
+        )
+        calling = self.dial()
+        invite = proxy.expect("INVITE")
+        self.assertEqual(invite.uri, "sip:alice@10.0.0.7")
+        routes = [route.uri for route in invite.routes]
+        self.assertEqual(routes, ["sip:p@192.0.2.20;lr", "sip:edge.example;lr"])
+        proxy.reply(invite, 200)
+        self.assertEqual(proxy.expect("ACK").routes, [])
+        self.hang_up(calling, proxy)
+        self.finish()
+
+    def test_listener_is_gone(self) -> None:
+        """A binding of a listener that is no more is called by another one."""
+        phone = self.phone("sip:alice@10.0.0.7")
+        self.server._by_name["udp:9"] = self.server._by_name.pop("udp:5060")
+        flow = self.server.flow_of(self.bindings()[0].source)
+        self.assertEqual(flow and flow.remote, phone.address)
+        self.server._by_name["udp:5060"] = self.server._by_name.pop("udp:9")
+        self.finish()
+
+    def bindings(self) -> Any:
+        """Return alice's bindings."""
+        assert self.server.manager.registrar is not None
+        return self.successResultOf(self.server.manager.registrar.find("alice"))
+
+
+class RedirectTests(UserCase):
+    """The application "registered"."""
+
+    def call(self, user: str = "alice") -> Response:
+        """Call a user from elsewhere; return the final answer."""
+        caller = ScriptedPeer(self.net.host(f"192.0.2.{90 + len(self.net.hosts)}"))
+        invite = caller.invite(f"sip:{user}@{BOB}")
+        caller.send(invite)
+        found = caller.expect(lambda message: getattr(message, "status", 0) >= 300)
+        assert isinstance(found, Response)
+        caller.ack(found)
+        return found
+
+    def test_moved(self) -> None:
+        """The caller is told the phones that he can reach, with their q (302)."""
+        self.phone(params=';q=0.25;+sip.instance="<urn:uuid:1>"')
+        self.phone("sip:alice@10.0.0.7")
+        self.phone()
+        response = self.call()
+        self.assertEqual(response.status, 302)
+        self.assertEqual(
+            response.headers.values("Contact"),
+            ["<sip:alice@192.0.2.20:5060>;q=0.25", "<sip:alice@192.0.2.22:5060>;q=1"],
+        )
+        self.finish()
+
+    def test_unavailable(self) -> None:
+        """480 when nobody is registered, or only behind a NAT; 404 for nobody."""
+        self.assertEqual(self.call().status, 480)
+        self.phone("sip:alice@10.0.0.7")
+        self.assertEqual(self.call().status, 480)
+        self.finish()
+
+    def test_no_registrar(self) -> None:
+        """404 where nobody can register."""
+        self.server.manager.registrar = None
+        self.assertEqual(self.call().status, 404)
+
+
+class StartTests(UserCase):
+    """Start and stop."""
+
+    def test_broken_store(self) -> None:
+        """A store that cannot be used stops the start, and nothing stays open."""
+        server = SIPServer(self.alice)
+        server.add_registrar(RegistrarOptions(store=BrokenStore()))
+        with self.assertRaisesRegex(StoreError, "the disk is gone"):
+            server.startService()
+        self.net.run_for(1)
+        self.assertEqual(self.alice.ports, {})
+        self.finish()
