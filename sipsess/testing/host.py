@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The machines of a virtual network, and their UDP ports."""
+"""The machines of a virtual network, and their UDP ports; TCP is in ``streams``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import (
+    IConnector,
     IDelayedCall,
     IListeningPort,
+    IProtocolFactory,
+    IReactorTCP,
     IReactorTime,
     IReactorUDP,
     IUDPTransport,
@@ -24,6 +27,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from sipsess.flow import Address, format_host
+from sipsess.testing.streams import HostStreams, VirtualConnector, VirtualStreamPort
 
 if TYPE_CHECKING:
     from sipsess.testing.network import VirtualNetwork
@@ -59,7 +63,7 @@ def _os_error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-@implementer(IReactorTime, IReactorUDP)
+@implementer(IReactorTime, IReactorUDP, IReactorTCP)
 class VirtualHost:
     """
     One machine; made by :meth:`VirtualNetwork.host`.
@@ -78,6 +82,8 @@ class VirtualHost:
         self.name = name or self.addresses[0]
         #: The open ports by bound address and number.
         self.ports: dict[Address, VirtualPort] = {}
+        #: The TCP ports and connections.
+        self.streams = HostStreams(self)
         self._sources: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -169,14 +175,22 @@ class VirtualHost:
 
         :raises OSError: ``EAFNOSUPPORT``, ``EADDRNOTAVAIL`` or ``EADDRINUSE``.
         """
+        self.check_address(interface)
+        if any(other.collides(interface, port) for other in self.ports.values()):
+            raise _os_error(errno.EADDRINUSE)
+
+    def check_address(self, interface: str) -> None:
+        """
+        Say whether a port can be opened on an address at all.
+
+        :raises OSError: ``EAFNOSUPPORT`` or ``EADDRNOTAVAIL``.
+        """
         family = _family(interface)
         if not self.has_family(family):
             raise _os_error(errno.EAFNOSUPPORT)
         is_own = interface in self.addresses or self.is_loopback(interface)
         if not is_own and interface != _WILDCARDS[family]:
             raise _os_error(errno.EADDRNOTAVAIL)
-        if any(other.collides(interface, port) for other in self.ports.values()):
-            raise _os_error(errno.EADDRINUSE)
 
     def free_port(self, interface: str) -> int:
         """Return the first free port of the dynamic range."""
@@ -184,6 +198,42 @@ class VirtualHost:
             if not any(other.collides(interface, port) for other in self.ports.values()):
                 return port
         raise _os_error(errno.EADDRINUSE)
+
+    # -- IReactorTCP
+
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> VirtualStreamPort:
+        """
+        Open a TCP port.
+
+        :param port: its number; 0 takes a free one.
+        :param interface: as for :meth:`listenUDP`.
+        :raises CannotListenError: when the port is taken, or the host has no such address.
+        """
+        listening = VirtualStreamPort(self, port, factory, normal_host(interface or "0.0.0.0"))
+        listening.startListening()
+        return listening
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: Address | None = None,
+    ) -> IConnector:
+        """
+        Connect to a TCP port.
+
+        :param host: an IP address.
+        :param timeout: seconds that it may take.
+        :param bindAddress: our own address, if not the usual one; its port is ignored.
+        """
+        remote = (normal_host(host), port)
+        connector = VirtualConnector(self, remote, factory, timeout, bindAddress)
+        connector.connect()
+        return connector
 
 
 @implementer(IListeningPort, IUDPTransport)

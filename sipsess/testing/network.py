@@ -10,8 +10,8 @@ Theory of operation
     source of chance is one seeded ``random.Random``: the same seed gives the same trace.
 
     A :class:`VirtualHost` is a machine: it has addresses and ports of its own and shares the time.
-    What runs on a reactor runs on a host, because a host provides ``IReactorTime`` and
-    ``IReactorUDP``::
+    What runs on a reactor runs on a host, because a host provides ``IReactorTime``,
+    ``IReactorUDP`` and ``IReactorTCP``::
 
         net = VirtualNetwork(seed=7, link=Link(delay=0.02, jitter=0.8, loss=0.3))
         alice, bob = net.host("192.0.2.1"), net.host("192.0.2.2", "2001:db8::2")
@@ -313,7 +313,7 @@ class VirtualNetwork:
         event = TraceEvent(self._now, source, target, data)
         self._record(event)
         host = sender.host if sender.host.is_loopback(target[0]) else self.find_host(target[0])
-        link = self._link(sender.host, host) if host else None
+        link = self.find_link(sender.host, host) if host else None
         # Each filter is asked, also when an earlier one lost it: some of them count.
         is_lost = any([lose(source, target, data) for lose in self.filters])
         if (
@@ -334,12 +334,16 @@ class VirtualNetwork:
         """Close a port in the next step, as a reactor does."""
         self._push(self._now, port)
 
+    def record_stream(self, source: Address, target: Address, data: bytes) -> None:
+        """Trace what was written to a connection; it arrives sooner or later."""
+        self._record(TraceEvent(self._now, source, target, data, DELIVERED))
+
     def _record(self, event: TraceEvent) -> None:
         self.trace.append(event)
         if len(self.trace) > MAX_TRACE:
             del self.trace[: MAX_TRACE // 2]
 
-    def _link(self, a: VirtualHost, b: VirtualHost) -> Link | None:
+    def find_link(self, a: VirtualHost, b: VirtualHost) -> Link | None:
         """Return the link from ``a`` to ``b``, or ``None`` when there is no way."""
         if frozenset((a, b)) in self._partitions:
             return None
@@ -386,8 +390,16 @@ class VirtualNetwork:
         return lines
 
     def open_ports(self) -> list[str]:
-        """Return the UDP ports that are still open, such as ``"0.0.0.0:5060 of bob"``."""
-        return [f"{port} of {host.name}" for host in self.hosts for port in host.ports.values()]
+        """Return the ports and connections that are open, such as ``"0.0.0.0:5060 of bob"``."""
+        return [
+            f"{item} of {host.name}"
+            for host in self.hosts
+            for item in (
+                *host.ports.values(),
+                *host.streams.ports.values(),
+                *host.streams.connections,
+            )
+        ]
 
     def assert_quiet(self) -> None:
         """
@@ -399,7 +411,7 @@ class VirtualNetwork:
 
     def assert_closed(self) -> None:
         """
-        Check that nothing is left and that each UDP port is closed.
+        Check that nothing is left and that each port and connection is closed.
 
         :raises AssertionError: with the list of what is left, and the ladder.
         """
