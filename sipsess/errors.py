@@ -92,3 +92,7 @@ class TransportError(SIPError):
     """
 
     status_hint: ClassVar[int | None] = 503
+
+
+class ConnectFailed(TransportError):
+    """A connection could not be opened, so nothing was sent."""

@@ -37,8 +37,14 @@ class Flow:
     advertised: str | None = None
     #: Reliable transports start no timers A, E, G (:rfc:`3261#section-17`).
     is_reliable: bool = False
-    #: The connection's number; 0 for datagrams.
+    #: The connection's number; 0 for datagrams, and for a connection that opens when something is
+    #: sent.
     serial: int = 0
+    #: The port that the peer shall see, or 0 for the local one: nobody listens on the port of a
+    #: connection that we opened.
+    advertised_port: int = 0
+    #: Whom the far end of a secure connection must prove to be (:rfc:`5922`).
+    name: str = ""
 
     @property
     def host(self) -> str:
@@ -48,7 +54,7 @@ class Flow:
     @property
     def sent_by(self) -> str:
         """``host:port`` for the Via header (:rfc:`3261#section-18.1.1`)."""
-        return f"{format_host(self.host)}:{self.local[1]}"
+        return f"{format_host(self.host)}:{self.advertised_port or self.local[1]}"
 
     def to(self, remote: Address) -> Flow:
         """Return the flow of the same listener to another remote address."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.message import PING, PONG, Request, StreamFramer, parse
-from sipsess.message.limits import MAX_MESSAGE
+from sipsess.message.limits import MAX_LINE, MAX_MESSAGE
 from tests.pure.test_message_parser import INVITE, swap
 
 
@@ -65,6 +65,21 @@ class StreamFramerTests(SynchronousTestCase):
         self.framer = StreamFramer()
         self.assert_broken(b"GET / HTTP/1.1\r\n\r\n", "bad-start-line")
 
+    def test_what_is_not_sip_ends_the_stream_at_once(self) -> None:
+        """Neither a web browser nor a hand-shake of TLS is waited for."""
+        for data in (b"\x16\x03\x01\x02", b"\x80\x2e", b"GET / HTTP/1.1\r\nHost: ", b"hello\n"):
+            self.framer = StreamFramer()
+            self.assert_broken(data, "bad-start-line")
+
+    def test_beginnings_of_sip_are_waited_for(self) -> None:
+        """A first line that is cut, or of another version of SIP, is left to the parser."""
+        for data in (b"I", b"INVITE sip:a@b", b"sip/2.0 200 OK\r\n", b"X y SIP/7.0\r\nVia: "):
+            self.framer = StreamFramer()
+            self.assertFalse(self.framer.is_within)
+            self.assertEqual(self.framer.feed(data), [])
+            self.assertIsNone(self.framer.error)
+            self.assertTrue(self.framer.is_within)
+
     def test_messages_before_the_error_are_delivered(self) -> None:
         """What was good before stays good."""
         self.assertEqual(self.framer.feed(INVITE + b"x\r\n\r\n"), [INVITE])
@@ -72,7 +87,9 @@ class StreamFramerTests(SynchronousTestCase):
 
     def test_size_is_bounded(self) -> None:
         """Neither headers nor body may fill the memory."""
-        self.assert_broken(b"A" * (MAX_MESSAGE + 1), "message-too-large")
+        self.assert_broken(INVITE[:50] + b"A" * MAX_MESSAGE, "message-too-large")
+        self.framer = StreamFramer()
+        self.assert_broken(b"A" * (MAX_LINE + 1), "line-too-long")
         for data in (
             swap(b"Length: 4", b"Length: 65535"),
             b"A" * (MAX_MESSAGE + 1) + b"\r\n\r\n",

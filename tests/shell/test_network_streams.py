@@ -119,8 +119,8 @@ class StreamTests(SynchronousTestCase):
         near = self.successResultOf(connecting)
         pieces = [bytes([65 + number]) for number in range(20)]
         for piece in pieces:
-            near.transport.write(piece)  # type: ignore[union-attr]
-        near.transport.writeSequence([b"x", b"y"])  # type: ignore[union-attr]
+            near.transport.write(piece)
+        near.transport.writeSequence([b"x", b"y"])
         self.net.run_for(60)
         self.assertEqual(b"".join(self.served[0].heard), b"".join(pieces) + b"xy")
 
