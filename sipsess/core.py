@@ -25,18 +25,13 @@ from twisted.python.failure import Failure
 
 from sipsess.admission import Admission, reason_of
 from sipsess.counters import Counters
-from sipsess.errors import RemoteError, SIPError
+from sipsess.errors import RemoteError, SIPError, TransportError
 from sipsess.failures import FailureLog
 from sipsess.flow import Address, Flow
+from sipsess.flows import DEFAULT_PORTS, ConnectionTable, FlowFinder
 from sipsess.ids import IdSource
 from sipsess.interfaces import IMessageHook, IRequestGate, ISIPService, ITrace
-from sipsess.message import (
-    SIPURI,
-    Request,
-    Response,
-    build_response,
-    parse_uri,
-)
+from sipsess.message import Request, Response, build_response
 from sipsess.shedding import Shedder
 from sipsess.supplement import Reject
 from sipsess.timers import TimerQueue
@@ -48,13 +43,7 @@ from sipsess.transaction import (
     Timing,
     TransactionLayer,
 )
-from sipsess.transaction.via import (
-    DEFAULT_PORT,
-    DEFAULT_TLS_PORT,
-    client_via,
-    reply_flow,
-    stamp_received,
-)
+from sipsess.transaction.via import DEFAULT_PORT, client_via, reply_flow, stamp_received
 from sipsess.turn import Turn
 
 if TYPE_CHECKING:
@@ -151,6 +140,7 @@ class SIPCore:
     :param hooks: see the messages outside sessions, in this order.
     :param flow_for: ``flow_for(transport, address)`` returns a flow of ours to an address, or
         ``None`` when no listener reaches it.
+    :param connections: ``None`` where there are datagrams only.
     """
 
     ignoring_user = IgnoringUser()
@@ -164,6 +154,7 @@ class SIPCore:
         gates: Iterable[IRequestGate] = (),
         hooks: Iterable[IMessageHook] = (),
         flow_for: Callable[[str, Address], Flow | None] | None = None,
+        connections: ConnectionTable | None = None,
         timing: Timing | None = None,
         trace: ITrace | None = None,
     ) -> None:
@@ -181,7 +172,7 @@ class SIPCore:
         self.gates = tuple(gates)
         self.hooks = tuple(hooks)
         self.services: tuple[ISIPService, ...] = ()
-        self._flow_for = flow_for
+        self.flows = FlowFinder(flow_for, connections)
         self._allow: dict[frozenset[str], str] = {}
         self._failures = FailureLog(self.counters, lambda: self.turn.now)
         self._secret = self.ids.token(24).encode()
@@ -249,10 +240,19 @@ class SIPCore:
         """Return when :meth:`handle_timeout` should be called at the latest, or ``None``."""
         return self.timers.next_wake()
 
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        """Tell the transactions of a flow that it is no more."""
+    def refuse_stream(self, error: RemoteError, flow: Flow) -> None:
+        """Answer, if it can be done, what nobody can read on a connection, which is then over."""
         with self.turn:
-            self.layer.flow_lost(flow, now)
+            self._refuse_message(error, flow)
+
+    def flow_lost(self, flow: Flow, now: float, error: TransportError | None = None) -> None:
+        """
+        Tell the transactions of a flow that it is no more.
+
+        :param error: why, if more can be said than that.
+        """
+        with self.turn:
+            self.layer.flow_lost(flow, now, error, self.flows.return_flow)
 
     def send_failed(self, flow: Flow, error: Exception) -> None:
         """A message could not be sent; a retransmission may still get through."""
@@ -276,7 +276,16 @@ class SIPCore:
             self._answer_statelessly(request, reply, 503, {"Retry-After": str(RETRY_AFTER)})
             return
         transaction = self.layer.create_server(request, flow, now, reply_flow=reply)
+        if flow.is_reliable:
+            self._note_way_back(request, transaction, flow)
         Admission(self, request, transaction, flow).attempt(self._dispatch)
+
+    def _note_way_back(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        """Note where responses go when the connection is lost, and whether it may be reused."""
+        via = request.via
+        transaction.return_port = via.port or DEFAULT_PORTS.get(flow.transport, DEFAULT_PORT)
+        if "alias" in via.params and self.flows.connections is not None:
+            self.flows.connections.offer_alias(flow, transaction.return_port)
 
     def _dispatch(self, admission: Admission) -> None:
         if admission.request.method == "CANCEL":
@@ -490,26 +499,9 @@ class SIPCore:
         """Let bytes leave that no transaction owns, such as the ACK of a 2xx."""
         self.turn.send(flow, wire)
 
-    def flow_to(self, uri: str, otherwise: Flow) -> Flow:
-        """
-        Return the flow to the host of a URI.
-
-        A host that is no address goes ``otherwise``, the way that the peer's own messages came.
-        """
-        try:
-            parsed = parse_uri(uri)
-        except RemoteError:
-            return otherwise
-        if not isinstance(parsed, SIPURI) or otherwise.is_reliable or not _is_address(parsed.host):
-            return otherwise
-        port = parsed.port or (DEFAULT_TLS_PORT if parsed.is_secure else DEFAULT_PORT)
-        address = (parsed.host, port)
-        if address == otherwise.remote:
-            return otherwise
-        if (":" in address[0]) == (":" in otherwise.local[0]):
-            return otherwise.to(address)
-        flow = None if self._flow_for is None else self._flow_for(otherwise.transport, address)
-        return flow or otherwise
+    def flow_to(self, uri: str, otherwise: Flow, *, is_direct: bool = False) -> Flow:
+        """Return the flow to the host of a URI; see :meth:`.FlowFinder.flow_to`."""
+        return self.flows.flow_to(uri, otherwise, is_direct=is_direct)
 
     # -- outputs ---------------------------------------------------------------------------
 
@@ -539,8 +531,3 @@ class SIPCore:
     def plugin_overdue(self, name: str, method: str, call_id: str) -> None:
         """Log and count a plugin that took a request and never answered it."""
         self._failures.plugin_overdue(name, method, call_id)
-
-
-def _is_address(host: str) -> bool:
-    """Tell whether a URI's host is an IP address: cheaply, as the parser has checked its form."""
-    return ":" in host or host.replace(".", "").isdecimal()

@@ -415,7 +415,7 @@ class DialogManager:
                 is_callee=False,
             )
             session.offered_media = tuple(offered_media)
-            session.is_pinned = is_pinned
+            session.way = session.way.pin(is_pinned)
             session.work_on(self._place(session, request, flow))
             return session
 

@@ -41,6 +41,7 @@ POLICY = frozenset(
         "core",
         "shedding",
         "failures",
+        "flows",
         "manager",
         "reasons",
         "registrar",

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
+from sipsess.dialog.success import Carrier
 from sipsess.errors import IllegalTransition, LocalError, RemoteError
-from sipsess.flow import Flow
 from sipsess.machine import Cell, Table, check_complete, row
 from sipsess.message import Request, Response
 from sipsess.timers import Timer, TimerQueue
@@ -161,7 +161,7 @@ class ReliableSender:
         self.sent_again = 0
         self._next_rseq = first_rseq
         self._awaited: RAck | None = None
-        self._output: tuple[Flow, bytes] | None = None
+        self._output: tuple[Carrier, bytes] | None = None
         self._interval = t1
         self._timer: Timer | None = None
         self._deadline: Timer | None = None
@@ -188,9 +188,9 @@ class ReliableSender:
         if self.state == IDLE and self.waiting:
             self._feed(SEND, self.waiting.popleft(), now)
 
-    def was_sent(self, flow: Flow, wire: bytes) -> None:
+    def was_sent(self, carrier: Carrier, wire: bytes) -> None:
         """Hear what was sent, to be repeated."""
-        self._output = (flow, wire)
+        self._output = (carrier, wire)
 
     def acknowledge(self, rack: RAck, now: float) -> bool:
         """
@@ -232,7 +232,8 @@ class ReliableSender:
 
     def _transmit_again(self, now: float) -> None:
         if self._output is not None:
-            self._turn.send(*self._output)
+            carrier, wire = self._output
+            self._turn.send(carrier.flow, wire)
             self.sent_again += 1
         self._interval *= 2
         self._timer = self._timers.start(now, self._interval, self._repeat_due, None)

@@ -10,22 +10,31 @@ up after 64*T1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from sipsess.flow import Flow
 from sipsess.timers import Timer, TimerQueue
 from sipsess.turn import Turn
 
 
+class Carrier(Protocol):
+    """What knows where a response goes: its server transaction, which may change its flow."""
+
+    flow: Flow
+
+
 class SuccessRetransmission:
     """
     Repeats one 2xx.
 
+    :param carrier: says where it goes, each time.
     :param cseq_number: of the INVITE; its ACK has the same (:rfc:`3261#section-13.2.2.4`).
     :param wire: the response as it left first.
     :param given_up: upcall when no ACK came in 64*T1: ``given_up(self)``.
     """
 
     __slots__ = (
+        "_carrier",
         "_deadline",
         "_given_up",
         "_interval",
@@ -33,7 +42,6 @@ class SuccessRetransmission:
         "_timers",
         "_turn",
         "cseq_number",
-        "flow",
         "sent_again",
         "t2",
         "wire",
@@ -44,7 +52,7 @@ class SuccessRetransmission:
         *,
         turn: Turn,
         timers: TimerQueue,
-        flow: Flow,
+        carrier: Carrier,
         wire: bytes,
         cseq_number: int,
         t1: float,
@@ -54,7 +62,7 @@ class SuccessRetransmission:
     ) -> None:
         self._turn = turn
         self._timers = timers
-        self.flow = flow
+        self._carrier = carrier
         self.wire = wire
         self.cseq_number = cseq_number
         self.t2 = t2
@@ -66,7 +74,7 @@ class SuccessRetransmission:
         self._deadline: Timer | None = timers.start(now, 64 * t1, self._give_up, None)
 
     def _repeat(self, payload: None, now: float) -> None:
-        self._turn.send(self.flow, self.wire)
+        self._turn.send(self._carrier.flow, self.wire)
         self.sent_again += 1
         self._interval = min(2 * self._interval, self.t2)
         self._timer = self._timers.start(now, self._interval, self._repeat, None)

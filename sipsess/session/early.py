@@ -216,7 +216,7 @@ class EarlyMedia(Part):
         # RFC 3311 5.1: the caller shall know that he may send UPDATE now.
         self.session.capabilities.announce(response)
         if self._sender is not None and self.session.responder.respond(incoming, response):
-            self._sender.was_sent(incoming.transaction.flow, response.to_bytes())
+            self._sender.was_sent(incoming.transaction, response.to_bytes())
             self.has_dialog = True
             payload.sent.callback(response)
         else:

@@ -208,7 +208,7 @@ class InviteClient(StoppedPart):
         """
         session = self.session
         is_elsewhere = flow.host != session.flow.host
-        session.flow, session.is_pinned = flow, False
+        session.flow, session.way = flow, session.way.pin(False)
         request.headers.set("Contact", session.contact)
         if is_elsewhere and session.offered_media:
             offer = await session.media.offer_from(flow.host, session.offered_media)

@@ -178,7 +178,7 @@ class InviteServer(Part):
         success = SuccessRetransmission(
             turn=core.turn,
             timers=core.timers,
-            flow=incoming.transaction.flow,
+            carrier=incoming.transaction,
             wire=response.to_bytes(),
             cseq_number=number,
             t1=core.timing.t1,

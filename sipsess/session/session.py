@@ -59,6 +59,7 @@ from .responder import Responder
 from .runner import ApplicationRunner
 from .updates import UpdateServer
 from .waiting import Waiting
+from .way import way_of
 
 if TYPE_CHECKING:
     from sipsess.call import Call
@@ -105,7 +106,6 @@ class Session:
         "is_callee",
         "is_finished",
         "is_parted",
-        "is_pinned",
         "kept_invite",
         "local_tag",
         "manager",
@@ -119,6 +119,7 @@ class Session:
         "runner",
         "usage",
         "waiting",
+        "way",
         "work",
     )
 
@@ -140,8 +141,7 @@ class Session:
         self.application = application
         self.chain = chain
         self.kept_invite = KeptRequest(invite, flow)
-        # Requests within a pinned call take its flow wherever the peer's Contact leads.
-        self.flow, self.is_pinned = flow, False
+        self.flow, self.way = flow, way_of(invite, flow, is_callee=is_callee)
         self.is_callee = is_callee
         self.local_tag: str = core.ids.tag() if is_callee else (invite.from_tag or "")
         #: Every early and confirmed dialog, by remote tag; :attr:`dialog` is the chosen one.
@@ -503,9 +503,7 @@ class Session:
     @property
     def contact(self) -> str:
         """The Contact value of this side: where the peer reaches this session."""
-        transport = self.flow.transport.lower()
-        suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"<sip:{self.flow.sent_by}{suffix}>"
+        return self.way.contact(self.flow)
 
     def peer_allows(self, method: str) -> bool:
         """Tell whether the peer has said, in its last Allow, that it takes a method."""
@@ -513,9 +511,7 @@ class Session:
 
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
-        if self.is_pinned and not dialog.route_set:
-            return self.flow
-        return self.core.flow_to(dialog.next_hop(), self.flow)
+        return self.way.flow_to(self.core, dialog, self.flow)
 
     def add_dialog(self, dialog: Dialog) -> None:
         """Own one more dialog."""

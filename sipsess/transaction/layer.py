@@ -58,6 +58,9 @@ REASONS: dict[str, str] = {
 #: Told after each step: transaction, event, old state, new state.
 StepTrace: TypeAlias = Callable[[Transaction, str, str, str], None]
 
+#: Called with a lost flow and a port; returns another flow to the same host, or ``None``.
+Reopen: TypeAlias = Callable[[Flow, int], Flow | None]
+
 
 class TransactionExistsError(LocalError):
     """A transaction with that key exists already."""
@@ -310,12 +313,37 @@ class TransactionLayer:
         other = None if key is None else self._initial.get(key)
         return other is not None and other.key != request_key(request, flow)
 
-    def flow_lost(self, flow: Flow, now: float) -> None:
-        """Tell each transaction on a flow that nothing can be sent there."""
-        error = TransportError(f"the flow to {flow.remote[0]}:{flow.remote[1]} is lost")
+    def flow_lost(
+        self,
+        flow: Flow,
+        now: float,
+        error: TransportError | None = None,
+        reopen: Reopen | None = None,
+    ) -> None:
+        """
+        Tell each transaction on a flow that nothing can be sent there.
+
+        A response whose connection is lost goes to the sent-by of its request on a new one, and
+        only when that is lost, too, is its transaction told (:rfc:`3261#section-18.2.2`).
+
+        :param error: what the transactions are told.
+        :param reopen: returns the flow to the port of a sent-by, or ``None``.
+        """
+        error = error or TransportError(f"the flow to {flow.remote[0]}:{flow.remote[1]} is lost")
         for transaction in tuple(self._by_remote.get(flow.remote, ())):
-            if transaction.flow == flow:
+            if transaction.flow == flow and not self._reopen(transaction, reopen):
                 transaction.step(TRANSPORT_ERROR, error, now)
+
+    def _reopen(self, transaction: Transaction, reopen: Reopen | None) -> bool:
+        """Let a server transaction send its responses elsewhere, once."""
+        if reopen is None or not isinstance(transaction, ServerTransaction):
+            return False
+        port, transaction.return_port = transaction.return_port, 0
+        other = reopen(transaction.flow, port) if port else None
+        if other is None:
+            return False
+        transaction.move(other)
+        return True
 
     def forget(self, transaction: Transaction) -> None:
         """Remove a transaction that has ended from all indexes; only the machines call this."""

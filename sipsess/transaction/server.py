@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 class ServerTransaction(Transaction):
     """A request that came, and our answers; made by :meth:`TransactionLayer.create_server`."""
 
-    __slots__ = ("has_final", "last_status", "merge_key", "peer", "size", "source_hash", "user")
+    __slots__ = (
+        "has_final",
+        "last_status",
+        "merge_key",
+        "peer",
+        "return_port",
+        "size",
+        "source_hash",
+        "user",
+    )
 
     def __init__(
         self,
@@ -56,6 +65,8 @@ class ServerTransaction(Transaction):
         self.size = 0
         #: The host that the request came from, likewise.
         self.peer = ""
+        #: The port at the peer's host that responses go to when their connection is lost, or 0.
+        self.return_port = 0
         #: The hash of the bytes of the request, which tells the layer what may be a copy.
         self.source_hash = 0
         #: What a merged request would have in common (:rfc:`3261#section-8.2.2.2`).

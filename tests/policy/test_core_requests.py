@@ -587,17 +587,21 @@ class FlowTests(BoxTestCase):
         self.assertEqual(core.flow_to("sip:a@[2001:db8::7]", flow).local[0], "2001:db8::1")
 
     def test_streams_are_kept(self) -> None:
-        """On a stream everything goes back on the stream."""
+        """What came on a stream goes back on it, if it leads there or nothing else does."""
         self.start()
+        core = self.box.core
         flow = Flow("TCP", (US, 5060), (PEER, 40000), is_reliable=True, serial=1)
-        self.assertIs(self.box.core.flow_to("sip:192.0.2.50", flow), flow)
+        for uri in (f"sip:{PEER}", "sip:b.example", "sip:192.0.2.50;transport=tcp", "tel:1"):
+            self.assertIs(core.flow_to(uri, flow), flow)
+        self.assertIs(core.flow_to("sip:192.0.2.50", flow, is_direct=True), flow)
+        self.assertEqual(core.flow_to("sip:192.0.2.50", flow).transport, "UDP")
 
     def test_no_way_there(self) -> None:
         """Without a listener of the other family, the way that we know is as good as any."""
         self.start()
         flow = self.box.flow_to((PEER, 5060))
         for flow_for in (None, lambda transport, address: None):
-            self.box.core._flow_for = flow_for
+            self.box.core.flows.flow_for = flow_for
             self.assertIs(self.box.core.flow_to("sip:[2001:db8::7]", flow), flow)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from unittest import TestResult
 
@@ -39,7 +40,7 @@ class Owner:
         """Send at once."""
         self.sent.append((payload, rseq))
         self.test.turn.send(FLOW, payload)
-        self.test.sender.was_sent(FLOW, payload)
+        self.test.sender.was_sent(SimpleNamespace(flow=FLOW), payload)
 
     def prack_missing(self) -> None:
         """Count."""

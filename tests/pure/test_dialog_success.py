@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.dialog import SuccessRetransmission
@@ -26,7 +28,7 @@ class SuccessTests(SynchronousTestCase):
         return SuccessRetransmission(
             turn=turn,
             timers=self.timers,
-            flow=flow,
+            carrier=SimpleNamespace(flow=flow),
             wire=b"200",
             cseq_number=7,
             t1=t1,

@@ -9,6 +9,7 @@ import weakref
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import IllegalTransition
+from sipsess.flow import Flow
 from sipsess.message import Request, parse
 from sipsess.transaction.server import ServerTransaction
 from tests.pure.transactions import TCP, UDP, User, World, answer, request_bytes
@@ -172,6 +173,38 @@ class InviteServerTests(SynchronousTestCase):
         self.assertEqual(len(self.world.calls), 1)
         self.world.lose(UDP)
         self.assertEqual(len(self.world.calls), 2)
+
+    def test_flow_lost_and_reopened(self) -> None:
+        """18.2.2: responses go to the sent-by on a new connection; its loss is told to the TU."""
+        transaction = self.world.serve(flow=TCP)
+        transaction.return_port = 5060
+        asked: list[tuple[Flow, int]] = []
+        other = Flow("TCP", TCP.local, ("192.0.2.2", 5060), is_reliable=True)
+
+        def reopen(flow: Flow, port: int) -> Flow:
+            asked.append((flow, port))
+            return other
+
+        for flow in (TCP, other):
+            with self.world.turn:
+                self.world.layer.flow_lost(flow, self.world.now, None, reopen)
+            if flow is TCP:
+                self.assertEqual(self.world.calls, [])
+                self.world.respond(transaction, 180)
+        self.assertEqual(asked, [(TCP, 5060)])
+        self.assertEqual(self.world.sent[0][1], other)
+        self.assertEqual(self.world.calls, [(0.0, "server_failed", "TransportError")])
+
+    def test_flow_lost_without_a_way_back(self) -> None:
+        """Who has no address, such as a browser, gets no response."""
+        transaction, client = self.world.serve(flow=TCP), self.world.call(flow=TCP)
+        transaction.return_port = 5060
+        with self.world.turn:
+            self.world.layer.flow_lost(TCP, self.world.now, None, lambda flow, port: None)
+        self.assertEqual(
+            [call[1] for call in self.world.calls][:2], ["server_failed", "client_failed"]
+        )
+        self.assertEqual((transaction.state, client.state), ("PROCEEDING", "TERMINATED"))
 
     def test_abandon(self) -> None:
         """The TU may end a transaction without an answer; nothing is sent later."""

@@ -1,0 +1,155 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Which flow a message takes (:rfc:`3261#section-18`), and what is counted of connections.
+
+Theory of operation
+    A datagram goes anywhere from its listener. A connection goes to one peer, and may be lost; so
+    a flow may also name a connection that opens when something is sent on it, which is how a
+    request of a call finds its way after the connection of that call was lost: the dialog stays,
+    and its next request goes to the remote target on a new connection. A connection that stands is
+    used for a call as long as it leads to the target: when the target has its address, or is no
+    address at all (a browser has none, :rfc:`7118#section-5`), or when the peer itself, and no
+    proxy, has sent the INVITE on it, whatever address its NAT hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sipsess.errors import RemoteError
+from sipsess.flow import Address, Flow
+from sipsess.message import SIPURI, parse_uri
+from sipsess.transaction.via import DEFAULT_PORT, DEFAULT_TLS_PORT
+
+#: Why connections are refused or closed, and what is counted of them.
+REASONS: dict[str, str] = {
+    "connections-full": "there are too many connections",
+    "peer-connections-full": "one peer has too many connections",
+    "connection-handshake-slow": "a TLS or WebSocket hand-shake took too long",
+    "connection-handshake-failed": "a TLS or WebSocket hand-shake failed",
+    "connection-silent": "a peer connected, and sent no message",
+    "connection-slow": "a message took too long to come whole over a connection",
+    "connection-idle": "nothing came over a connection for long, and no call used it",
+    "connection-not-reading": "a peer did not read what was sent to it over a connection",
+    "connect-failed": "a connection to a peer could not be opened",
+    "connect-queue-full": "too much waits for connections that are being opened",
+    "certificate-mismatch": "the certificate of a peer is not that of the domain (RFC 5922)",
+}
+
+#: The port of a URI or a Via that names none, by transport (:rfc:`3261#section-18.1.1`,
+#: :rfc:`7118#section-7`).
+DEFAULT_PORTS = {"TLS": DEFAULT_TLS_PORT, "WS": 80, "WSS": 443}
+
+
+class ConnectionTable(Protocol):
+    """What the core needs of the shell's connections."""
+
+    def is_open(self, flow: Flow) -> bool:
+        """Tell whether a flow can still carry messages."""
+
+    def open_flow(self, transport: str, address: Address, name: str) -> Flow | None:
+        """
+        Return a flow to an address; it opens a connection when something is sent.
+
+        :param address: an IP address and a port.
+        :param name: whom a secure far end must prove to be.
+        :return: ``None`` when there are no such connections here.
+        """
+
+    def offer_alias(self, flow: Flow, port: int) -> None:
+        """Hear that a peer lets us send it requests on its own connection (:rfc:`5923`)."""
+
+
+class FlowFinder:
+    """
+    Finds the flow of each message of ours.
+
+    :param flow_for: ``flow_for(transport, address)`` returns a flow of ours to an address, or
+        ``None`` when no listener reaches it.
+    :param connections: ``None`` where there are datagrams only.
+    """
+
+    __slots__ = ("connections", "flow_for")
+
+    def __init__(
+        self,
+        flow_for: Callable[[str, Address], Flow | None] | None,
+        connections: ConnectionTable | None,
+    ) -> None:
+        self.flow_for = flow_for
+        self.connections = connections
+
+    def is_open(self, flow: Flow) -> bool:
+        """Tell whether a flow can still carry messages."""
+        return not flow.is_reliable or self.connections is None or self.connections.is_open(flow)
+
+    def flow_to(self, uri: str, otherwise: Flow, *, is_direct: bool = False) -> Flow:
+        """
+        Return the flow to the host of a URI.
+
+        A host that is no address goes ``otherwise``, the way that the peer's own messages came.
+
+        :param is_direct: whether ``otherwise`` leads to the peer itself, and to no proxy.
+        """
+        try:
+            parsed = parse_uri(uri)
+        except RemoteError:
+            return otherwise
+        if not isinstance(parsed, SIPURI):
+            return otherwise
+        host = parsed.host
+        is_named = not is_address(host)
+        if otherwise.is_reliable:
+            leads_there = is_direct or is_named or host == otherwise.remote[0]
+            if leads_there and self.is_open(otherwise):
+                return otherwise
+            if host.lower().endswith(".invalid"):
+                return otherwise
+            if is_named:
+                host = otherwise.remote[0]
+        elif is_named:
+            return otherwise
+        transport = transport_of(parsed)
+        address = (host, parsed.port or DEFAULT_PORTS.get(transport, DEFAULT_PORT))
+        return self._flow_over(transport, address, parsed.host, otherwise)
+
+    def _flow_over(self, transport: str, address: Address, name: str, otherwise: Flow) -> Flow:
+        if transport != "UDP" and self.connections is not None:
+            flow = self.connections.open_flow(transport, address, name)
+            if flow is not None:
+                return flow
+        if otherwise.is_reliable:
+            if transport != "UDP" or self.flow_for is None:
+                return otherwise
+            return self.flow_for("UDP", address) or otherwise
+        if address == otherwise.remote:
+            return otherwise
+        if (":" in address[0]) == (":" in otherwise.local[0]):
+            return otherwise.to(address)
+        flow = None if self.flow_for is None else self.flow_for(otherwise.transport, address)
+        return flow or otherwise
+
+    def return_flow(self, flow: Flow, port: int) -> Flow | None:
+        """
+        Return where responses go whose connection is lost (:rfc:`3261#section-18.2.2`).
+
+        :param flow: the lost one.
+        :param port: of the sent-by.
+        """
+        if self.connections is None or flow.transport in ("WS", "WSS"):
+            return None
+        return self.connections.open_flow(flow.transport, (flow.remote[0], port), flow.name)
+
+
+def transport_of(uri: SIPURI) -> str:
+    """Return the transport that a URI asks for, as flows name it (:rfc:`3263#section-4.1`)."""
+    transport = (uri.params.get("transport") or "udp").upper()
+    if uri.is_secure:
+        return "WSS" if transport in ("WS", "WSS") else "TLS"
+    return transport
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a URI's host is an IP address: cheaply, as the parser has checked its form."""
+    return ":" in host or host.replace(".", "").isdecimal()
