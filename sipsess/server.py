@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -33,7 +33,7 @@ from twisted.logger import Logger
 from sipsess.core import SIPCore
 from sipsess.dialog.usage import FAIL
 from sipsess.endpoint import AnonymousGate
-from sipsess.errors import LocalError
+from sipsess.errors import ConnectFailed, LocalError
 from sipsess.flow import Address, Flow, format_host
 from sipsess.ids import IdSource
 from sipsess.interfaces import (
@@ -51,7 +51,16 @@ from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
 from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
-from sipsess.transport.listen import ListenError, ListenSpec, open_udp, parse_listen
+from sipsess.transport.connections import Connections
+from sipsess.transport.listen import (
+    ListenError,
+    Listening,
+    ListenSpec,
+    open_stream,
+    open_udp,
+    parse_listen,
+)
+from sipsess.transport.listener import WILDCARDS, Listener, choose_listener
 from sipsess.transport.resolver import UnreachableError, parse_target, resolve
 from sipsess.transport.rtp import MediaClock, RTPPorts
 from sipsess.transport.udp import SendError, UDPListener
@@ -75,7 +84,8 @@ class SIPServer(Service):
     """
     A SIP server, or a client that places calls.
 
-    :param reactor: provides ``IReactorUDP`` and ``IReactorTime``; a ``VirtualHost`` does.
+    :param reactor: provides ``IReactorUDP``, ``IReactorTCP`` and ``IReactorTime``; a
+        ``VirtualHost`` does.
     :param listen: where, as :func:`.parse_listen` reads it, or as :class:`.ListenSpec`.
     :param supplements: for every session.
     :param handlers: the SDP handlers; left out, the shipped audio handler alone.
@@ -120,7 +130,7 @@ class SIPServer(Service):
         self.reactor = reactor
         self.specs = tuple(_read_specs(listen, advertise))
         #: The open ports.
-        self.listeners: list[UDPListener] = []
+        self.listeners: list[Listener] = []
         self._by_name: dict[str, UDPListener] = {}
         self._seconds = seconds or reactor.seconds
         self._source_address = (
@@ -132,6 +142,7 @@ class SIPServer(Service):
         self._wake_up: IDelayedCall | None = None
         self._wake_time = 0.0
         ids = ids or IdSource()
+        self.connections = self._make_connections()
         self.core = SIPCore(
             transmit=self._transmit,
             seconds=self._seconds,
@@ -139,9 +150,11 @@ class SIPServer(Service):
             gates=(AnonymousGate(),) if gates is None else gates,
             hooks=hooks,
             flow_for=self.flow_for,
+            connections=self.connections,
             timing=timing,
             trace=trace,
         )
+        self.connections.core = self.core
         self.core.turn.closing = self._arm
         self.media_ports = RTPPorts(reactor, *rtp_ports, random=ids.random)
         self.media_clock = MediaClock(reactor)
@@ -168,6 +181,15 @@ class SIPServer(Service):
         registrar = Registrar(self.core, options or RegistrarOptions(), wall_time)
         self.manager.registrar = registrar
         return registrar
+
+    def _make_connections(self) -> Connections:
+        """Return the table of what peers will open to us, and we to them."""
+        return Connections(
+            self.reactor,
+            seconds=self._seconds,
+            choose=self._choose,
+            in_use=lambda: {session.flow for session in self.manager.sessions},
+        )
 
     # -- starting --------------------------------------------------------------------------
 
@@ -198,15 +220,10 @@ class SIPServer(Service):
         Service.startService(self)
 
     def _listen(self) -> None:
+        self.connections.reopen()
         for spec in self.specs:
             try:
-                listening = open_udp(
-                    self.reactor,
-                    spec,
-                    self.core,
-                    seconds=self._seconds,
-                    source_address=self._source_address,
-                )
+                listening = self._open(spec)
             except ListenError:
                 self._close_listeners()
                 raise
@@ -216,14 +233,23 @@ class SIPServer(Service):
                 self._add_listener(listener)
             self._announce(spec, listening.listeners)
 
-    def _add_listener(self, listener: UDPListener) -> None:
+    def _open(self, spec: ListenSpec) -> Listening:
+        source = self._source_address
+        if spec.transport == "UDP":
+            return open_udp(
+                self.reactor, spec, self.core, seconds=self._seconds, source_address=source
+            )
+        return open_stream(self.reactor, spec, self.connections, source_address=source)
+
+    def _add_listener(self, listener: Listener) -> None:
         host = listener.advertised
         if host is not None and _is_of_other_family(host, listener.address[0]):
             listener.advertised = None
         self.listeners.append(listener)
-        self._by_name[listener.name] = listener
+        if isinstance(listener, UDPListener):
+            self._by_name[listener.name] = listener
 
-    def _announce(self, spec: ListenSpec, listeners: Sequence[UDPListener]) -> None:
+    def _announce(self, spec: ListenSpec, listeners: Sequence[Listener]) -> None:
         """Say where to call."""
         hosts = " and ".join(listener.address[0] for listener in listeners)
         name = f"{spec.transport.lower()}:{listeners[0].address[1]}"
@@ -232,15 +258,17 @@ class SIPServer(Service):
             _log.info("listening on {name} ({hosts})", name=name, hosts=hosts)
             return
         uri = f"sip:{application}@{self._reachable(listeners[0])}"
+        if spec.transport != "UDP":
+            uri += f";transport={spec.transport.lower()}"
         _log.info("listening on {name} ({hosts}) -- call {uri}", name=name, hosts=hosts, uri=uri)
 
-    def _reachable(self, listener: UDPListener) -> str:
+    def _reachable(self, listener: Listener) -> str:
         """Return the host, and the port unless it is the usual one, at which we can be called."""
         host, port = listener.address
         if listener.advertised is not None:
             host = listener.advertised
-        elif host in _ANYWHERE:
-            host = self._source_address(_ANYWHERE[host])
+        elif host in WILDCARDS:
+            host = self._source_address(WILDCARDS[host])
         return format_host(host) if port == _SIP_PORT else f"{format_host(host)}:{port}"
 
     # -- stopping --------------------------------------------------------------------------
@@ -267,6 +295,7 @@ class SIPServer(Service):
         # We may be in the middle of a turn, whose outputs are yet to leave.
         await deferLater(self.reactor, 0)
         await self._close_listeners()
+        await self.connections.close()
         self.media_ports.close()
         self._disarm()
 
@@ -295,11 +324,15 @@ class SIPServer(Service):
             *self.manager.leftovers(),
             *self.media_ports.leftovers(),
             *self.media_clock.leftovers(),
+            *self.connections.leftovers(),
         ]
 
     # -- what the core needs ---------------------------------------------------------------
 
     def _transmit(self, flow: Flow, wire: bytes) -> None:
+        if flow.is_reliable:
+            self.connections.send(flow, wire)
+            return
         listener = self._by_name.get(flow.listener)
         if listener is None:
             self.core.send_failed(flow, SendError(OSError(f"{flow.listener!r} is closed")))
@@ -308,24 +341,35 @@ class SIPServer(Service):
 
     def flow_for(self, transport: str, address: Address) -> Flow | None:
         """
-        Return a flow of ours to an address.
+        Return a flow of ours to an address: over UDP, or a connection that is open already.
 
         :param address: an IP address and a port.
-        :return: ``None`` when no listener reaches it.
+        :return: ``None`` when no listener reaches it, or no connection is open.
         """
         if transport != "UDP":
-            return None
-        source = self._source_address(address[0])
-        best: UDPListener | None = None
-        for listener in self.listeners:
-            host = listener.address[0]
-            if ip_version(host) != ip_version(address[0]):
-                continue
-            if host == source:
-                return listener.flow_to(address)
-            if host in _ANYWHERE or (best is None and not _is_loopback(host)):
-                best = listener
-        return None if best is None else best.flow_to(address)
+            return self.connections.find(transport, address)
+        listener = self._choose(transport, address)
+        return None if listener is None else listener.flow_to(address)
+
+    def connect(self, transport: str, address: Address, name: str = "") -> Deferred[Flow]:
+        """
+        Return a flow of ours to an address, for which a connection is opened if need be.
+
+        :param transport: as in flows.
+        :param address: an IP address and a port.
+        :param name: the domain that a secure far end must prove to be (:rfc:`5922`); left out, its
+            address.
+        :return: fails with :class:`.ConnectFailed`.
+        """
+        if transport != "UDP":
+            return self.connections.connect(transport, address, name)
+        flow = self.flow_for(transport, address)
+        if flow is None:
+            return fail(ConnectFailed(f"no listener reaches {format_host(address[0])}"))
+        return succeed(flow)
+
+    def _choose(self, transport: str, address: Address) -> Listener | None:
+        return choose_listener(self.listeners, transport, address, self._source_address)
 
     def flow_of(self, source: Source) -> Flow | None:
         """Return the flow by which a REGISTER came; ``None`` when it is gone."""
@@ -433,20 +477,20 @@ class SIPServer(Service):
         return answered.addCallback(self.manager.make_call)
 
     async def _find_flow(self, uri: str) -> Flow:
-        host, port = parse_target(uri)
-        addresses = await resolve(self.reactor, host)
+        target = parse_target(uri)
+        addresses = await resolve(self.reactor, target.host)
+        failure: ConnectFailed | None = None
         for address in addresses:
-            flow = self.flow_for("UDP", (address, port))
-            if flow is not None:
-                return flow
+            try:
+                return await self.connect(target.transport, (address, target.port), target.name)
+            except ConnectFailed as error:
+                failure = error
+        if target.transport != "UDP" and failure is not None:
+            raise UnreachableError(str(failure)) from failure
         versions = " and ".join(sorted({f"IPv{ip_version(address)}" for address in addresses}))
         raise UnreachableError(
-            f"{host} has {versions} addresses only, and no listener reaches them"
+            f"{target.host} has {versions} addresses only, and no listener reaches them"
         )
-
-
-#: Where the default route is asked for, by wildcard.
-_ANYWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
 
 
 def _read_specs(
@@ -469,10 +513,6 @@ def _is_of_other_family(host: str, address: str) -> bool:
     """Tell whether ``host`` is an IP address of the other version; a name is of both."""
     is_ip = ":" in host or host.replace(".", "").isdigit()
     return is_ip and ip_version(host) != ip_version(address)
-
-
-def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host == "::1"
 
 
 def _give_up(session: Session, answered: Deferred[Response]) -> None:

@@ -78,7 +78,7 @@ class Options(usage.Options):
         self["control"] = None
 
     def opt_listen(self, where: str) -> None:
-        """Where to listen, udp:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
+        """Where to listen, udp|tcp:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
         try:
             parse_listen(where)
         except ListenError as error:
@@ -282,7 +282,9 @@ class ServerService(MultiService):
     def _raise_file_limit(self) -> None:
         """Let as many files be open as there are RTP ports; say so when that cannot be."""
         ports = self.server.media_ports.capacity
-        limit = raise_file_limit(ports + SPARE_FILES)
+        has_streams = any(spec.transport != "UDP" for spec in self.server.specs)
+        connections = self.server.connections.max_connections if has_streams else 0
+        limit = raise_file_limit(ports + connections + SPARE_FILES)
         if limit is not None:
             _log.warn(
                 "only {limit} files can be open, too few for {ports} RTP ports: raise the hard "

@@ -263,11 +263,11 @@ class Phone:
 
     async def _make_server(self) -> SIPServer:
         """Return a server on the one address of ours that reaches the far end."""
-        host, _ = parse_target(self._options["uri"])
-        addresses = await resolve(self._reactor, host)
+        target = parse_target(self._options["uri"])
+        addresses = await resolve(self._reactor, target.host)
         return SIPServer(
             self._reactor,
-            [ListenSpec("UDP", 0, self._find_source(addresses[0]))],
+            [ListenSpec(target.transport, 0, self._find_source(addresses[0]))],
             handlers=[AudioHandler()],
             trace=self._ladder,
             seconds=self._seconds,
@@ -283,8 +283,9 @@ class Phone:
             )
         except (SIPError, Reject, NegotiationFailed) as error:
             if not server.core.counters.messages_received and isinstance(error, SessionEnded):
-                host, port = parse_target(options["uri"])
-                return 1, f"no answer: nothing at all came back from {host} port {port}"
+                target = parse_target(options["uri"])
+                where = f"{target.host} port {target.port}"
+                return 1, f"no answer: nothing at all came back from {where}"
             return 1, describe_failure(error)
         answered = self._seconds()
         reason = await self._converse(call)

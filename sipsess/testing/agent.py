@@ -42,6 +42,7 @@ from sipsess.transaction import Timing
 from sipsess.transport.address import ip_version
 from sipsess.transport.listen import open_udp, parse_listen
 from sipsess.transport.rtp import MediaClock, RTPPorts
+from sipsess.transport.udp import UDPListener
 
 
 class Agent:
@@ -102,7 +103,9 @@ class Agent:
             media_ports=self.ports,
             media_clock=self.clock,
         )
-        self.listeners = open_udp(host, parse_listen(listen), self.core).listeners
+        self.listeners: list[UDPListener] = open_udp(
+            host, parse_listen(listen), self.core
+        ).listeners
         self._by_name = {listener.name: listener for listener in self.listeners}
         host.network.watch(self)
 

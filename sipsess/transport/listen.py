@@ -1,10 +1,11 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 r"""
-Where to listen: ``udp:5060``, ``udp:5060:interface=127.0.0.1``, ``udp:5060:interface=\:\:1``.
+Where to listen: ``udp:5060``, ``tcp:5060:interface=127.0.0.1``, ``udp:5060:interface=\:\:1``.
 
 The rules of spelling are those of Twisted's endpoint strings: colons separate, ``key=value``
 names, and a backslash takes the next character as it is. ``udp:5060`` alone means every IPv4 and
-every IPv6 address, in two sockets: one for both would show IPv4 peers as IPv6 ones.
+every IPv6 address, in two sockets: one for both would show IPv4 peers as IPv6 ones. A transport
+over connections binds in the same way as UDP does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorSocket
@@ -22,10 +23,18 @@ from twisted.internet.protocol import DatagramProtocol
 
 from sipsess.errors import LocalError
 from sipsess.transport.address import SourceAddress, SourceAddresses, escape, ip_version
+from sipsess.transport.connections import Connections
+from sipsess.transport.listener import Listener, StreamListener
 from sipsess.transport.udp import MAX_DATAGRAM, DatagramCore, UDPListener
 
 #: How often two ports of the same free number are looked for, one of IPv4 and one of IPv6.
 FREE_PORT_ATTEMPTS = 16
+#: Connections that the system shall keep until we accept them: a restart makes all phones come
+#: back at once.
+BACKLOG = 256
+
+#: What we listen for, as the configuration writes it.
+TRANSPORTS = ("udp", "tcp")
 
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -33,6 +42,8 @@ _WILDCARDS = ("0.0.0.0", "::")
 _NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 MakeSocket = Callable[[int, int], socket.socket]
+
+AnyListener = TypeVar("AnyListener", bound=Listener)
 
 
 class ListenError(LocalError):
@@ -55,7 +66,7 @@ class UDPReactor(Protocol):
 class ListenSpec:
     """One place to listen, as the configuration says it."""
 
-    #: As in flows: ``"UDP"``.
+    #: As in flows: ``"UDP"``, ``"TCP"``.
     transport: str
     #: 0 takes a free one.
     port: int
@@ -82,7 +93,7 @@ class ListenSpec:
 class Listening:
     """What came of one :class:`ListenSpec`."""
 
-    listeners: list[UDPListener] = field(default_factory=list)
+    listeners: list[Any] = field(default_factory=list)
     #: Things to tell people once, one line each.
     notes: list[str] = field(default_factory=list)
 
@@ -91,8 +102,8 @@ def parse_listen(text: str) -> ListenSpec:
     r"""
     Read where to listen.
 
-    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``; colons of an IPv6 address are
-        written ``\:``, and port 0 takes a free one.
+    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or ``tcp`` for ``udp``; colons
+        of an IPv6 address are written ``\:``, and port 0 takes a free one.
     :raises ListenError: with what to write instead.
     """
     fields = _split(text)
@@ -100,8 +111,8 @@ def parse_listen(text: str) -> ListenSpec:
         raise _wrong(text, "a backslash at the end takes nothing", _split(text[:-1]) or [])
     transport, port = fields[0][0].lower(), fields[1][0] if len(fields) > 1 else ""
     named = dict(item for item in fields[2:] if len(item) == 2)
-    if transport != "udp" or len(fields[0]) > 1:
-        raise _wrong(text, "sipsess listens on UDP", fields)
+    if transport not in TRANSPORTS or len(fields[0]) > 1:
+        raise _wrong(text, f"sipsess listens on {' and '.join(TRANSPORTS)}", fields)
     if fields[1:2] != [(port,)] or not _is_port(port):
         raise _wrong(text, "the port is a number from 0 to 65535", fields)
     if len(named) < len(fields) - 2 or not named.keys() <= {"interface", "advertise"}:
@@ -112,7 +123,7 @@ def parse_listen(text: str) -> ListenSpec:
             ip_address(interface)
         except ValueError:
             raise _wrong(text, f"{interface!r} is not an IP address", fields) from None
-    return ListenSpec("UDP", int(port), interface, named.get("advertise") or None)
+    return ListenSpec(transport.upper(), int(port), interface, named.get("advertise") or None)
 
 
 def _split(text: str) -> list[tuple[str, ...]] | None:
@@ -148,7 +159,8 @@ def _wrong(text: str, why: str, fields: list[tuple[str, ...]]) -> ListenError:
     host = next(filter(_is_ip, [*words, bracketed, named, text.partition(":")[2]]), None)
     if "localhost" in words:
         host = "127.0.0.1"
-    better = f"udp:{port}" + (f":interface={escape(host)}" if host else "")
+    transport = next((word for word in words if word.lower() in TRANSPORTS), "udp").lower()
+    better = f"{transport}:{port}" + (f":interface={escape(host)}" if host else "")
     return ListenError(f"cannot listen on {text!r}: {why}; write {better}")
 
 
@@ -191,6 +203,35 @@ def open_udp(
         _bind(reactor, listener, interface, port, make_socket)
         return listener
 
+    return _open(spec, listen)
+
+
+def open_stream(
+    reactor: Any,
+    spec: ListenSpec,
+    connections: Connections,
+    *,
+    source_address: SourceAddress,
+    make_socket: MakeSocket = socket.socket,
+) -> Listening:
+    """
+    Open the port or ports of one specification of a transport over connections.
+
+    :param connections: the table that what comes belongs to.
+    :raises ListenError: as for :func:`open_udp`.
+    """
+
+    def listen(interface: str, port: int) -> StreamListener:
+        listener = StreamListener(connections, spec.transport, source_address, spec.advertised)
+        listener.listen(
+            lambda factory: _listen_stream(reactor, factory, interface, port, make_socket)
+        )
+        return listener
+
+    return _open(spec, listen)
+
+
+def _open(spec: ListenSpec, listen: Callable[[str, int], AnyListener]) -> Listening:
     for attempt in range(FREE_PORT_ATTEMPTS):
         is_last = attempt == FREE_PORT_ATTEMPTS - 1 or spec.port != 0
         listening = _open_all(spec, listen, is_last)
@@ -200,7 +241,7 @@ def open_udp(
 
 
 def _open_all(
-    spec: ListenSpec, listen: Callable[[str, int], UDPListener], is_last: bool
+    spec: ListenSpec, listen: Callable[[str, int], AnyListener], is_last: bool
 ) -> Listening | None:
     """Open each interface on the same port; ``None`` when a free port was not free for all."""
     listening = Listening()
@@ -254,23 +295,49 @@ def _bind(
         adopter.adoptDatagramPort(sock.fileno(), socket.AF_INET6, listener, MAX_DATAGRAM)
 
 
+def _listen_stream(
+    reactor: Any, factory: Any, interface: str, port: int, make_socket: MakeSocket
+) -> IListeningPort:
+    """
+    Open a port that takes connections.
+
+    :raises OSError: what the system said.
+    """
+    if ip_version(interface) == 4 or not IReactorSocket.providedBy(reactor):
+        try:
+            listening: IListeningPort = reactor.listenTCP(port, factory, BACKLOG, interface)
+        except CannotListenError as error:
+            raise error.socketError from error
+        return listening
+    with make_socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((interface, port))
+        sock.listen(BACKLOG)
+        adopter: Any = reactor
+        adopted: IListeningPort = adopter.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+        return adopted
+
+
 def _cannot_listen(spec: ListenSpec, interface: str, error: OSError) -> ListenError:
     """Say in one sentence why not, and what to do."""
-    where = f"udp:{spec.port} ({interface})"
+    kind = spec.transport.lower()
+    where = f"{kind}:{spec.port} ({interface})"
     if error.errno == errno.EADDRINUSE:
         text = (
             f"{where}: the port is in use by another program; "
-            f"stop that one, or listen elsewhere: --listen udp:{_other_port(spec.port)}"
+            f"stop that one, or listen elsewhere: --listen {kind}:{_other_port(spec.port)}"
         )
     elif error.errno == errno.EACCES:
-        text = f"{where}: that needs a privilege; take a port above 1023: --listen udp:5060"
+        text = f"{where}: that needs a privilege; take a port above 1023: --listen {kind}:5060"
     elif error.errno == errno.EADDRNOTAVAIL:
         text = (
             f"{where}: this machine has no address {interface}; "
-            f"leave interface= away to listen on all it has: --listen udp:{spec.port}"
+            f"leave interface= away to listen on all it has: --listen {kind}:{spec.port}"
         )
     else:
-        text = f"{where}: {error.strerror or error}; try --listen udp:5060:interface=127.0.0.1"
+        text = f"{where}: {error.strerror or error}; try --listen {kind}:5060:interface=127.0.0.1"
     return ListenError(f"cannot listen on {text}")
 
 

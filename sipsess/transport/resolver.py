@@ -8,6 +8,7 @@ resolver. NAPTR and SRV (:rfc:`3263`) are not asked for.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -21,23 +22,37 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from sipsess.errors import RemoteError, TransportError
-from sipsess.flow import Address
+from sipsess.flows import DEFAULT_PORTS, transport_of
 from sipsess.message import SIPURI, parse_uri
+from sipsess.transaction.via import DEFAULT_PORT
 from sipsess.transport.address import normal_host
 
-#: Where SIP over UDP listens when a URI does not say (:rfc:`3261#section-19.1.2`).
-DEFAULT_PORT = 5060
+#: The transports that a URI may ask for here.
+TRANSPORTS = frozenset({"UDP", "TCP"})
 
 
 class UnreachableError(TransportError):
     """A URI leads to no address that can be tried; the text says why."""
 
 
-def parse_target(uri: str) -> Address:
-    """
-    Return host and port of a URI that is to be called; the host may be a name.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a URI leads."""
 
-    :raises UnreachableError: when it is no URI, or one that cannot be reached over UDP.
+    #: As in flows.
+    transport: str
+    #: A name or an IP address.
+    host: str
+    port: int
+    #: The domain, which a secure far end must prove to be (:rfc:`5922#section-4`).
+    name: str
+
+
+def parse_target(uri: str) -> Target:
+    """
+    Return where a URI leads that is to be called.
+
+    :raises UnreachableError: when it is no URI, or one that cannot be reached from here.
     """
     try:
         parsed = parse_uri(uri)
@@ -47,11 +62,12 @@ def parse_target(uri: str) -> Address:
         ) from error
     if not isinstance(parsed, SIPURI):
         raise UnreachableError(f"{uri} names no host; write sip:USER@HOST")
-    transport = (parsed.params.get("transport") or "udp").lower()
-    if parsed.is_secure or transport != "udp":
-        what = "TLS" if parsed.is_secure else transport.upper()
-        raise UnreachableError(f"{uri} asks for {what}, and there is only UDP here")
-    return parsed.params.get("maddr") or parsed.host, parsed.port or DEFAULT_PORT
+    transport = transport_of(parsed)
+    if transport not in TRANSPORTS:
+        known = " and ".join(sorted(TRANSPORTS))
+        raise UnreachableError(f"{uri} asks for {transport}, and there is only {known} here")
+    port = parsed.port or DEFAULT_PORTS.get(transport, DEFAULT_PORT)
+    return Target(transport, parsed.params.get("maddr") or parsed.host, port, parsed.host)
 
 
 def resolve(reactor: object, host: str) -> Deferred[list[str]]:

@@ -33,11 +33,11 @@ from sipsess.flow import Address, Flow
 from sipsess.transport.address import (
     RecentDict,
     SourceAddress,
-    escape,
     ip_version,
     loopback,
     normal_host,
 )
+from sipsess.transport.listener import listener_name
 from sipsess.transport.queueing import measure_queue
 
 #: What one read takes: RFC 3261 18.1.1 demands 65535; Twisted cuts at 8192 unless told otherwise.
@@ -101,6 +101,8 @@ class UDPListener(DatagramProtocol):
     """
 
     noisy = False
+    #: As in flows.
+    kind = "UDP"
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class UDPListener(DatagramProtocol):
         host = transport.getHost()
         self.address = (normal_host(host.host), host.port)
         self._is_wildcard = self.address[0] in ("0.0.0.0", "::")
-        self.name = self.name or self._default_name()
+        self.name = self.name or listener_name(self.kind, self.address)
         get_handle = getattr(transport, "getHandle", None)
         if get_handle is None:
             self._sendto = transport.write
@@ -204,13 +206,6 @@ class UDPListener(DatagramProtocol):
         return closing or succeed(None)
 
     # -- inside
-
-    def _default_name(self) -> str:
-        """Return a name that no other open port has."""
-        host, port = self.address
-        if self._is_wildcard:
-            return f"udp6:{port}" if ip_version(host) == 6 else f"udp:{port}"
-        return f"udp:{port}:interface={escape(host)}"
 
     def _make_flow(self, addr: Address) -> Flow:
         host, port = addr[0], addr[1]

@@ -50,6 +50,7 @@ class ParseTests(SynchronousTestCase):
         for text, spec in (
             ("udp:5060", ListenSpec("UDP", 5060)),
             ("UDP:0", ListenSpec("UDP", 0)),
+            ("tcp:5060", ListenSpec("TCP", 5060)),
             ("udp:5060:interface=127.0.0.1", ListenSpec("UDP", 5060, "127.0.0.1")),
             (r"udp:5060:interface=\:\:1", ListenSpec("UDP", 5060, "::1")),
             (r"udp:5\060:interface=2001\:db8\:\:1", ListenSpec("UDP", 5060, "2001:db8::1")),
@@ -84,7 +85,9 @@ class ParseTests(SynchronousTestCase):
             ("udp:65536", "udp:5060"),
             ("udp:" + "9" * 5000, "udp:5060"),
             ("udp:\u0665", "udp:5060"),
-            ("tcp:5061", "udp:5061"),
+            ("sctp:5061", "udp:5061"),
+            ("tcp:", "tcp:5060"),
+            ("TCP:5061:interface=::1", r"tcp:5061:interface=\:\:1"),
             ("udp:5060:interface=::1", r"udp:5060:interface=\:\:1"),
             ("udp:5060:interface=2001:db8::1", r"udp:5060:interface=2001\:db8\:\:1"),
             ("udp:127.0.0.1:5070", "udp:5070:interface=127.0.0.1"),

@@ -25,7 +25,7 @@ from sipsess.session import Session, SessionEnded
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import ScriptedPeer, VirtualHost, VirtualNetwork
 from sipsess.transport.listen import ListenError, ListenSpec
-from sipsess.transport.resolver import UnreachableError, parse_target, resolve
+from sipsess.transport.resolver import Target, UnreachableError, parse_target, resolve
 
 
 class Ringing(Application):
@@ -132,7 +132,7 @@ class StartTests(ServerCase):
     def test_bad_arguments(self) -> None:
         """What cannot work is refused when the server is made."""
         with self.assertRaises(ListenError):
-            SIPServer(self.bob, ["tcp:5060"])
+            SIPServer(self.bob, ["sctp:5060"])
         with self.assertRaisesRegex(LocalError, "no application 'x'"):
             SIPServer(self.bob, application="x")
         with self.assertRaisesRegex(LocalError, "no even port|even port"):
@@ -315,10 +315,11 @@ class CallTests(ServerCase):
             ("sip:x@name.example", "not known"),
             ("tel:+4912345", "names no host"),
             ("sips:x@192.0.2.1", "TLS"),
-            ("sip:x@192.0.2.1;transport=tcp", "TCP"),
+            ("sip:x@192.0.2.1;transport=sctp", "SCTP"),
+            ("sip:x@192.0.2.1;transport=tcp", "no TCP connection to 192.0.2.1:5060"),
             ("nonsense", "no SIP URI"),
         ):
-            failure = self.failureResultOf(client.dial(uri), UnreachableError)
+            failure = self.failureResultOf(self.wait(client.dial(uri)), UnreachableError)
             self.assertIn(text, str(failure.value))
         self.stop(client)
 
@@ -525,9 +526,13 @@ class ResolverTests(SynchronousTestCase):
 
     def test_target(self) -> None:
         """Host and port of a URI, with the usual port, and maddr in place of the host."""
-        self.assertEqual(parse_target("sip:a@b.example"), ("b.example", 5060))
-        self.assertEqual(parse_target("sip:[2001:db8::1]:5070"), ("2001:db8::1", 5070))
-        self.assertEqual(parse_target("sip:a@b;maddr=192.0.2.1;transport=UDP"), ("192.0.2.1", 5060))
+        for uri, target in (
+            ("sip:a@b.example", Target("UDP", "b.example", 5060, "b.example")),
+            ("sip:[2001:db8::1]:5070", Target("UDP", "2001:db8::1", 5070, "2001:db8::1")),
+            ("sip:a@b;maddr=192.0.2.1;transport=UDP", Target("UDP", "192.0.2.1", 5060, "b")),
+            ("sip:a@b;transport=tcp", Target("TCP", "b", 5060, "b")),
+        ):
+            self.assertEqual(parse_target(uri), target)
 
     def test_literal(self) -> None:
         """An address is its own answer."""

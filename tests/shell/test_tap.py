@@ -148,7 +148,7 @@ class MistakeTests(TapCase):
 
     def test_listen(self) -> None:
         """What to write instead is said."""
-        self.assertIn("write udp:5070", self.mistake("--listen", "tcp:5070"))
+        self.assertIn("write udp:5070", self.mistake("--listen", "sctp:5070"))
 
     def test_rtp_ports(self) -> None:
         """A range is two numbers in order with an even one between them."""
@@ -158,7 +158,7 @@ class MistakeTests(TapCase):
     def test_advertise(self) -> None:
         """An address is an address, of a listener that exists, or for all."""
         self.assertIn("no IP address", self.mistake("--advertise", "pbx.example"))
-        self.assertIn("listens on UDP", self.mistake("--advertise", "x=203.0.113.5"))
+        self.assertIn("listens on udp and tcp", self.mistake("--advertise", "x=203.0.113.5"))
         line = self.mistake("--advertise", "udp:5080=203.0.113.5")
         self.assertIn("nothing listens on udp:5080", line)
         both = ("--advertise", "203.0.113.5", "--advertise", "udp:5060=203.0.113.5")
