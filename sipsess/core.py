@@ -492,8 +492,17 @@ class SIPCore:
         request.headers.prepend("Via", client_via(flow, self.ids.branch()))
 
     def start_client(self, request: Request, flow: Flow, user: ClientUser) -> ClientTransaction:
-        """Send a request of ours, complete with Via."""
-        return self.layer.create_client(request, flow, user, self.turn.now)
+        """
+        Send a request of ours, complete with Via.
+
+        One that is too large for a datagram goes over a connection, if one can be opened (18.1.1).
+        """
+        wider = self.flows.wider_flow(request, flow)
+        if wider is None:
+            return self.layer.create_client(request, flow, user, self.turn.now)
+        twin = request.copy()
+        twin.headers.replace_first("Via", client_via(wider, request.via.branch or ""))
+        return self.layer.create_client(twin, wider, user, self.turn.now, (request, flow))
 
     def send(self, flow: Flow, wire: bytes) -> None:
         """Let bytes leave that no transaction owns, such as the ACK of a 2xx."""

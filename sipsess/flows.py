@@ -19,7 +19,7 @@ from typing import Protocol
 
 from sipsess.errors import RemoteError
 from sipsess.flow import Address, Flow
-from sipsess.message import SIPURI, parse_uri
+from sipsess.message import SIPURI, Request, parse_uri
 from sipsess.transaction.via import DEFAULT_PORT, DEFAULT_TLS_PORT
 
 #: Why connections are refused or closed, and what is counted of them.
@@ -42,6 +42,11 @@ REASONS: dict[str, str] = {
 DEFAULT_PORTS = {"TLS": DEFAULT_TLS_PORT, "WS": 80, "WSS": 443}
 
 
+#: Bytes of a request that go over UDP at most when nobody knows the path's MTU: larger ones would
+#: travel in fragments, which get lost (:rfc:`3261#section-18.1.1`).
+MAX_DATAGRAM_REQUEST = 1300
+
+
 class ConnectionTable(Protocol):
     """What the core needs of the shell's connections."""
 
@@ -56,6 +61,9 @@ class ConnectionTable(Protocol):
         :param name: whom a secure far end must prove to be.
         :return: ``None`` when there are no such connections here.
         """
+
+    def wider_flow(self, address: Address) -> Flow | None:
+        """Return a flow over a connection for what is too large for a datagram, or ``None``."""
 
     def offer_alias(self, flow: Flow, port: int) -> None:
         """Hear that a peer lets us send it requests on its own connection (:rfc:`5923`)."""
@@ -129,6 +137,20 @@ class FlowFinder:
             return otherwise.to(address)
         flow = None if self.flow_for is None else self.flow_for(otherwise.transport, address)
         return flow or otherwise
+
+    def wider_flow(self, request: Request, flow: Flow) -> Flow | None:
+        """
+        Return the connection that a request needs which is too large for UDP, or ``None``.
+
+        Who asks for UDP in his URI gets it.
+        """
+        if flow.transport != "UDP" or self.connections is None:
+            return None
+        if len(request.to_bytes()) <= MAX_DATAGRAM_REQUEST:
+            return None
+        if "transport=udp" in request.uri.lower():
+            return None
+        return self.connections.wider_flow(flow.remote)
 
     def return_flow(self, flow: Flow, port: int) -> Flow | None:
         """

@@ -12,6 +12,7 @@ The module is long because plugins, incoming and outgoing calls meet here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -33,7 +34,7 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ISIPService,
 )
-from sipsess.message import SIPURI, Request, Response, TelURI, build_request
+from sipsess.message import SIPURI, Request, Response, TelURI, build_request, parse_uri
 from sipsess.session import Chain, EndReason, Session, order_handlers
 from sipsess.session.bodies import refusal_of_body
 from sipsess.session.reason import LOCAL
@@ -430,7 +431,7 @@ class DialogManager:
             "INVITE",
             uri,
             from_=f"{sender};tag={ids.tag()}",
-            to=f"<{uri}>",
+            to=f"<{_address_of_record(uri)}>",
             call_id=ids.call_id(),
             cseq=1,
         )
@@ -548,6 +549,17 @@ def _choosers(
         for item in chain.supplements
         if IChooseApplication.providedBy(item)
     )
+
+
+def _address_of_record(uri: str) -> str:
+    """Return what of a URI may stand in To: not the transport, say (:rfc:`3261#section-19.1.1`)."""
+    try:
+        parsed = parse_uri(uri)
+    except RemoteError:
+        return uri
+    if not isinstance(parsed, SIPURI) or "transport" not in parsed.params:
+        return uri
+    return str(replace(parsed, params=parsed.params.without("transport")))
 
 
 def _user_of(request: Request) -> str:

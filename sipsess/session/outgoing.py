@@ -161,10 +161,12 @@ class OutgoingRequest:
 
         What becomes of it changes nothing: the INVITE's own response counts.
         """
-        cancel = build_cancel(self.request)
+        transaction = self.transaction
+        assert transaction is not None  # it has a provisional response
+        cancel = build_cancel(transaction.request)
         for name, value in (headers or {}).items():
             cancel.headers.set(name, value)
-        OutgoingRequest(self.session, cancel, self.flow, _ignore, _ignore).send()
+        OutgoingRequest(self.session, cancel, transaction.flow, _ignore, _ignore).send()
 
     # -- once more -------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sipsess.errors import SIPError
 from sipsess.flow import Flow
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     from sipsess.transaction.layer import TransactionLayer
 
 
+#: A request as it is sent on another flow, and that flow.
+Fallback: TypeAlias = tuple[Request, Flow]
+
+
 class ClientTransaction(Transaction):
     """A request that we send; made by :meth:`TransactionLayer.create_client`."""
 
-    __slots__ = ("user",)
+    __slots__ = ("fallback", "user")
 
     def __init__(
         self,
@@ -45,6 +49,15 @@ class ClientTransaction(Transaction):
         super().__init__(layer, key, request, flow, state)
         #: Who is told, until the transaction ends.
         self.user: ClientUser | None = user
+        #: The request and its flow, should the connection that was preferred not open.
+        self.fallback: Fallback | None = None
+
+    def fall_back(self, now: float) -> None:
+        """Begin anew with :attr:`fallback`, as nothing was sent (:rfc:`3261#section-18.1.1`)."""
+        assert self.fallback is not None
+        (self.request, flow), self.fallback = self.fallback, None
+        self._layer.move(self, flow)
+        self.begin(now)
 
     def begin(self, now: float) -> None:
         """Send the request and start the timers."""

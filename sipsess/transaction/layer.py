@@ -19,7 +19,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from sipsess.counters import Counters
-from sipsess.errors import LocalError, RemoteError, TransportError
+from sipsess.errors import ConnectFailed, LocalError, RemoteError, TransportError
 from sipsess.flow import Address, Flow
 from sipsess.message import Request, Response, parse, peek
 from sipsess.tally import Tally
@@ -27,6 +27,7 @@ from sipsess.timers import TimerQueue
 from sipsess.transaction._base import TRANSPORT_ERROR, Transaction
 from sipsess.transaction.client import (
     ClientTransaction,
+    Fallback,
     InviteClientTransaction,
     NonInviteClientTransaction,
 )
@@ -270,11 +271,18 @@ class TransactionLayer:
             self._initial.setdefault(server.merge_key, server)
 
     def create_client(
-        self, request: Request, flow: Flow, user: ClientUser, now: float
+        self,
+        request: Request,
+        flow: Flow,
+        user: ClientUser,
+        now: float,
+        fallback: Fallback | None = None,
     ) -> ClientTransaction:
         """
         Begin a client transaction: the request is serialised and sent at once; not for an ACK.
 
+        :param fallback: what is sent instead when the connection of ``flow`` cannot be opened; it
+            has the same branch.
         :raises TransactionExistsError: when the branch was used already.
         """
         key = (request.via.branch, request.method)
@@ -286,6 +294,7 @@ class TransactionLayer:
         else:
             client = NonInviteClientTransaction(self, key, request, flow, CLIENT_TRYING, user)
         request.to_bytes()  # if that fails, nothing has begun
+        client.fallback = fallback
         self._clients[key] = client
         self._link(client)
         self.counters.transactions_begun += 1
@@ -331,7 +340,15 @@ class TransactionLayer:
         """
         error = error or TransportError(f"the flow to {flow.remote[0]}:{flow.remote[1]} is lost")
         for transaction in tuple(self._by_remote.get(flow.remote, ())):
-            if transaction.flow == flow and not self._reopen(transaction, reopen):
+            if transaction.flow != flow or self._reopen(transaction, reopen):
+                continue
+            if (
+                isinstance(error, ConnectFailed)
+                and isinstance(transaction, ClientTransaction)
+                and transaction.fallback is not None
+            ):
+                transaction.fall_back(now)
+            else:
                 transaction.step(TRANSPORT_ERROR, error, now)
 
     def _reopen(self, transaction: Transaction, reopen: Reopen | None) -> bool:

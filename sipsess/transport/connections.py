@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from sipsess.errors import ConnectFailed, TransportError
 from sipsess.flow import Address, Flow, format_host
 from sipsess.tally import Tally
-from sipsess.transport.address import ip_version, normal_host
+from sipsess.transport.address import RecentDict, ip_version, normal_host
 from sipsess.transport.listener import StreamListener
 from sipsess.transport.stream import Connection, ConnectionCore, StreamConnection, Target
 
@@ -48,6 +48,9 @@ MAX_QUEUED = 262_144
 CONNECT_LIMIT = 10.0
 #: Seconds between two looks at the limits of time.
 SWEEP_INTERVAL = 1.0
+#: Seconds for which an address is remembered where nobody took a connection, and how many are.
+FAILURE_LIFE = 600.0
+MAX_FAILED = 1024
 #: Ports for which one connection may be reused; one sent-by has one.
 MAX_ALIASES = 4
 #: What we open connections over; over WebSocket only peers do (:rfc:`7118#section-3`).
@@ -114,6 +117,9 @@ class Connections:
         self._by_target: dict[Target, Connection] = {}
         self._peers = Tally()
         self._openings: dict[Target, _Opening] = {}
+        #: Addresses where nobody took a connection, and until when they are not asked again for
+        #: what can go over UDP as well.
+        self._failed: RecentDict[Address, float] = RecentDict(MAX_FAILED)
         self._lost: dict[Flow, TransportError | None] = {}
         self._sweeper: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
@@ -146,6 +152,13 @@ class Connections:
         if not isinstance(listener, StreamListener):
             return None
         return listener.flow_to(address, name)
+
+    def wider_flow(self, address: Address) -> Flow | None:
+        """See :meth:`.ConnectionTable.wider_flow`; where TCP has just failed it is not tried."""
+        until = self._failed.get(address)
+        if until is not None and self.seconds() < until:
+            return None
+        return self.open_flow("TCP", address, "")
 
     def offer_alias(self, flow: Flow, port: int) -> None:
         """See :meth:`.ConnectionTable.offer_alias`."""
@@ -258,6 +271,7 @@ class Connections:
         transport, (host, port), _ = opening.target
         if self._openings.pop(opening.target, None) is None:
             return
+        self._failed.put((host, port), self.seconds() + FAILURE_LIFE)
         error = ConnectFailed(f"no {transport} connection to {format_host(host)}:{port}: {why}")
         flow = Flow(transport, ("", 0), (host, port), is_reliable=True)
         self.core.count_refusal("connect-failed", flow)

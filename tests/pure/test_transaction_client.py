@@ -8,7 +8,7 @@ import weakref
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.errors import TransportError
+from sipsess.errors import ConnectFailed, TransportError
 from sipsess.message import Request, parse
 from sipsess.transaction._base import Transaction
 from sipsess.transaction.client import ClientTransaction
@@ -134,6 +134,32 @@ class InviteClientTests(SynchronousTestCase):
         self.assertEqual(len(self.world.layer), 1)
         self.world.run_for(32)
         self.assertTrue(self.world.is_quiet())
+
+    def test_fall_back(self) -> None:
+        """18.1.1: what could not be sent on a connection goes over UDP, and is repeated there."""
+        request, twin = make_request("INVITE"), make_request("INVITE")
+        with self.world.turn:
+            client = self.world.layer.create_client(twin, TCP, self.world, 0.0, (request, UDP))
+        self.world.run_for(5)
+        error = ConnectFailed("nobody listens")
+        for expected in (UDP, None):
+            with self.world.turn:
+                self.world.layer.flow_lost(client.flow, self.world.now, error)
+            if expected is not None:
+                self.assertEqual((client.flow, client.request), (expected, request))
+                self.world.run_for(1)
+        self.assertEqual([flow for _, flow, _ in self.world.sent], [TCP, UDP, UDP])
+        self.assertEqual(self.world.calls[0][1:], ("client_failed", "ConnectFailed"))
+
+    def test_no_fall_back_after_sending(self) -> None:
+        """What may have arrived is not sent again by another way."""
+        request = make_request("INVITE")
+        with self.world.turn:
+            client = self.world.layer.create_client(
+                make_request("INVITE"), TCP, self.world, 0.0, (request, UDP)
+            )
+        self.world.lose(TCP)
+        self.assertEqual((client.state, len(self.world.sent)), ("TERMINATED", 1))
 
     def test_flow_lost(self) -> None:
         """RFC 3261 17.1.4: a transport failure is reported, and the transaction ends."""

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from sipsess.errors import ConnectFailed
-from sipsess.flow import Flow
+from sipsess.flow import Address, Flow
 from sipsess.message import Request, Response, parse
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
@@ -203,6 +203,16 @@ class LostTests(ConnectCase):
         self.assertEqual(len(self.server.connections), 1)
         self.assertFalse(session.is_over)
 
+    def test_messages(self) -> None:
+        """Via and Contact name the transport and the port that we listen on; To does not (19.1.1)."""
+        self.call()
+        invite = next(parse(e.data) for e in self.net.trace if e.data.startswith(b"INVITE"))
+        assert isinstance(invite, Request)
+        self.assertEqual((invite.via.transport, invite.via.port), ("TCP", 5060))
+        self.assertEqual(invite.uri, "sip:echo@192.0.2.1;transport=tcp")
+        self.assertEqual(invite.headers.get("Contact"), "<sip:192.0.2.2:5060;transport=tcp>")
+        self.assertEqual(invite.headers.get("To"), "<sip:echo@192.0.2.1>")
+
     def test_callee_hangs_up(self) -> None:
         """Either side can: the callee's BYE goes to the caller's Contact."""
         session = self.call()
@@ -391,6 +401,85 @@ class TargetTests(ConnectCase):
         self.assertEqual(request.via.transport, "TCP")
         self.assertTrue(session.is_over)
         self.net.run_for(40)
+
+
+class SizeTests(ConnectCase):
+    """18.1.1: what is too large for a datagram goes over a connection, if there is one."""
+
+    URI = "sip:ringing@192.0.2.1"
+
+    def dial(self, uri: str = URI, size: int = 1000) -> Session:
+        """Let alice call over UDP with a header of this size."""
+        dialled = self.caller.dial(uri, headers={"X-Large": "x" * size})
+        dialled.addErrback(lambda failure: None)
+        self.net.run_for(0.5)
+        return next(iter(self.caller.manager.sessions))
+
+    def vias(self, method: bytes = b"INVITE") -> list[str]:
+        """Return the transport in the Via of each request of a method, in order."""
+        requests = [parse(e.data) for e in self.net.trace if e.data.startswith(method + b" ")]
+        return [request.via.transport for request in requests]
+
+    def finish(self, session: Session) -> None:
+        """Cancel, and let all end."""
+        session.terminate()
+        self.net.run_for(1)
+        self.assertTrue(session.is_over)
+        self.net.run_for(40)
+
+    def test_small(self) -> None:
+        """What fits stays on UDP."""
+        session = self.dial(size=100)
+        self.assertEqual(self.vias(), ["UDP"])
+        self.finish(session)
+
+    def test_large(self) -> None:
+        """A large INVITE goes over TCP, and its CANCEL follows it; Contact and dialog stay UDP."""
+        session = self.dial()
+        self.assertEqual(self.vias(), ["TCP"])
+        self.assertNotIn("transport", session.contact)
+        self.finish(session)
+        self.assertEqual(self.vias(b"CANCEL"), ["TCP"])
+
+    def test_asked_for(self) -> None:
+        """Who asks for UDP gets it."""
+        session = self.dial(self.URI + ";transport=udp")
+        self.assertEqual(self.vias()[0], "UDP")
+        self.finish(session)
+
+    def test_refused(self) -> None:
+        """When the connection is refused UDP it is; TCP is left alone for a while then."""
+        for listener in self.server.listeners:
+            if listener.kind == "TCP":
+                listener.stop()
+        first = self.dial()
+        self.assertEqual(self.vias(), ["UDP"])
+        self.finish(first)
+        self.assertEqual(self.refusals(self.caller), {"connect-failed": 1})
+        second = self.dial()
+        self.finish(second)
+        self.assertEqual(self.refusals(self.caller), {"connect-failed": 1})
+        self.assertEqual(self.vias(b"CANCEL"), ["UDP", "UDP"])
+
+    def test_not_invite(self) -> None:
+        """So do other requests, and their retransmissions begin when they are on UDP."""
+        session = self.call("sip:echo@192.0.2.1")
+        for listener in self.server.listeners:
+            if listener.kind == "TCP":
+                listener.stop()
+        lost: list[bytes] = []
+
+        def lose_first(source: Address, target: Address, data: bytes) -> bool:
+            is_first = data.startswith(b"INFO") and not lost
+            lost.extend([data] * is_first)
+            return is_first
+
+        self.net.filters.append(lose_first)
+        answered = session.send_request("INFO", body=b"x" * 1500)
+        self.net.run_for(2)
+        self.assertIsInstance(self.successResultOf(answered), Response)
+        self.assertEqual(self.vias(b"INFO"), ["UDP", "UDP"])
+        self.finish(session)
 
 
 class ClientOnlyTests(ConnectCase):
