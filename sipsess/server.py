@@ -56,6 +56,7 @@ from sipsess.transport.listen import (
     ListenError,
     Listening,
     ListenSpec,
+    check_spec,
     open_stream,
     open_udp,
     parse_listen,
@@ -101,10 +102,15 @@ class SIPServer(Service):
     :param source_address: says what our address is towards a peer, for wildcard listeners.
     :param make_call: makes what applications and :meth:`dial` hold of a session, if not
         :class:`.Call`.
+    :param trust: a file of authorities that secure far ends must be certified by, where there is no
+        TLS listener that says it; the system's when empty.
     :param drain_limit: seconds that stopping waits for the ends of calls.
     :raises ListenError: when a listen string cannot be read.
     :raises LocalError: when there is no such application, or no RTP port.
     """
+
+    #: When the delayed call was meant to come.
+    _wake_time = 0.0
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class SIPServer(Service):
         seconds: Callable[[], float] | None = None,
         source_address: SourceAddress | None = None,
         make_call: Callable[[Session], Call] | None = None,
+        trust: str = "",
         drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         self.reactor = reactor
@@ -140,9 +147,8 @@ class SIPServer(Service):
         )
         self._drain_limit = drain_limit
         self._wake_up: IDelayedCall | None = None
-        self._wake_time = 0.0
         ids = ids or IdSource()
-        self.connections = self._make_connections()
+        self.connections = self._make_connections(trust)
         self.core = SIPCore(
             transmit=self._transmit,
             seconds=self._seconds,
@@ -182,13 +188,14 @@ class SIPServer(Service):
         self.manager.registrar = registrar
         return registrar
 
-    def _make_connections(self) -> Connections:
+    def _make_connections(self, trust: str) -> Connections:
         """Return the table of what peers will open to us, and we to them."""
         return Connections(
             self.reactor,
             seconds=self._seconds,
             choose=self._choose,
             in_use=lambda: {session.flow for session in self.manager.sessions},
+            trust=trust,
         )
 
     # -- starting --------------------------------------------------------------------------
@@ -338,6 +345,22 @@ class SIPServer(Service):
             self.core.send_failed(flow, SendError(OSError(f"{flow.listener!r} is closed")))
         else:
             listener.send(wire, flow)
+
+    def reload_certificates(self) -> None:
+        """
+        Read all certificates again, for connections to come; those that stand go on.
+
+        :raises LocalError: with each file that cannot be used; the certificates that it would
+            replace stay.
+        """
+        mistakes = []
+        for credentials in self.connections.credentials(self.listeners):
+            try:
+                credentials.reload()
+            except LocalError as error:
+                mistakes.append(str(error))
+        if mistakes:
+            raise LocalError("; ".join(mistakes))
 
     def flow_for(self, transport: str, address: Address) -> Flow | None:
         """
@@ -497,6 +520,8 @@ def _read_specs(
     listen: Iterable[str | ListenSpec], advertise: str | Mapping[str, str] | None
 ) -> Iterable[ListenSpec]:
     specs = [parse_listen(item) if isinstance(item, str) else item for item in listen]
+    for spec in specs:
+        check_spec(spec)
     if advertise is None:
         return specs
     if isinstance(advertise, str):

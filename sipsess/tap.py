@@ -41,6 +41,8 @@ EXAMPLES = r"""Examples:
       a second server in the same directory; twistd would take its pidfile for the first one's
   twistd -n sipsess --listen udp:5060:interface=127.0.0.1 --listen 'udp:5060:interface=\:\:1'
       this machine only, IPv4 and IPv6
+  twistd -n sipsess --listen udp:5060 --listen tcp:5060 --listen tls:5061:cert=chain.pem:key=key.pem
+      over UDP, TCP and TLS
   twistd -n sipsess --advertise 203.0.113.5 --rtp-ports 20000-20999
       behind a NAT that forwards UDP 5060 and 20000-20999
   twistd -n sipsess --plugin-dir ./plugins --require-plugin doorman
@@ -78,7 +80,7 @@ class Options(usage.Options):
         self["control"] = None
 
     def opt_listen(self, where: str) -> None:
-        """Where to listen, udp|tcp:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
+        """Where to listen, udp|tcp|tls:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
         try:
             parse_listen(where)
         except ListenError as error:

@@ -67,6 +67,7 @@ class Options(CommandOptions):
     optParameters = [
         ["dtmf", "d", None, "Keys to press: 0-9, *, #, A-D."],
         ["save", "s", None, "Write what is heard to this WAV file."],
+        ["ca", None, "", "A PEM file of authorities for TLS. [default: those of the system]"],
         ["from", "f", None, "Who calls, a SIP URI. [default: sip:sipsess@ and our address]"],
     ]
 
@@ -262,12 +263,14 @@ class Phone:
         return server.stopService() if server is not None and server.running else None
 
     async def _make_server(self) -> SIPServer:
-        """Return a server on the one address of ours that reaches the far end."""
+        """Return a server on the one address of ours that reaches the far end; TLS needs none."""
         target = parse_target(self._options["uri"])
         addresses = await resolve(self._reactor, target.host)
+        spec = ListenSpec(target.transport, 0, self._find_source(addresses[0]))
         return SIPServer(
             self._reactor,
-            [ListenSpec(target.transport, 0, self._find_source(addresses[0]))],
+            [spec] if target.transport != "TLS" else [],
+            trust=self._options["ca"],
             handlers=[AudioHandler()],
             trace=self._ladder,
             seconds=self._seconds,

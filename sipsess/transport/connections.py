@@ -17,9 +17,9 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -28,12 +28,16 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sipsess.errors import ConnectFailed, TransportError
+from sipsess.errors import ConnectFailed, LocalError, TransportError
 from sipsess.flow import Address, Flow, format_host
 from sipsess.tally import Tally
 from sipsess.transport.address import RecentDict, ip_version, normal_host
+from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listener import StreamListener
 from sipsess.transport.stream import Connection, ConnectionCore, StreamConnection, Target
+
+if TYPE_CHECKING:
+    from sipsess.transport.tls import Credentials
 
 #: Connections at a time: each costs a file and some 20 KiB.
 MAX_CONNECTIONS = 4096
@@ -54,7 +58,7 @@ MAX_FAILED = 1024
 #: Ports for which one connection may be reused; one sent-by has one.
 MAX_ALIASES = 4
 #: What we open connections over; over WebSocket only peers do (:rfc:`7118#section-3`).
-CONNECTABLE = frozenset({"TCP"})
+CONNECTABLE = frozenset({"TCP", "TLS"})
 #: Seconds between two reports of failures.
 REPORT_INTERVAL = 60.0
 
@@ -85,6 +89,8 @@ class Connections:
     :param reactor: provides ``IReactorTCP`` and ``IReactorTime``.
     :param seconds: the core's clock.
     :param choose: returns the listener that serves a transport and an address, or ``None``.
+    :param trust: a file of authorities that secure far ends must be certified by, where there is no
+        listener that says it; the system's when empty.
     :param in_use: returns the flows of calls; a connection of one is not closed for being idle.
     """
 
@@ -98,6 +104,7 @@ class Connections:
         seconds: Callable[[], float],
         choose: Callable[[str, Address], object],
         in_use: Callable[[], Collection[Flow]],
+        trust: str = "",
         max_connections: int = MAX_CONNECTIONS,
         max_per_peer: int = MAX_CONNECTIONS_PER_PEER,
     ) -> None:
@@ -108,6 +115,8 @@ class Connections:
         #: What the server did wrong in a connection's name.
         self.failures = 0
         self._choose = choose
+        self._trust = trust
+        self._credentials: Credentials | None = None
         self._in_use = in_use
         self._serials = count(1)
         #: All connections, and the flows that each carries.
@@ -203,6 +212,11 @@ class Connections:
         except ConnectFailed as error:
             return fail(error)
 
+    def credentials(self, listeners: Iterable[object]) -> list[Credentials]:
+        """Return all that this side shows and trusts, for its files to be read again."""
+        found = [item.credentials for item in listeners if isinstance(item, StreamListener)]
+        return [item for item in dict.fromkeys([*found, self._credentials]) if item is not None]
+
     # -- opening ---------------------------------------------------------------------------
 
     def _queue(self, flow: Flow, wire: bytes) -> None:
@@ -236,13 +250,14 @@ class Connections:
         opening = self._openings[target] = _Opening(target)
         try:
             self._begin(opening, listener if isinstance(listener, StreamListener) else None)
-        except (ConnectFailed, OSError) as error:
+        except LocalError as error:
             self._openings.pop(target, None)
             raise ConnectFailed(str(error)) from error
         return opening
 
     def _begin(self, opening: _Opening, listener: StreamListener | None) -> None:
         transport, (host, port), name = opening.target
+        credentials = None if transport == "TCP" else self._credentials_of(listener)
         connection = StreamConnection(
             self,
             transport,
@@ -252,16 +267,31 @@ class Connections:
             advertised_port=0 if listener is None else listener.address[1],
             name=name,
             is_incoming=False,
+            credentials=credentials,
         )
         connection.target = opening.target
         factory: Any = Factory()
         factory.noisy = False
         factory.buildProtocol = lambda addr: connection
+        if credentials is not None:
+            factory = credentials.connect(name, factory, self.reactor)
         kind = TCP6ClientEndpoint if ip_version(host) == 6 else TCP4ClientEndpoint
         bound = None if listener is None or listener.is_wildcard else (listener.address[0], 0)
         endpoint = kind(self.reactor, host, port, CONNECT_LIMIT, bound)
         opening.attempt = endpoint.connect(factory)
         opening.attempt.addErrback(self._connect_failed, opening)
+
+    def _credentials_of(self, listener: StreamListener | None) -> Credentials:
+        """
+        Return what we show and trust: what the listener does, or nothing and the trusted file.
+
+        :raises LocalError: when that cannot be read.
+        """
+        if listener is not None and listener.credentials is not None:
+            return listener.credentials
+        if self._credentials is None:
+            self._credentials = load_credentials(TLSFiles(ca=self._trust))
+        return self._credentials
 
     def _connect_failed(self, failure: Failure, opening: _Opening) -> None:
         self._fail(opening, str(failure.value) or type(failure.value).__name__)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorSocket
@@ -24,8 +24,12 @@ from twisted.internet.protocol import DatagramProtocol
 from sipsess.errors import LocalError
 from sipsess.transport.address import SourceAddress, SourceAddresses, escape, ip_version
 from sipsess.transport.connections import Connections
+from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listener import Listener, StreamListener
 from sipsess.transport.udp import MAX_DATAGRAM, DatagramCore, UDPListener
+
+if TYPE_CHECKING:
+    from sipsess.transport.tls import Credentials
 
 #: How often two ports of the same free number are looked for, one of IPv4 and one of IPv6.
 FREE_PORT_ATTEMPTS = 16
@@ -33,8 +37,15 @@ FREE_PORT_ATTEMPTS = 16
 #: back at once.
 BACKLOG = 256
 
-#: What we listen for, as the configuration writes it.
-TRANSPORTS = ("udp", "tcp")
+_USUAL = ("interface", "advertise")
+#: What we listen for, as the configuration writes it, and what may be said of each.
+OPTIONS = {
+    "udp": _USUAL,
+    "tcp": _USUAL,
+    "tls": (*_USUAL, "cert", "key", "ca", "verify"),
+}
+#: The transports that need a certificate.
+SECURE = frozenset({"TLS", "WSS"})
 
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -66,7 +77,7 @@ class UDPReactor(Protocol):
 class ListenSpec:
     """One place to listen, as the configuration says it."""
 
-    #: As in flows: ``"UDP"``, ``"TCP"``.
+    #: As in flows: ``"UDP"``, ``"TCP"``, ``"TLS"``.
     transport: str
     #: 0 takes a free one.
     port: int
@@ -74,10 +85,12 @@ class ListenSpec:
     interface: str = ""
     #: The host that peers shall see, or ``None`` for the local address.
     advertised: str | None = None
+    #: Of TLS.
+    files: TLSFiles = field(default_factory=TLSFiles)
 
     @property
     def name(self) -> str:
-        """The spelling that :func:`parse_listen` reads."""
+        """What it is called: where it listens, as :func:`parse_listen` reads it."""
         text = f"{self.transport.lower()}:{self.port}"
         if self.interface:
             text += f":interface={escape(self.interface)}"
@@ -102,8 +115,9 @@ def parse_listen(text: str) -> ListenSpec:
     r"""
     Read where to listen.
 
-    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or ``tcp`` for ``udp``; colons
-        of an IPv6 address are written ``\:``, and port 0 takes a free one.
+    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or ``tcp`` for ``udp``; for
+        ``tls`` also ``:cert=FILE:key=FILE[:ca=FILE][:verify=yes]``. Colons of an IPv6 address are
+        written ``\:``, and port 0 takes a free one.
     :raises ListenError: with what to write instead.
     """
     fields = _split(text)
@@ -111,19 +125,47 @@ def parse_listen(text: str) -> ListenSpec:
         raise _wrong(text, "a backslash at the end takes nothing", _split(text[:-1]) or [])
     transport, port = fields[0][0].lower(), fields[1][0] if len(fields) > 1 else ""
     named = dict(item for item in fields[2:] if len(item) == 2)
-    if transport not in TRANSPORTS or len(fields[0]) > 1:
-        raise _wrong(text, f"sipsess listens on {' and '.join(TRANSPORTS)}", fields)
+    if transport not in OPTIONS or len(fields[0]) > 1:
+        raise _wrong(text, f"sipsess listens on {_list(OPTIONS)}", fields)
     if fields[1:2] != [(port,)] or not _is_port(port):
         raise _wrong(text, "the port is a number from 0 to 65535", fields)
-    if len(named) < len(fields) - 2 or not named.keys() <= {"interface", "advertise"}:
-        raise _wrong(text, "only interface= and advertise= can follow the port", fields)
+    options = OPTIONS[transport]
+    if len(named) < len(fields) - 2 or not named.keys() <= set(options):
+        known = _list(f"{option}=" for option in options)
+        raise _wrong(text, f"only {known} can follow the port", fields)
     interface = named.get("interface", "")
-    if "interface" in named:
-        try:
-            ip_address(interface)
-        except ValueError:
-            raise _wrong(text, f"{interface!r} is not an IP address", fields) from None
-    return ListenSpec(transport.upper(), int(port), interface, named.get("advertise") or None)
+    if "interface" in named and not _is_ip(interface):
+        raise _wrong(text, f"{interface!r} is not an IP address", fields)
+    if named.get("verify", "no") not in ("yes", "no"):
+        raise _wrong(text, "verify= is yes or no", fields)
+    return ListenSpec(
+        transport.upper(), int(port), interface, named.get("advertise") or None, _files_of(named)
+    )
+
+
+def _files_of(named: dict[str, str]) -> TLSFiles:
+    certificate, key, ca = (named.get(name, "") for name in ("cert", "key", "ca"))
+    return TLSFiles(certificate, key, ca, named.get("verify") == "yes")
+
+
+def _list(words: Iterable[str]) -> str:
+    """Return "a, b and c"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def check_spec(spec: ListenSpec) -> None:
+    """
+    Check that nothing is missing; whether the files can be read is seen when it listens.
+
+    :raises ListenError: with what to write instead.
+    """
+    files = spec.files
+    if spec.transport in SECURE and not (files.certificate and files.key):
+        raise ListenError(
+            f"cannot listen on {spec.name!r}: TLS needs a certificate and its key; "
+            f"write {spec.name}:cert=FILE:key=FILE"
+        )
 
 
 def _split(text: str) -> list[tuple[str, ...]] | None:
@@ -159,7 +201,7 @@ def _wrong(text: str, why: str, fields: list[tuple[str, ...]]) -> ListenError:
     host = next(filter(_is_ip, [*words, bracketed, named, text.partition(":")[2]]), None)
     if "localhost" in words:
         host = "127.0.0.1"
-    transport = next((word for word in words if word.lower() in TRANSPORTS), "udp").lower()
+    transport = next((word for word in words if word.lower() in OPTIONS), "udp").lower()
     better = f"{transport}:{port}" + (f":interface={escape(host)}" if host else "")
     return ListenError(f"cannot listen on {text!r}: {why}; write {better}")
 
@@ -218,11 +260,20 @@ def open_stream(
     Open the port or ports of one specification of a transport over connections.
 
     :param connections: the table that what comes belongs to.
-    :raises ListenError: as for :func:`open_udp`.
+    :raises ListenError: as for :func:`open_udp`, or when a certificate cannot be used.
     """
+    credentials: Credentials | None = None
+    if spec.transport in SECURE:
+        check_spec(spec)
+        try:
+            credentials = load_credentials(spec.files)
+        except LocalError as error:
+            raise ListenError(f"cannot listen on {spec.name}: {error}") from error
 
     def listen(interface: str, port: int) -> StreamListener:
-        listener = StreamListener(connections, spec.transport, source_address, spec.advertised)
+        listener = StreamListener(
+            connections, spec.transport, source_address, spec.advertised, credentials
+        )
         listener.listen(
             lambda factory: _listen_stream(reactor, factory, interface, port, make_socket)
         )

@@ -26,6 +26,7 @@ from sipsess.transport.stream import Connection, StreamConnection
 
 if TYPE_CHECKING:
     from sipsess.transport.connections import Connections
+    from sipsess.transport.tls import Credentials
 
 #: The addresses that mean every address, and what stands for the world when the default route of a
 #: family is asked for (addresses for documentation, which no one has).
@@ -126,6 +127,7 @@ class StreamListener(Factory):
     :param kind: ``"TCP"``, ``"TLS"``, ``"WS"`` or ``"WSS"``.
     :param source_address: says what our address is towards a peer, for a wildcard.
     :param advertised: the host that peers shall see instead of the local address.
+    :param credentials: of TLS, when it is below.
     """
 
     noisy = False
@@ -136,8 +138,11 @@ class StreamListener(Factory):
         kind: str,
         source_address: SourceAddress,
         advertised: str | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.connections = connections
+        #: What TLS shows, where it is below.
+        self.credentials = credentials
         self.kind = kind
         self.advertised = advertised
         self.name = ""
@@ -159,7 +164,10 @@ class StreamListener(Factory):
 
         :param open_port: opens a port of the reactor for a factory.
         """
-        self._port = port = open_port(Doorkeeper(self, self))
+        inner: Any = self
+        if self.credentials is not None:
+            inner = self.credentials.serve(self, self.connections.reactor)
+        self._port = port = open_port(Doorkeeper(self, inner))
         host: Any = port.getHost()
         self.address = (normal_host(host.host), host.port)
         self.name = listener_name(self.kind, self.address)
@@ -172,6 +180,7 @@ class StreamListener(Factory):
             self.connections.next_serial(),
             listener=self.name,
             advertised=self.advertised,
+            credentials=self.credentials,
         )
 
     def flow_to(self, remote: Address, name: str = "") -> Flow:

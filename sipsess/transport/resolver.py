@@ -28,7 +28,7 @@ from sipsess.transaction.via import DEFAULT_PORT
 from sipsess.transport.address import normal_host
 
 #: The transports that a URI may ask for here.
-TRANSPORTS = frozenset({"UDP", "TCP"})
+TRANSPORTS = frozenset({"UDP", "TCP", "TLS"})
 
 
 class UnreachableError(TransportError):

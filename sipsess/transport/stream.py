@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
@@ -27,6 +27,9 @@ from sipsess.errors import RemoteError, TransportError
 from sipsess.flow import Address, Flow
 from sipsess.message import PING, PONG, StreamFramer
 from sipsess.transport.address import normal_host
+
+if TYPE_CHECKING:
+    from sipsess.transport.tls import Credentials
 
 #: Seconds that the hand-shakes of TLS and WebSocket may take together; phones on bad links need
 #: some, and each costs a connection meanwhile.
@@ -100,6 +103,7 @@ class Connection(TwistedProtocol):
     :param advertised: the host that the peer shall see instead of ours.
     :param advertised_port: of the listener, for a connection that we opened.
     :param name: whom the far end must prove to be, for a connection that we opened.
+    :param credentials: of TLS, when it is below.
     """
 
     def __init__(
@@ -113,11 +117,13 @@ class Connection(TwistedProtocol):
         advertised_port: int = 0,
         name: str = "",
         is_incoming: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         self.owner = owner
         self.kind = kind
         self.serial = serial
         self.is_incoming = is_incoming
+        self._credentials = credentials
         #: Its flow; complete when the connection stands.
         self.flow = Flow(
             kind, ("", 0), ("", 0), listener, advertised, True, serial, advertised_port, name
@@ -169,9 +175,18 @@ class Connection(TwistedProtocol):
             self.transport_ready()
 
     def handshakeCompleted(self) -> None:
-        """See ``IHandshakeListener``: TLS is ready."""
-        if not self.is_closing:
-            self.transport_ready()
+        """See ``IHandshakeListener``: TLS is ready; look who is there before anything is said."""
+        if self.is_closing:
+            return
+        assert self._credentials is not None
+        proven = self._credentials.identify(self.transport)
+        if self.is_incoming:
+            self.identities = proven.domains
+        elif not proven.prove(self.flow.name or self.flow.remote[0]):
+            self.fault = f"the certificate is not that of {self.flow.name or self.flow.remote[0]}"
+            self.give_up("certificate-mismatch")
+            return
+        self.transport_ready()
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; never raises."""

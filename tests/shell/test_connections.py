@@ -204,7 +204,7 @@ class LostTests(ConnectCase):
         self.assertFalse(session.is_over)
 
     def test_messages(self) -> None:
-        """Via and Contact name the transport and the port that we listen on; To does not (19.1.1)."""
+        """Via and Contact name the transport and our port; To does not (19.1.1)."""
         self.call()
         invite = next(parse(e.data) for e in self.net.trace if e.data.startswith(b"INVITE"))
         assert isinstance(invite, Request)

@@ -158,7 +158,7 @@ class MistakeTests(TapCase):
     def test_advertise(self) -> None:
         """An address is an address, of a listener that exists, or for all."""
         self.assertIn("no IP address", self.mistake("--advertise", "pbx.example"))
-        self.assertIn("listens on udp and tcp", self.mistake("--advertise", "x=203.0.113.5"))
+        self.assertIn("sipsess listens on udp, ", self.mistake("--advertise", "x=203.0.113.5"))
         line = self.mistake("--advertise", "udp:5080=203.0.113.5")
         self.assertIn("nothing listens on udp:5080", line)
         both = ("--advertise", "203.0.113.5", "--advertise", "udp:5060=203.0.113.5")
