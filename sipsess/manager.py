@@ -59,6 +59,8 @@ DIAL_LIMIT = 180.0
 REASONS: dict[str, str] = {
     "sessions-full": "there are too many sessions (503)",
     "peer-sessions-full": "one peer has begun too many sessions (503)",
+    "endpoint-calls-full": "an endpoint has as many calls as it may have (503)",
+    "application-refused": "the endpoint may not have that application (404)",
     "call-refused": "a supplement refused a call before it began",
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",
@@ -119,6 +121,8 @@ class DialogManager:
         self.max_sessions_per_peer = MAX_SESSIONS_PER_PEER
         #: Sessions by the host that their INVITE came from.
         self._peers = Tally()
+        #: Sessions by the name of their endpoint.
+        self._endpoints = Tally()
         self._dialogs: dict[DialogId, Session] = {}
         self._supplements = list(supplements)
         self._handlers = list(handlers)
@@ -223,7 +227,7 @@ class DialogManager:
             goes for a Request-URI without a user, too: it asks about the server.
         """
         request = admission.request
-        refusal = self._refusal_of_call(admission.flow)
+        refusal = self._refusal_of_call(admission)
         if refusal is not None:
             admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
         elif self.route(request) is None and _user_of(request):
@@ -262,12 +266,16 @@ class DialogManager:
         except Reject as reject:
             admission.refuse("call-refused", reject.status, reject.reason, reject.headers)
             return
+        endpoint = admission.endpoint or ANONYMOUS
         if application is None:
             admission.refuse("no-application", 404)
             return
+        if endpoint.applications and application.name not in endpoint.applications:
+            admission.refuse("application-refused", 404)
+            return
         session = Session(
             self,
-            endpoint=admission.endpoint or ANONYMOUS,
+            endpoint=endpoint,
             application=application,
             chain=self._chain,
             handlers=self._ordered,
@@ -310,7 +318,7 @@ class DialogManager:
         :raises RemoteError: when no dialog can be made of it.
         """
         request = admission.request
-        refusal = self._refusal_of_call(admission.flow)
+        refusal = self._refusal_of_call(admission)
         if refusal is not None:
             admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
             return True
@@ -322,31 +330,43 @@ class DialogManager:
             # RFC 4475 3.3.15: no 2xx could be written that he would read.
             admission.refuse("answer-unacceptable", 406)
             return True
-        if self._is_reliability_refused(admission):
+        if self._is_extension_refused(admission):
             return True
         check_dialog(request)
         return False
 
-    def _is_reliability_refused(self, admission: Admission) -> bool:
-        """Refuse an INVITE whose caller and endpoint do not agree about :rfc:`3262`."""
+    def _is_extension_refused(self, admission: Admission) -> bool:
+        """Refuse an INVITE whose caller and endpoint do not agree about an extension."""
         request = admission.request
-        policy = (admission.endpoint or ANONYMOUS).reliable
-        if policy == "no" and OPTION_TAG in request.require:
-            admission.refuse("bad-extension", 420, headers={"Unsupported": OPTION_TAG})
+        endpoint = admission.endpoint or ANONYMOUS
+        withheld = endpoint.withheld & request.require
+        if withheld:
+            unsupported = ", ".join(sorted(withheld))
+            admission.refuse("bad-extension", 420, headers={"Unsupported": unsupported})
             return True
-        if policy == "required" and OPTION_TAG not in request.supported | request.require:
+        if (
+            endpoint.reliable == "required"
+            and OPTION_TAG not in request.supported | request.require
+        ):
             admission.refuse("extension-required", 421, headers={"Require": OPTION_TAG})
             return True
         return False
 
-    def _refusal_of_call(self, flow: Flow) -> str | None:
+    def _refusal_of_call(self, admission: Admission) -> str | None:
         """Return why no call of a peer is taken at all now, or ``None``."""
         if self.is_stopping:
             return "stopping"
         if len(self.sessions) >= self.max_sessions:
             return "sessions-full"
-        is_full = self._peers[flow.remote[0]] >= self.max_sessions_per_peer
-        return "peer-sessions-full" if is_full else None
+        if self._peers[admission.flow.remote[0]] >= self.max_sessions_per_peer:
+            return "peer-sessions-full"
+        is_full = self._is_full(admission.endpoint or ANONYMOUS)
+        return "endpoint-calls-full" if is_full else None
+
+    def _is_full(self, endpoint: Endpoint) -> bool:
+        """Tell whether an endpoint has as many calls as it may have."""
+        limit = endpoint.max_calls
+        return limit is not None and self._endpoints[endpoint.name] >= limit
 
     def _refusal_of_body(self, request: Request) -> dict[str, str] | None:
         """Return the headers of a 415 (:rfc:`3261#section-8.2.3`), or ``None``."""
@@ -442,7 +462,8 @@ class DialogManager:
     async def _place(self, session: Session, request: Request, flow: Flow) -> None:
         """Ask who may veto, describe our media, prepare, send."""
         try:
-            if self.is_stopping or len(self.sessions) >= self.max_sessions:
+            is_full = len(self.sessions) >= self.max_sessions or self._is_full(session.endpoint)
+            if self.is_stopping or is_full:
                 raise Reject(503)
             await session.chain.ask(session, "session_create")
         except Exception as error:
@@ -476,6 +497,7 @@ class DialogManager:
 
     def _add_session(self, session: Session, peer: str | None = None) -> None:
         self.sessions[session] = peer
+        self._endpoints.add(session.endpoint.name)
         if peer is not None:
             self._peers.add(peer)
         self.records.open(session.record)
@@ -490,6 +512,8 @@ class DialogManager:
 
     def session_over(self, session: Session) -> None:
         """Let go of a session and its dialogs."""
+        if session in self.sessions:
+            self._endpoints.remove(session.endpoint.name)
         peer = self.sessions.pop(session, None)
         if peer is not None:
             self._peers.remove(peer)

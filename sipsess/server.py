@@ -32,7 +32,7 @@ from twisted.logger import Logger
 
 from sipsess.core import SIPCore
 from sipsess.dialog.usage import FAIL
-from sipsess.endpoint import AnonymousGate
+from sipsess.endpoint import ANONYMOUS, AnonymousGate, Endpoint
 from sipsess.errors import ConnectFailed, LocalError
 from sipsess.flow import Address, Flow, format_host
 from sipsess.ids import IdSource
@@ -436,6 +436,7 @@ class SIPServer(Service):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         application: IApplication | None = None,
+        endpoint: Endpoint = ANONYMOUS,
     ) -> Deferred[Call]:
         r"""
         Place a call.
@@ -445,13 +446,13 @@ class SIPServer(Service):
         :param headers: more headers of the INVITE.
         :param timeout: seconds until the call is given up when nobody has answered.
         :param application: what the call is for; without one the caller drives it.
+        :param endpoint: how the peer is treated.
         :return: fires with the call when it is answered. Fails with :class:`.UnreachableError` when
             the URI leads nowhere, with :class:`.SessionEnded` when it was refused or not answered
             (its ``reason`` says so), or with what a plugin raised. Cancelling it hangs up.
         """
-        return Deferred.fromCoroutine(
-            self._dial(uri, timeout, from_=from_, headers=headers, application=application)
-        )
+        how = {"from_": from_, "headers": headers, "application": application, "endpoint": endpoint}
+        return Deferred.fromCoroutine(self._dial(uri, timeout, **how))
 
     async def _dial(self, uri: str, timeout: float | None, **how: Any) -> Call:
         flow = await self._find_flow(uri)

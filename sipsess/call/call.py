@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from sipsess.errors import DialogStateError
+from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, Request, Response, TelURI
@@ -349,14 +349,18 @@ class Call:
         Press keys: as RTP events (:rfc:`4733`).
 
         A peer that does not speak them gets INFO requests, when it allows INFO and accepts those;
-        else tones.
+        else tones. :attr:`.Endpoint.dtmf` may say otherwise.
 
         :param text: 0-9, ``*``, ``#``, A-D.
         :return: fires when they have been sent.
-        :raises LocalError: when something else is among them.
+        :raises LocalError: when something else is among them, or the endpoint takes none.
         """
         stream = self._stream()
-        if not stream.has_events and self.session.peer_allows("INFO"):
+        mode = self.session.endpoint.dtmf
+        if mode == "none":
+            raise LocalError(f"the endpoint {self.session.endpoint.name!r} takes no digits")
+        is_info = mode == "info" or (mode == "rfc4733" and self.session.peer_allows("INFO"))
+        if not stream.has_events and is_info:
             return self._run(send_by_info(self, stream, check_digits(text)))
         return self.send_by_rtp(stream, text)
 

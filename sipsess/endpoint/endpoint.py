@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zope.interface import implementer
 
+from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import LocalError
 from sipsess.interfaces import IEndpoint
+from sipsess.media import CODECS
+from sipsess.message.session_expires import ABSOLUTE_MINIMUM
 
 if TYPE_CHECKING:
     from sipsess.interfaces import ICredentials
@@ -76,6 +80,25 @@ class Endpoint:
     #: The users that it may register (:rfc:`3261#section-10.3`); ``None`` for the one of its name.
     aors: frozenset[str] | None = None
 
+    # -- its calls -------------------------------------------------------------------------
+
+    #: The applications that its calls may have; empty for all. Others are not there for it (404).
+    applications: frozenset[str] = frozenset()
+    #: Calls at a time, in both directions together; ``None`` for the limits of the server alone.
+    max_calls: int | None = None
+    #: The codecs of its calls, as SDP names them. Our offers have this order, our answers that of
+    #: the offer (:rfc:`3264#section-6.1`).
+    codecs: tuple[str, ...] = tuple(CODECS)
+    #: How keys are pressed: as RTP events (:rfc:`4733`), or by INFO or tones when it knows no
+    #: events; by INFO alone; by tones alone; or not at all, and its own are not heard either.
+    dtmf: Literal["rfc4733", "info", "inband", "none"] = "rfc4733"
+    #: Session timers (:rfc:`4028`): never, when it wants one, or asked for in each call.
+    session_timer: Literal["no", "accept", "request"] = "accept"
+    #: Seconds that are asked for; ``None`` for what the supplement says.
+    session_interval: int | None = None
+    #: Seconds below which an interval is refused (422); ``None`` for what the supplement says.
+    session_minimum: int | None = None
+
     def __post_init__(self) -> None:
         """
         Check the fields.
@@ -84,11 +107,30 @@ class Endpoint:
         """
         if not self.name or not self.name.isprintable():
             raise LocalError(f"an endpoint needs a name of printable letters, not {self.name!r}")
+        for fault in self._faults():
+            raise LocalError(f"endpoint {self.name!r}: {fault}")
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what is wrong with the fields, beyond what their types say."""
         for text in self.networks:
             try:
                 parse_network(text)
             except ValueError as error:
-                raise LocalError(f"endpoint {self.name!r}: {error}") from error
+                yield str(error)
+        unknown = [name for name in self.codecs if name not in CODECS]
+        if unknown or not self.codecs:
+            yield f"codecs are among {', '.join(CODECS)}, at least one of them"
+        for seconds in (self.session_interval, self.session_minimum):
+            if seconds is not None and seconds < ABSOLUTE_MINIMUM:
+                yield f"a session timer has {ABSOLUTE_MINIMUM} seconds at least, not {seconds}"
+        if self.max_calls is not None and self.max_calls < 0:
+            yield f"max_calls is {self.max_calls}; 0 is the least"
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The option tags that are not supported towards it, whatever plugins can do."""
+        tags = {OPTION_TAG: self.reliable == "no", "timer": self.session_timer == "no"}
+        return frozenset(tag for tag, is_withheld in tags.items() if is_withheld)
 
     @property
     def is_claimed(self) -> bool:

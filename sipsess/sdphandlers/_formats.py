@@ -23,9 +23,8 @@ Format: TypeAlias = tuple[str, str]
 EVENT = "TELEPHONE-EVENT"
 EVENT_CODES = "0-15"
 
-#: What a first offer holds.
-OFFERED: tuple[Format, ...] = (("0", "PCMU"), ("8", "PCMA"), ("101", EVENT))
-
+#: The payload types of our own offers.
+_NUMBERS = {"PCMU": "0", "PCMA": "8", EVENT: "101"}
 #: What is understood: as ``a=rtpmap`` writes it, and its key.
 _RTPMAPS = {"PCMU": "PCMU/8000", "PCMA": "PCMA/8000", EVENT: "telephone-event/8000"}
 _NAMES = {(name.lower(), 8000, 1): name for name in _RTPMAPS}
@@ -53,6 +52,22 @@ def common_formats(media: MediaDescription) -> list[Format]:
         if number in _WRITTEN_PAYLOAD_TYPES or _is_payload_type(number):
             found[name] = number
     return [(number, name) for name, number in found.items()]
+
+
+@lru_cache(maxsize=_MAX_LISTS)
+def offered(codecs: tuple[str, ...], has_events: bool) -> tuple[Format, ...]:
+    """Return what a first offer holds: codecs in their order, and perhaps telephone-event."""
+    names = (*codecs, EVENT) if has_events else codecs
+    return tuple((_NUMBERS[name], name) for name in names)
+
+
+def wanted(
+    formats: Iterable[Format], codecs: tuple[str, ...], has_events: bool
+) -> tuple[Format, ...]:
+    """Return those of some formats that are wanted, in their order."""
+    return tuple(
+        item for item in formats if (has_events if item[1] == EVENT else item[1] in codecs)
+    )
 
 
 def _is_payload_type(number: str) -> bool:

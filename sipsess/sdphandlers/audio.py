@@ -23,7 +23,16 @@ from sipsess.media import AudioStream
 from sipsess.sdp import MediaDescription, SessionDescription, answer_direction
 from sipsess.sdphandler import NegotiationFailed, SDPHandler, StreamVerdict
 
-from ._formats import OFFERED, Format, accepted, choose, common_formats, describe, has_codec
+from ._formats import (
+    Format,
+    accepted,
+    choose,
+    common_formats,
+    describe,
+    has_codec,
+    offered,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -136,7 +145,7 @@ class AudioHandler(SDPHandler):
         proto = remote.proto.upper()
         if proto in SECURE_PROFILES:
             return self._decline_secure(remote, sdp)
-        is_spoken = proto == PROFILE and has_codec(common_formats(remote))
+        is_spoken = proto == PROFILE and has_codec(_formats_for(session, remote))
         if not is_spoken or _can_send_to(remote.address) is False:
             return StreamVerdict.NOT_HANDLED
         claimed = [other for other in session.media.rivals(stream) if other.handler is self]
@@ -174,12 +183,12 @@ class AudioHandler(SDPHandler):
         """
         remote = stream.remote
         if remote is not None:
-            formats = tuple(common_formats(remote))
+            formats = _formats_for(session, remote)
         elif stream.active_local is not None:
             # RFC 3264 8.3.2: a payload type keeps its meaning for the whole session.
             formats = tuple(common_formats(stream.active_local))
         else:
-            formats = OFFERED
+            formats = offered(session.endpoint.codecs, session.endpoint.dtmf == "rfc4733")
         audio = _find(stream) or self._open(session, stream, formats)
         if audio is None:
             return StreamVerdict.NOT_HANDLED
@@ -262,6 +271,12 @@ class AudioHandler(SDPHandler):
         audio = _find(stream)
         if audio is not None:
             audio.close()
+
+
+def _formats_for(session: Session, media: MediaDescription) -> tuple[Format, ...]:
+    """Return what both we and the endpoint's settings want of an m-line."""
+    endpoint = session.endpoint
+    return wanted(common_formats(media), endpoint.codecs, endpoint.dtmf == "rfc4733")
 
 
 def find_audio(session: Session) -> AudioStream | None:

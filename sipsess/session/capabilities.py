@@ -45,12 +45,13 @@ class Capabilities(Part):
         """Say in a request or response what this side supports, as the endpoint wants it."""
         session = self.session
         session.chain.announce(message)
-        policy = session.endpoint.reliable
-        if policy == "no":
-            tags = session.chain.option_tags - {OPTION_TAG}
+        withheld = session.endpoint.withheld
+        if withheld:
+            tags = session.chain.option_tags - withheld
             if tags:
                 message.headers.set("Supported", ", ".join(sorted(tags)))
             else:
                 message.headers.remove("Supported")
-        elif policy == "required" and message is session.invite and not session.is_callee:
+        is_ours = message is session.invite and not session.is_callee
+        if is_ours and session.endpoint.reliable == "required":
             message.headers.set("Require", OPTION_TAG)

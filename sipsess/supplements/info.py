@@ -91,7 +91,8 @@ class DigitInfo(SessionSupplement):
             return None
         digit = "" if kind == HOOK_FLASH else parse_dtmf_body(request.body)
         session.note("INFO", f"digit {digit}" if digit else "hook flash")
-        if digit and session.channel is not None:
+        is_heard = session.endpoint.dtmf != "none"
+        if digit and is_heard and session.channel is not None:
             try:
                 session.channel.receive_digit(digit)
             except LocalError as error:

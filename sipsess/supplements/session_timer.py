@@ -11,8 +11,8 @@ Theory of operation
 
     As the callee we accept what the caller asks for, unless it is too short (422), and let the
     caller refresh if it can (section 9, table 2). As the caller we ask for nothing: the peer may.
-    Whoever wants a timer places the call with a Session-Expires header, or sets
-    :attr:`SessionTimer.is_wanted`.
+    Whoever wants a timer places the call with a Session-Expires header, sets
+    :attr:`.Endpoint.session_timer`, or :attr:`SessionTimer.is_wanted` for every endpoint.
 
     What a session must remember stands in one cookie, which sessions without a timer do not have.
 """
@@ -118,16 +118,19 @@ class SessionTimer(SessionSupplement):
 
         :raises Reject: 422, when the interval is too short.
         """
+        if session.endpoint.session_timer == "no":
+            return
         offered = get_session_expires(request.headers)
-        if offered is None and not self.is_wanted and COOKIE not in session.cookies:
+        minimum = session.endpoint.session_minimum or self.minimum
+        if offered is None and not self._is_wanted(session) and COOKIE not in session.cookies:
             return
         state = _state(session)
         is_supported = "timer" in request.supported or "timer" in request.require
         is_early = request.method == "UPDATE" and session.usage.state != CONFIRMED
-        if offered is not None and offered.interval < self.minimum:
+        if offered is not None and offered.interval < minimum:
             if is_supported:
                 # Section 6: Min-SE stands in each 422.
-                raise Reject(422, headers={"Min-SE": str(self.minimum)})
+                raise Reject(422, headers={"Min-SE": str(minimum)})
             # Section 9: who does not know timers cannot do anything about a 422.
             session.note("session timer", f"{offered.interval} s is too short")
             answer = None
@@ -135,7 +138,7 @@ class SessionTimer(SessionSupplement):
             # The 2xx to the INVITE settles it; the peer may not know that yet.
             answer = _UNSETTLED
         elif offered is None:
-            answer = self._own_answer(state, request)
+            answer = self._own_answer(session, state, request)
         elif offered.refresher is None and state.current is not None and is_supported:
             answer = SessionExpires(offered.interval, UAS if state.is_refresher else UAC)
         else:
@@ -143,13 +146,24 @@ class SessionTimer(SessionSupplement):
             answer = SessionExpires(offered.interval, refresher)
         state.pending[request.cseq.number] = (answer, is_supported)
 
-    def _own_answer(self, state: TimerState, request: Request) -> SessionExpires | None:
+    def _is_wanted(self, session: Session) -> bool:
+        """Tell whether this side asks for a timer."""
+        policy = session.endpoint.session_timer
+        return policy == "request" or (self.is_wanted and policy != "no")
+
+    def _interval(self, session: Session) -> int:
+        return session.endpoint.session_interval or self.interval
+
+    def _own_answer(
+        self, session: Session, state: TimerState, request: Request
+    ) -> SessionExpires | None:
         """Return the timer that goes on, or begins, though the request says nothing of it."""
         if state.current is not None:
             return SessionExpires(state.current.interval, UAS) if state.is_refresher else None
-        if not self.is_wanted:
+        if not self._is_wanted(session):
             return None
-        return SessionExpires(max(self.interval, get_min_se(request.headers)), UAS)
+        interval = max(self._interval(session), get_min_se(request.headers))
+        return SessionExpires(interval, UAS)
 
     def outgoing_response(self, session: Session, response: Response) -> None:
         """Say in a 2xx what was decided, and begin to count."""
@@ -191,8 +205,8 @@ class SessionTimer(SessionSupplement):
             if state.min_se:
                 # Section 7.4: what a 422 taught us is said in each further request.
                 headers.set("Min-SE", str(state.min_se))
-        elif self.is_wanted and session.is_initial(request):
-            headers.set("Session-Expires", str(self.interval))
+        elif self._is_wanted(session) and session.is_initial(request):
+            headers.set("Session-Expires", str(self._interval(session)))
 
     def incoming_response(self, session: Session, response: Response) -> ResponseVerdict:
         """Ask for more time after a 422; take what a 2xx says."""
@@ -208,6 +222,8 @@ class SessionTimer(SessionSupplement):
         if session.dialog is not None and session.dialog.remote_tag != response.to_tag:
             return None  # Another fork, which is hung up at once.
         settled = _read(session, response)
+        if session.endpoint.session_timer == "no":
+            return None
         if settled is not None:
             is_refresher = settled.refresher != UAS
             self._start(session, _state(session), settled.interval, is_refresher=is_refresher)
@@ -237,7 +253,7 @@ class SessionTimer(SessionSupplement):
         wish = _read(session, session.invite)
         if wish is not None:
             return wish.interval
-        return self.interval if self.is_wanted else 0
+        return self._interval(session) if self._is_wanted(session) else 0
 
     # -- time ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from sipsess.application import Application
 from sipsess.call import Call
+from sipsess.endpoint import ANONYMOUS
 from sipsess.interfaces import ISDPHandler
 from sipsess.media import PCMA, PCMU
 from sipsess.message import Response
@@ -193,7 +194,7 @@ class AnswerTests(AudioTestCase):
     def test_ipv6(self) -> None:
         """In a call over IPv6 it is the IPv4 address that is refused."""
         stream = SessionStream(0, AudioHandler())
-        session = Mock()
+        session = Mock(endpoint=ANONYMOUS)
         session.flow.local = ("2001:db8::1", 5060)
         session.media.rivals.return_value = []
         offer = self.offer(self.phone.sdp())
@@ -581,7 +582,7 @@ class SmallTests(SynchronousTestCase):
 
     def test_create_without_ports(self) -> None:
         """A handler that lost its ports meanwhile declines."""
-        session = Mock()
+        session = Mock(endpoint=ANONYMOUS)
         session.manager.media_ports = None
         sdp = LocalDescription("192.0.2.1", None)
         handler = AudioHandler()
