@@ -23,6 +23,7 @@ TABLES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("non-invite-server", "sipsess.transaction.server_tables", "NON_INVITE_SERVER", ("TRYING",)),
     ("invite-usage", "sipsess.dialog.usage", "TABLE", ("INCOMING", "CALLING")),
     ("reliable-provisional", "sipsess.dialog.reliable", "TABLE", ("IDLE",)),
+    ("registration", "sipsess.registration.table", "TABLE", ("STOPPED",)),
     ("offer-answer", "sipsess.sdp.offeranswer", "TABLE", ("STABLE",)),
 )
 

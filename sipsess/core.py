@@ -173,6 +173,8 @@ class SIPCore:
         self.hooks = tuple(hooks)
         self.services: tuple[ISIPService, ...] = ()
         self.flows = FlowFinder(flow_for, connections)
+        #: Called with each flow that is lost, after its transactions.
+        self.flow_watchers: list[Callable[[Flow], None]] = []
         self._allow: dict[frozenset[str], str] = {}
         self._failures = FailureLog(self.counters, lambda: self.turn.now)
         self._secret = self.ids.token(24).encode()
@@ -247,12 +249,14 @@ class SIPCore:
 
     def flow_lost(self, flow: Flow, now: float, error: TransportError | None = None) -> None:
         """
-        Tell the transactions of a flow that it is no more.
+        Tell the transactions of a flow, and the watchers, that it is no more.
 
         :param error: why, if more can be said than that.
         """
         with self.turn:
             self.layer.flow_lost(flow, now, error, self.flows.return_flow)
+            for watcher in self.flow_watchers:
+                self.turn.later(watcher, flow)
 
     def send_failed(self, flow: Flow, error: Exception) -> None:
         """A message could not be sent; a retransmission may still get through."""

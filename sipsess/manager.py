@@ -45,6 +45,7 @@ from sipsess.trace import RecordBook
 if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.registrar import Registrar
+    from sipsess.registration import Registrations
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
 MAX_SESSIONS = 20_000
@@ -134,6 +135,8 @@ class DialogManager:
         self.resolve: Callable[[str], Awaitable[Flow]] | None = None
         #: Where users are reached; ``None`` when nobody can register.
         self.registrar: Registrar | None = None
+        #: Where we are reached ourselves; ``None`` when we register nowhere.
+        self.registrations: Registrations | None = None
         core.register_service(self)
 
     # -- plugins ---------------------------------------------------------------------------

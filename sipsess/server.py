@@ -47,6 +47,7 @@ from sipsess.interfaces import (
 from sipsess.manager import DIAL_LIMIT, DialogManager
 from sipsess.message import Response
 from sipsess.registrar import Registrar, RegistrarOptions, Source, UserCalls
+from sipsess.registration import Account, RegistrationClient, Registrations
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
@@ -188,6 +189,16 @@ class SIPServer(Service):
         self.manager.registrar = registrar
         return registrar
 
+    def add_registration(self, account: Account) -> RegistrationClient:
+        """
+        Register with a trunk or a PBX, from the start on.
+
+        :raises LocalError: when that address of record has an account already.
+        """
+        if self.manager.registrations is None:
+            self.manager.registrations = Registrations(self.core, self._find_flow)
+        return self.manager.registrations.add(account)
+
     def _make_connections(self, trust: str) -> Connections:
         """Return the table of what peers will open to us, and we to them."""
         return Connections(
@@ -224,6 +235,8 @@ class SIPServer(Service):
             except LocalError:
                 self._close_listeners()
                 raise
+        if self.manager.registrations is not None:
+            self.manager.registrations.start()
         Service.startService(self)
 
     def _listen(self) -> None:
@@ -290,9 +303,15 @@ class SIPServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        ending = self.manager.stop()
-        ending.addTimeout(self._drain_limit, self.reactor, lambda result, limit: None)
-        await ending
+        registrations = self.manager.registrations
+        removal = succeed(None) if registrations is None else registrations.stop()
+        endings = (self.manager.stop(), removal)
+        for ending in endings:
+            ending.addTimeout(self._drain_limit, self.reactor, lambda result, limit: None)
+        for ending in endings:
+            await ending
+        if registrations is not None:
+            registrations.abandon()
         with self.core.turn:
             for session in list(self.manager.sessions):
                 # Its last request was not answered in time: tell its plugins all the same.

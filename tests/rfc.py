@@ -124,6 +124,12 @@ SIP = rfc(
     ),
     done("9.2", "CANCEL received", f"{_REQUESTS}.CancelTests", f"{_USAGE}.test_cancelled"),
     done(
+        "10.2",
+        "Registering: first, refresh, removal, 401, 407, 423; one request at a time",
+        "policy.test_registration",
+        "shell.test_registrations",
+    ),
+    done(
         "10.2.1.1",
         "Expires, and what cannot be read of it",
         "pure.test_message_register.ExpiresTests",
@@ -384,6 +390,16 @@ CORE = (
         ),
     ),
     rfc(
+        3608,
+        "Service-Route",
+        partial(
+            "5",
+            "Kept with a registration",
+            "``RegistrationClient.service_route`` tells it; no request takes it by itself",
+            "policy.test_registration.RegisterTests.test_service_route",
+        ),
+    ),
+    rfc(
         3891,
         "Replaces",
         done("3", "Callee: which dialog is replaced", f"{_REPLACES}.RefusalTests"),
@@ -596,6 +612,12 @@ CORE = (
             "the line breaks of clients are taken; no flow is kept open",
             "shell.test_udp.VirtualTests.test_keep_alives",
             "pure.test_message_framing.StreamFramerTests.test_keep_alives",
+        ),
+        partial(
+            "4.5",
+            "Back-off of a registration",
+            "of our own registrations; they have one flow, without ``reg-id``",
+            "policy.test_registration.FailureTests",
         ),
         partial(
             "6",

@@ -45,6 +45,7 @@ POLICY = frozenset(
         "manager",
         "reasons",
         "registrar",
+        "registration",
         "session",
         "endpoint",
         "call",

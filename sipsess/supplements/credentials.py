@@ -27,6 +27,7 @@ from sipsess.message.challenge import (
 from sipsess.supplement import Retry, SessionSupplement
 
 if TYPE_CHECKING:
+    from sipsess.interfaces import ICredentials
     from sipsess.session import Session
 
 
@@ -47,28 +48,47 @@ class Credentials(SessionSupplement):
             return None
         if outcome.status not in ANSWERED_BY:
             return None
-        asked, answered = ANSWERED_BY[outcome.status]
-        given = {Challenge.parse(text).realm for text in request.headers.get_all(answered)}
-        answers: dict[str, str] = {}
-        challenges = get_challenges(outcome.headers, asked)
-        for challenge in sorted(challenges, key=_is_weak):
-            if challenge.realm in answers:
-                continue
-            if challenge.realm in given and not challenge.is_stale:
-                session.note("credentials refused", f"by the realm {challenge.realm!r}")
-                return None
-            answer = credentials.answer_challenge(request, challenge)
-            if answer is not None:
-                answers[challenge.realm] = answer
-        if not answers:
-            session.note("challenge unanswered", str(outcome.status))
+        try:
+            return Retry(answer_challenges(credentials, request, outcome))
+        except CredentialsRefused as refused:
+            session.note("challenge unanswered", str(refused))
             return None
-        kept = [
-            text
-            for text in request.headers.get_all(answered)
-            if Challenge.parse(text).realm not in answers
-        ]
-        return Retry({answered: [*kept, *answers.values()]})
+
+
+class CredentialsRefused(SIPError):
+    """A challenge cannot be answered, or was answered already; the text says which."""
+
+
+def answer_challenges(
+    credentials: ICredentials, request: Request, response: Response
+) -> dict[str, list[str]]:
+    """
+    Return the headers, by name, with which a challenged request is to be sent again.
+
+    :param request: as it was sent.
+    :param response: its 401 or 407.
+    :raises CredentialsRefused: when it would be of no use.
+    """
+    asked, answered = ANSWERED_BY[response.status]
+    given = {Challenge.parse(text).realm for text in request.headers.get_all(answered)}
+    answers: dict[str, str] = {}
+    challenges = get_challenges(response.headers, asked)
+    for challenge in sorted(challenges, key=_is_weak):
+        if challenge.realm in answers:
+            continue
+        if challenge.realm in given and not challenge.is_stale:
+            raise CredentialsRefused(f"the realm {challenge.realm!r} refused the credentials")
+        answer = credentials.answer_challenge(request, challenge)
+        if answer is not None:
+            answers[challenge.realm] = answer
+    if not answers:
+        raise CredentialsRefused(f"no credentials for the {response.status}")
+    kept = [
+        text
+        for text in request.headers.get_all(answered)
+        if Challenge.parse(text).realm not in answers
+    ]
+    return {answered: [*kept, *answers.values()]}
 
 
 def _is_weak(challenge: Challenge) -> bool:

@@ -403,7 +403,7 @@ STORIES = (
     *(
         f"tests.policy.test_{name}"
         for name in (
-            *("core_requests", "invite_client", "negotiation", "session_corners"),
+            *("core_requests", "invite_client", "negotiation", "registration", "session_corners"),
             *("session_reliable", "session_requests", "session_supplements"),
         )
     ),
@@ -417,10 +417,10 @@ def cells(table: str, states: str, events: str) -> Iterable[Place]:
 
 #: Legal cells that no message leads to, by the reason.
 UNREACHED: dict[str, Iterable[Place]] = {
-    "only client transactions are abandoned, and by the INVITE's user": [
+    "only client transactions are abandoned, and before their final response": [
         *cells("invite-server", "PROCEEDING COMPLETED CONFIRMED ACCEPTED", "ABANDON"),
         *cells("non-invite-server", "TRYING PROCEEDING COMPLETED", "ABANDON"),
-        *cells("non-invite-client", "TRYING PROCEEDING COMPLETED", "ABANDON"),
+        *cells("non-invite-client", "COMPLETED", "ABANDON"),
     ],
     "Timer B comes first": cells("invite-client", "CALLING", "ABANDON"),
     "the session repeats the 2xx itself, without the transaction": cells(
