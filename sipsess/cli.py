@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from sipsess import __version__
-from sipsess.commands import ask, call, plugins
+from sipsess.commands import ask, call, plugins, status
 from sipsess.errors import LocalError
 from sipsess.registry import find_plugins
 
@@ -27,7 +27,7 @@ EXAMPLES = """Examples:
   sipsess call sip:hello@127.0.0.1 --dtmf '12#' --ladder
   sipsess call sip:echo@192.0.2.10:5070 --save heard.wav --duration 5
   sipsess plugins --plugin-dir ./plugins
-  sipsess calls; sipsess explain CALL-ID; sipsess counters
+  sipsess calls; sipsess explain CALL-ID; sipsess counters; sipsess status
 """
 
 
@@ -42,6 +42,7 @@ class Options(usage.Options):
         ("calls", None, ask.CallsOptions, "The calls of the running server"),
         ("explain", None, ask.ExplainOptions, "What was decided about a call, and why"),
         ("counters", None, ask.CountersOptions, "What the running server has counted"),
+        ("status", None, status.Options, "Who is registered here, and where this server is"),
     ]
 
     def __init__(self) -> None:
@@ -112,6 +113,7 @@ COMMANDS: dict[str, Callable[[Any], int]] = {
     "calls": _printing(ask.calls),
     "explain": _printing(ask.explain),
     "counters": _printing(ask.counters),
+    "status": _printing(status.status),
 }
 
 

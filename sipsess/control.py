@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, connectionDone
@@ -39,7 +39,10 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from sipsess.errors import LocalError
+from sipsess.flow import format_host
 from sipsess.manager import DialogManager
+from sipsess.registrar import Source
+from sipsess.registration import RegistrationClient
 from sipsess.sdphandlers.audio import count_packets
 from sipsess.session import Session
 
@@ -53,6 +56,8 @@ IDLE_LIMIT = 60.0
 ASK_LIMIT = 5.0
 #: Calls that one answer lists.
 MAX_LISTED_CALLS = 10_000
+#: Bindings that one answer lists.
+MAX_LISTED_BINDINGS = 10_000
 
 _log = Logger()
 
@@ -214,6 +219,7 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
     def __init__(self, factory: ControlFactory, manager: DialogManager) -> None:
         self._factory = factory
         self._manager = manager
+        self._answers: Deferred[Any] = succeed(None)
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -228,7 +234,12 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
     def lineReceived(self, line: bytes) -> None:
         """Answer one request."""
         TimeoutMixin.resetTimeout(self)
-        LineOnlyReceiver.sendLine(self, json.dumps(answer(self._manager, line)).encode("ascii"))
+        found = answer(self._manager, line)
+        # What takes time keeps its place among the answers.
+        self._answers.addCallback(lambda _: found).addCallback(self._send)
+
+    def _send(self, found: dict[str, Any]) -> None:
+        LineOnlyReceiver.sendLine(self, json.dumps(found).encode("ascii"))
 
     def close(self) -> None:
         """Close the connection when what was written has left."""
@@ -236,11 +247,12 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
         transport.loseConnection()
 
 
-def answer(manager: DialogManager, line: bytes) -> dict[str, Any]:
+def answer(manager: DialogManager, line: bytes) -> dict[str, Any] | Deferred[dict[str, Any]]:
     """
-    Return the answer to one request; never raises because of what is in it.
+    Return the answer to one request; never raises, or fails, because of what is in it.
 
     :param line: JSON.
+    :return: a Deferred when the command takes time.
     """
     try:
         request = json.loads(line)
@@ -251,12 +263,22 @@ def answer(manager: DialogManager, line: bytes) -> dict[str, Any]:
     if function is None:
         return {"error": f"there is no command {command!r}; there are: {', '.join(COMMANDS)}"}
     try:
-        return {"result": function(manager, request)}
-    except ControlError as error:
-        return {"error": str(error)}
+        found = function(manager, request)
     except Exception:
-        _log.failure("the control command {command} failed", command=command)
-        return {"error": "the server failed to answer; its log says why"}
+        return _failed(Failure(), command)
+    if isinstance(found, Deferred):
+        return found.addCallbacks(
+            lambda result: {"result": result}, _failed, errbackArgs=(command,)
+        )
+    return {"result": found}
+
+
+def _failed(failure: Failure, command: object) -> dict[str, str]:
+    """Return the answer to a command that failed; a bug is logged."""
+    if failure.check(ControlError):
+        return {"error": str(failure.value)}
+    _log.failure("the control command {command} failed", failure, command=command)
+    return {"error": "the server failed to answer; its log says why"}
 
 
 def _calls(manager: DialogManager, request: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -304,11 +326,59 @@ def _counters(manager: DialogManager, request: Mapping[str, Any]) -> dict[str, A
     return counters
 
 
+def _status(manager: DialogManager, request: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+    return Deferred.fromCoroutine(_describe_status(manager))
+
+
+async def _describe_status(manager: DialogManager) -> dict[str, Any]:
+    registrar = manager.registrar
+    bindings = None
+    if registrar is not None:
+        found = await registrar.list_bindings(MAX_LISTED_BINDINGS)
+        bindings = [
+            {
+                "user": binding.user,
+                "uri": binding.uri,
+                "seconds": registrar.seconds_left(binding),
+                "q": binding.q / 1000,
+                "path": list(binding.path),
+                "source": None if binding.source is None else _format_source(binding.source),
+                "user_agent": binding.user_agent,
+            }
+            for binding in found
+        ]
+    with manager.core.turn:
+        now = manager.core.turn.now
+    clients = [] if manager.registrations is None else manager.registrations.clients
+    return {
+        "registrations": [describe_registration(client, now) for client in clients],
+        "bindings": bindings,
+    }
+
+
+def _format_source(source: Source) -> str:
+    return f"{source.transport} {format_host(source.remote[0])}:{source.remote[1]}"
+
+
+def describe_registration(client: RegistrationClient, now: float) -> dict[str, Any]:
+    """Return what ``sipsess status`` shows of a registration of ours."""
+    return {
+        "aor": client.account.aor,
+        "registrar": client.account.registrar_uri,
+        "state": client.state.lower(),
+        "seconds": client.seconds_left(now),
+        "next": client.next_in(now),
+        "failures": client.failures,
+        "error": client.error,
+    }
+
+
 #: What can be asked.
 COMMANDS: dict[str, Callable[[DialogManager, Mapping[str, Any]], Any]] = {
     "calls": _calls,
     "explain": _explain,
     "counters": _counters,
+    "status": _status,
 }
 
 

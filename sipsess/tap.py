@@ -23,7 +23,10 @@ from twisted.python import usage
 from sipsess import __version__
 from sipsess.collector import Collector
 from sipsess.control import ControlService
+from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
+from sipsess.interfaces import IBindingStore
+from sipsess.registrar import MemoryStore, RegistrarOptions
 from sipsess.registry import PluginDirectoryError, Plugins, find_plugins
 from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, SIPServer
 from sipsess.transport.address import normal_host
@@ -31,6 +34,9 @@ from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
 from sipsess.transport.listen import ListenError, parse_listen
 
 _log = Logger()
+
+#: The file of bindings in the data directory.
+BINDINGS = "bindings.sqlite"
 
 EXAMPLES = r"""Examples:
   twistd -n sipsess
@@ -47,8 +53,10 @@ EXAMPLES = r"""Examples:
       behind a NAT that forwards UDP 5060 and 20000-20999
   twistd -n sipsess --plugin-dir ./plugins --require-plugin doorman
       with your own plugins, and never without "doorman"
+  twistd -n sipsess --registrar --plugin-dir ./plugins --application registered
+      phones register, if a gate of yours says who they are; callers are sent to them
 
-While it runs:  sipsess plugins | sipsess calls | sipsess explain CALL-ID | sipsess counters
+While it runs:  sipsess status | sipsess calls | sipsess explain CALL-ID | sipsess counters
 """
 
 
@@ -61,11 +69,17 @@ class Options(usage.Options):
 
     optParameters = [
         ["application", "a", "hello", "What calls get whose user names no application."],
+        ["bindings", None, None, "Where --registrar keeps them: a FILE, or memory."],
+    ]
+    optFlags = [
+        ["registrar", None, "Let phones register, as the gates and their endpoints allow."],
+        ["register-anybody", None, "Let those register whom no gate has identified; not outdoors."],
     ]
 
     compData = usage.Completions(
         optActions={
             "plugin-dir": usage.CompleteDirs(),
+            "bindings": usage.CompleteFiles(),
             "control": usage.CompleteFiles(),
         }
     )
@@ -215,10 +229,32 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             advertise=advertise,
             seconds=time.monotonic,
         )
+        add_registrar(server, options)
         control = ControlService(reactor, server.manager, options["control"])
     except LocalError as error:
         raise SystemExit(f"sipsess: {error}") from error
     return ServerService(reactor, server, control, plugins)
+
+
+def add_registrar(server: SIPServer, options: Options) -> None:
+    """
+    Let phones register if the options say so.
+
+    :raises LocalError: when there is no directory for the file of bindings.
+    """
+    if not options["registrar"]:
+        if options["bindings"] or options["register-anybody"]:
+            raise LocalError("--bindings and --register-anybody need --registrar")
+        return
+    path = options["bindings"]
+    store: IBindingStore = MemoryStore()
+    if path != "memory":
+        # Here, as only this way of starting needs a database.
+        from sipsess.registrar.sqlite import SQLiteStore
+
+        store = SQLiteStore(path or os.path.join(data_directory(), BINDINGS), server.reactor)
+    admits_anybody = bool(options["register-anybody"])
+    server.add_registrar(RegistrarOptions(store=store, admits_anybody=admits_anybody))
 
 
 class ServerService(MultiService):

@@ -81,7 +81,18 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
 
 #: Everything that touches the world.
 SHELL = frozenset(
-    {"transport", "server", "collector", "config", "tap", "cli", "commands", "control", "testing"}
+    {
+        "transport",
+        "server",
+        "collector",
+        "datadir",
+        "config",
+        "tap",
+        "cli",
+        "commands",
+        "control",
+        "testing",
+    }
 )
 
 #: The modules of the shell that find plugins; all others are given theirs as arguments.

@@ -67,7 +67,7 @@ class MainTests(CommandCase):
 
     def test_nothing(self) -> None:
         """Without a command the commands are named."""
-        self.assertIn("call, plugins, calls, explain, counters", self.mistake())
+        self.assertIn("call, plugins, calls, explain, counters, status", self.mistake())
 
     def test_unknown(self) -> None:
         """An unknown command or option is one line."""

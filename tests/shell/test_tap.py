@@ -19,7 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import sipsess
 from sipsess import tap
+from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
+from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
+from sipsess.registrar.sqlite import SQLiteStore
 from sipsess.tap import Options, ServerService, Signals, load_plugins, makeService
 from sipsess.testing import VirtualNetwork
 from sipsess.transport.filelimit import SPARE_FILES
@@ -39,7 +42,10 @@ class TapCase(RegistryCase):
         self.reactor = FakeReactor(self.net.host("192.0.2.1", "2001:db8::1"))
         runtime = tempfile.mkdtemp(prefix="sipsess-test-")
         self.addCleanup(shutil.rmtree, runtime)
-        self.patch(os, "environ", {**os.environ, "XDG_RUNTIME_DIR": runtime})
+        #: Where the control socket and the data directory are.
+        self.runtime = runtime
+        places = {"XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime, "STATE_DIRECTORY": ""}
+        self.patch(os, "environ", {**os.environ, **places})
         self.patch(sys, "excepthook", sys.excepthook)
         self.events: list[dict[str, Any]] = []
         observer: Any = self.events.append
@@ -71,6 +77,68 @@ class TapCase(RegistryCase):
         [line] = str(caught.exception.code).split("\n")
         self.assertTrue(line.startswith("sipsess: "), line)
         return line
+
+
+class RegistrarTests(TapCase):
+    """--registrar and what goes with it."""
+
+    def registrar(self, *words: str) -> RegistrarOptions:
+        """Return what a command line makes of the registrar."""
+        registrar = self.make("--registrar", *words).server.manager.registrar
+        assert registrar is not None
+        return registrar.options
+
+    def test_none(self) -> None:
+        """Nobody registers unless that was asked for."""
+        self.assertIsNone(self.make().server.manager.registrar)
+
+    def test_default_file(self) -> None:
+        """The bindings stand in the data directory, which is the user's alone."""
+        options = self.registrar()
+        assert isinstance(options.store, SQLiteStore)
+        self.assertEqual(options.store.path, os.path.join(self.runtime, "sipsess/bindings.sqlite"))
+        self.assertEqual(os.stat(os.path.dirname(options.store.path)).st_mode & 0o777, 0o700)
+        self.assertFalse(options.admits_anybody)
+
+    def test_choices(self) -> None:
+        """A file of one's own, none at all, and everybody."""
+        options = self.registrar("--bindings", "x.sqlite", "--register-anybody")
+        assert isinstance(options.store, SQLiteStore)
+        self.assertEqual(options.store.path, os.path.abspath("x.sqlite"))
+        self.assertTrue(options.admits_anybody)
+        self.assertIsInstance(self.registrar("--bindings", "memory").store, MemoryStore)
+
+    def test_mistakes(self) -> None:
+        """What needs a registrar says so; a directory that cannot be made, too."""
+        self.assertIn("need --registrar", self.mistake("--bindings", "memory"))
+        self.assertIn("need --registrar", self.mistake("--register-anybody"))
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": os.path.abspath(__file__)})
+        self.assertIn("cannot make the data directory", self.mistake("--registrar"))
+
+    def test_broken_file(self) -> None:
+        """A file that is no database stops the start with one line."""
+        path = os.path.join(self.runtime, "broken")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("no database " * 100)
+        service = self.make("--registrar", "--bindings", path)
+        with self.assertRaisesRegex(StoreError, "move it away"):
+            service.startService()
+        self.assertTrue(any("move it away" in line for line in self.lines(LogLevel.critical)))
+
+
+class DataDirectoryTests(SynchronousTestCase):
+    """Where the data directory is."""
+
+    def test_places(self) -> None:
+        """What systemd says, then XDG, then the home directory."""
+        base = os.path.abspath(self.mktemp())
+        for environment, path in (
+            ({"STATE_DIRECTORY": f"{base}/one:{base}/two", "XDG_STATE_HOME": "/x"}, "one"),
+            ({"XDG_STATE_HOME": base}, "sipsess"),
+        ):
+            self.assertEqual(data_directory(environment), os.path.join(base, path))
+        self.patch(os, "environ", {"HOME": base})
+        self.assertEqual(data_directory(), f"{base}/.local/state/sipsess")
 
 
 class OptionsTests(TapCase):
@@ -110,6 +178,7 @@ class OptionsTests(TapCase):
         for option in (
             *("--listen", "--application", "--rtp-ports", "--advertise", "--plugin-dir"),
             *("--require-plugin", "--control", "--help", "--version"),
+            *("--registrar", "--bindings", "--register-anybody"),
         ):
             self.assertIn(option, text)
         self.assertIn("twistd -n sipsess --listen udp:5070", text)
