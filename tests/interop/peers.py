@@ -436,9 +436,12 @@ class Baresip:
 
     :param folder: for its configuration and its recordings.
     :param speaks: a WAV file, 8 kHz, that it says into its call; a call ends with the file.
+    :param registrar: the port of a server on which it registers as ``phone``; ``None`` for nowhere.
     """
 
-    def __init__(self, folder: pathlib.Path, speaks: pathlib.Path) -> None:
+    def __init__(
+        self, folder: pathlib.Path, speaks: pathlib.Path, registrar: int | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.control_port = free_port()
@@ -453,7 +456,8 @@ class Baresip:
             folder=folder,
         )
         (folder / "config").write_text(text)
-        account = f"<sip:phone@127.0.0.1:{self.port}>;regint=0;answermode=auto"
+        home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
+        account = f"<sip:phone@127.0.0.1:{home}>;auth_pass=;regint={seconds};answermode=auto"
         (folder / "accounts").write_text(f"{account};audio_codecs=pcmu,pcma\n")
         (folder / "contacts").write_text("")
 
@@ -469,18 +473,64 @@ class Baresip:
         return recordings[-1].read_bytes()[44:] if recordings else b""
 
 
-async def start_baresip(test: PeerTestCase, speaks: pathlib.Path) -> Baresip:
-    """Start a telephone, and connect to its control port."""
+async def start_baresip(
+    test: PeerTestCase, speaks: pathlib.Path, registrar: int | None = None
+) -> Baresip:
+    """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks)
+    phone = Baresip(folder, speaks, registrar)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)
     phone.control = await connectProtocol(endpoint, Control())
     test.addCleanup(phone.control.disconnect)
     return phone
+
+
+# -- kamailio ------------------------------------------------------------------------------
+
+
+class Kamailio:
+    """
+    A proxy and registrar; see ``kamailio.cfg``.
+
+    :param folder: for its files.
+    :param port: where it listens; a free one when ``None``.
+    :param options: more values of the configuration.
+    """
+
+    password = "open sesame"
+
+    def __init__(self, folder: pathlib.Path, port: int | None = None, **options: object) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        values = {"algorithm": "", "min_expires": 60, **options}
+        template = pathlib.Path(__file__).with_name("kamailio.cfg").read_text()
+        text = template.format(port=self.port, password=self.password, **values)
+        (folder / "kamailio.cfg").write_text(text)
+        self.process: Peer
+
+    @property
+    def uri(self) -> str:
+        """Where it listens."""
+        return f"sip:127.0.0.1:{self.port}"
+
+
+async def start_kamailio(
+    test: PeerTestCase, port: int | None = None, **options: object
+) -> Kamailio:
+    """Start a registrar; see :class:`Kamailio`."""
+    test.require("kamailio")
+    folder = test.folder / f"kamailio-{free_port()}"
+    folder.mkdir()
+    kamailio = Kamailio(folder, port, **options)
+    command = ["kamailio", "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8"]
+    command += ["-Y", str(folder), "-P", str(folder / "pid")]
+    kamailio.process = test.start("kamailio", command)
+    await kamailio.process.bound(kamailio.port)
+    return kamailio
 
 
 # -- tshark --------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""Calls through kamailio, a proxy that records its route; see ``kamailio.cfg``."""
+"""Calls through kamailio, a proxy that records its route; see ``kamailio_proxy.cfg``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProxyTests(ScenarioTestCase):
         """
         self.require("kamailio")
         port = free_port()
-        text = pathlib.Path(__file__).with_name("kamailio.cfg").read_text()
+        text = pathlib.Path(__file__).with_name("kamailio_proxy.cfg").read_text()
         for name, number in (("PORT", port), ("SERVER", server), ("CALLEE", callee)):
             text = text.replace(f"@{name}@", str(number))
         configuration = self.folder / "kamailio.cfg"

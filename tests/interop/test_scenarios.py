@@ -31,11 +31,12 @@ class FileTests(SynchronousTestCase):
         """Each is played by a test, in the role that its name says."""
         here = pathlib.Path(__file__)
         proxied = here.with_name("test_kamailio.py").read_text()
-        for role, module in (("uac", "test_sipp_calls"), ("uas", "test_sipp_called")):
+        modules = {"uac": "test_sipp_calls", "uas": "test_sipp_called", "reg": "test_registrar"}
+        for role, module in modules.items():
             text = here.with_name(f"{module}.py").read_text()
             played = set(re.findall(rf"\b{role}_\w+\.xml", text + proxied))
             self.assertEqual(played, {name for name in TEXTS if name.startswith(role)})
-        self.assertEqual([name for name in TEXTS if name[:4] not in ("uac_", "uas_")], [])
+        self.assertEqual([name for name in TEXTS if name[:3] not in modules], [])
 
     def test_checks(self) -> None:
         """Checks stand where a message is received: elsewhere they fail no call."""
