@@ -4,6 +4,8 @@ Every public interface of sipsess.
 
 An interface that plugins implement never gains a method. What comes later is a new, optional
 interface, asked for with ``providedBy`` once, at start-up.
+
+The module is long because they all stand in one place.
 """
 
 from __future__ import annotations
