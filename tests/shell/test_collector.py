@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.collector import INTERVAL, OLDEST, QUIET, YOUNGEST, Collector
+from sipsess.collector import INTERVAL, MIDDLE, OLDEST, QUIET, YOUNGEST, Collector
 
 
 class FakeCollector:
@@ -59,7 +59,7 @@ class CollectorTests(SynchronousTestCase):
         """What the start has made is frozen; all is as before at the end."""
         self.service.startService()
         self.assertEqual(self.fake.did, ["collect", "freeze"])
-        self.assertEqual(self.fake.threshold, (YOUNGEST, 10, OLDEST))
+        self.assertEqual(self.fake.threshold, (YOUNGEST, MIDDLE, OLDEST))
         self.service.stopService()
         self.assertEqual(self.fake.did[2:], ["unfreeze"])
         self.assertEqual(self.fake.threshold, (700, 10, 10))
