@@ -80,6 +80,7 @@ _REFER = "policy.test_supplement_refer"
 _REPLACES = "policy.test_supplement_replaces"
 _INFO = "policy.test_supplement_info"
 _DIGEST = "policy.test_digest_gate"
+_IDENTITY = "policy.test_supplement_identity"
 _REASON = "policy.test_supplement_reason"
 
 SIP = rfc(
@@ -323,22 +324,26 @@ CORE = (
     rfc(
         3323,
         "Privacy",
-        partial(
-            "",
-            "Whole",
-            "``Privacy`` is read, and told to applications; nothing is hidden",
+        done("4.1", "An anonymous call of ours", f"{_IDENTITY}.PrivacyTests"),
+        done(
+            "4.2",
+            "The header",
+            "pure.test_message_privacy",
             "policy.test_identity.IdentityTests",
         ),
+        missing("5", "A privacy service", "nothing is hidden for others"),
     ),
     rfc(
         3325,
         "Asserted identity",
-        partial(
-            "",
-            "Whole",
-            "it is read from trusted endpoints only, and never sent",
+        done(
+            "5",
+            "Read from trusted endpoints only, sent to those that are told",
             "policy.test_identity.IdentityTests.test_table",
+            f"{_IDENTITY}.AssertTests",
         ),
+        done("7", "Privacy: id", f"{_IDENTITY}.PrivacyTests.test_told_in_confidence"),
+        done("9.2", "Preferred identities", "policy.test_identity.IdentityTests.test_preferred"),
     ),
     rfc(
         3326,
@@ -457,6 +462,16 @@ CORE = (
         done("4.2", "No 408", f"{_SERVER}.NonInviteServerTests.test_no_provisional_and_no_408"),
     ),
     rfc(
+        4458,
+        "Voicemail URIs",
+        partial(
+            "2.1",
+            "Cause",
+            "it is read in History-Info",
+            "pure.test_message_history_info.EntryTests.test_cause",
+        ),
+    ),
+    rfc(
         4488,
         "REFER without a subscription",
         done(
@@ -482,6 +497,11 @@ CORE = (
             "pure.test_dialog_usage.CellTests",
             f"{_REFER}.TransfereeTests.test_notify_is_refused",
         ),
+    ),
+    rfc(
+        5079,
+        "Anonymity disallowed",
+        done("4", "433", f"{_IDENTITY}.AnonymityTests"),
     ),
     rfc(
         5118,
@@ -630,6 +650,27 @@ CORE = (
         ),
     ),
     rfc(
+        5806,
+        "Diversion",
+        done(
+            "4",
+            "Read, and sent by calls that follow a redirection",
+            "pure.test_message_diversion",
+            f"{_IDENTITY}.HistoryTests.test_diversion",
+        ),
+    ),
+    rfc(
+        5876,
+        "Asserted identity in other requests and in responses",
+        partial(
+            "3",
+            "Sent in INVITE, UPDATE, REFER and MESSAGE, and in responses",
+            "other requests are silent",
+            f"{_IDENTITY}.AssertTests.test_within_the_call",
+            f"{_IDENTITY}.AssertTests.test_responses",
+        ),
+    ),
+    rfc(
         6026,
         "Transactions and 2xx",
         done(
@@ -699,6 +740,17 @@ CORE = (
             f"{_REFER}.TransferorTests",
             f"{_PROBES}.InDialogTests.test_subscribe",
         ),
+    ),
+    rfc(
+        7044,
+        "History-Info",
+        partial(
+            "7",
+            "UAC: redirections that are followed",
+            "the option tag histinfo is not announced, and responses tell no history",
+            f"{_IDENTITY}.HistoryTests",
+        ),
+        done("10.1", "Entries", "pure.test_message_history_info"),
     ),
     rfc(
         7616,

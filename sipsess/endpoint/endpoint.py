@@ -65,7 +65,8 @@ class Endpoint:
 
     #: Where its requests come from, such as ``192.0.2.0/24`` or one address; empty for anywhere.
     networks: tuple[str, ...] = ()
-    #: The user parts that its From may have; empty for any.
+    #: The user parts that its From may have, or P-Preferred-Identity of who calls anonymously;
+    #: empty for any.
     users: frozenset[str] = frozenset()
     #: Headers that its requests have, each with this value.
     headers: tuple[HeaderMatch, ...] = ()
@@ -79,6 +80,18 @@ class Endpoint:
 
     #: The users that it may register (:rfc:`3261#section-10.3`); ``None`` for the one of its name.
     aors: frozenset[str] | None = None
+
+    # -- who calls, and who is called ------------------------------------------------------
+
+    #: Whether calls of who does not want to be known are taken; if not, 433 (:rfc:`5079`).
+    accepts_anonymous: bool = True
+    #: How it is told who calls, whatever From says: asserted (P-Asserted-Identity), as a wish
+    #: (P-Preferred-Identity), as older gateways want it (Remote-Party-ID), or not at all. Assert
+    #: only to whom is bound to keep it, and to honour Privacy (:rfc:`3325#section-2.4`).
+    sends_identity: Literal["no", "pai", "ppi", "rpid"] = "no"
+    #: How it is told whom a call was for before it was sent on: History-Info (:rfc:`7044`),
+    #: Diversion (:rfc:`5806`), or not at all.
+    sends_history: Literal["no", "history-info", "diversion"] = "no"
 
     # -- its calls -------------------------------------------------------------------------
 

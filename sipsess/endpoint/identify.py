@@ -24,9 +24,10 @@ from zope.interface import implementer
 
 from sipsess.errors import LocalError
 from sipsess.interfaces import IEndpointIdentifier, IRequestGate
-from sipsess.message import SIPURI, Request, TelURI
+from sipsess.message import NameAddr, Request
 from sipsess.message.challenge import ANSWERED_BY
 from sipsess.message.digest import get_authorizations
+from sipsess.message.privacy import is_anonymous
 from sipsess.supplement import RequestVerdict, Verdict
 
 from .anonymous import ANONYMOUS
@@ -51,17 +52,25 @@ def matches(endpoint: Endpoint, admission: Admission) -> bool:
         return False
     if not endpoint.is_within(flow.remote[0]):
         return False
-    if endpoint.users and from_user(request) not in endpoint.users:
+    if endpoint.users and claimed_user(request) not in endpoint.users:
         return False
     return all(_has_header(request, item.name, item.value) for item in endpoint.headers)
 
 
-def from_user(request: Request) -> str:
-    """Return the user part, or the number, of From; empty when it has none."""
-    uri = request.from_.parsed_uri
-    if isinstance(uri, TelURI):
-        return uri.digits
-    return (uri.user_text or "") if isinstance(uri, SIPURI) else ""
+def claimed_user(request: Request) -> str:
+    """
+    Return who a request says that it is from: the user part, or the number, of From.
+
+    Who calls anonymously may say it in P-Preferred-Identity (:rfc:`3325#section-9.2`).
+
+    :raises MessageError: when one of them cannot be read.
+    """
+    address = request.from_
+    if is_anonymous(address):
+        preferred = request.headers.values("P-Preferred-Identity")
+        if preferred:
+            address = NameAddr.parse(preferred[0])
+    return address.user_text
 
 
 def _has_header(request: Request, name: str, value: str) -> bool:
@@ -112,7 +121,7 @@ class UserIdentifier:
 
     def identify(self, admission: Admission) -> Endpoint | None:
         """See :meth:`.IEndpointIdentifier.identify`."""
-        found = self._endpoints.get(from_user(admission.request), ())
+        found = self._endpoints.get(claimed_user(admission.request), ())
         return _first(found, admission)
 
 

@@ -20,6 +20,7 @@ REASONS: dict[str, str] = {
     "bad-cseq": "CSeq is not a number below 2**31 and a method.",
     "bad-date": "Date is not in the one format that SIP allows, which always ends with GMT.",
     "bad-header-line": "A header line has no colon, or its name is not a token.",
+    "bad-history": "An entry of History-Info has no index.",
     "bad-max-forwards": "Max-Forwards is not a number from 0 to 255.",
     "bad-multipart": "A body of several parts has no proper boundary, no end, or too many parts.",
     "bad-parameter": "A parameter is empty, has no proper name, or its value cannot be read.",

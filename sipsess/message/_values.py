@@ -24,7 +24,7 @@ from sipsess.message._lex import (
     unquote,
 )
 from sipsess.message._params import NO_PARAMS, Params
-from sipsess.message._uri import URI, USUAL_HOST_PORT, parse_uri, split_host_port
+from sipsess.message._uri import SIPURI, URI, USUAL_HOST_PORT, TelURI, parse_uri, split_host_port
 from sipsess.message.limits import MAX_CSEQ
 
 _DISPLAY_NAME = TOKEN + " \t"
@@ -212,6 +212,20 @@ class NameAddr:
             parsed = parse_uri(self.uri)
             object.__setattr__(self, "_parsed_uri", parsed)
         return parsed
+
+    @property
+    def user_text(self) -> str:
+        """
+        Whom the URI names: the user part without escapes, or the number without separators.
+
+        Empty when it names nobody.
+
+        :raises MessageError: it is no URI.
+        """
+        uri = self.parsed_uri
+        if isinstance(uri, TelURI):
+            return uri.digits
+        return (uri.user_text or "") if isinstance(uri, SIPURI) else ""
 
     @property
     def tag(self) -> str | None:

@@ -8,7 +8,10 @@ from sipsess.applications.registered import RegisteredApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.sdphandlers.audio import AudioHandler
+from sipsess.supplements.anonymity import Anonymity
 from sipsess.supplements.credentials import Credentials
+from sipsess.supplements.history import History
+from sipsess.supplements.identity import Identity
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.redirect import Redirect
@@ -17,12 +20,15 @@ from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.supplements.session_timer import SessionTimer
 
 session_timer = SessionTimer()
+anonymity = Anonymity()
 credentials = Credentials()
+history = History()
 redirect = Redirect()
 info = DigitInfo()
 reason = ReasonSupplement()
 refer = Refer()
 replaces = ReplacesSupplement()
+identity = Identity()
 
 audio = AudioHandler()
 

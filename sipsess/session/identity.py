@@ -3,16 +3,18 @@
 Who a peer says he is: P-Asserted-Identity, then Remote-Party-ID, then From, or To as the callee.
 
 The first two are worth something only when the peer that sent them is trusted (:rfc:`3325`); that
-is the endpoint's setting. :rfc:`3323` and the anonymous URI of :rfc:`3261#section-8.1.1.3` say who
-does not want to be known.
+is the endpoint's setting. One that is not may prefer one of its own users (P-Preferred-Identity).
+:rfc:`3323` and the anonymous URI of :rfc:`3261#section-8.1.1.3` say who does not want to be known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sipsess.errors import RemoteError
 from sipsess.message import SIPURI, NameAddr, Request, Response, TelURI
+from sipsess.message.privacy import is_anonymous, is_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Identity:
     uri: str
     #: The user part of a SIP URI or the number of a tel URI; may be empty.
     user: str
-    #: ``"P-Asserted-Identity"``, ``"Remote-Party-ID"``, ``"From"``, or ``"To"`` for a callee.
+    #: ``"P-Asserted-Identity"``, ``"Remote-Party-ID"``, ``"P-Preferred-Identity"``, ``"From"``, or
+    #: ``"To"`` for a callee.
     source: str
     #: The peer asked for privacy, or came as nobody.
     anonymous: bool
@@ -33,14 +36,17 @@ class Identity:
     trusted: bool
 
 
-def get_identity(message: Request | Response, *, is_trusted: bool) -> Identity:
+def get_identity(
+    message: Request | Response, *, is_trusted: bool, users: Collection[str] = ()
+) -> Identity:
     """
     Return the identity of who sent ``message``.
 
     :param is_trusted: whether the peer may assert identities (:rfc:`3325#section-9.1`); if not,
         only From counts, or the To of a response.
+    :param users: that a peer which is not trusted may prefer to be (:rfc:`3325#section-9.2`).
     """
-    is_private = _wants_privacy(message)
+    is_private = is_hidden(message.headers)
     if is_trusted:
         for header in ("P-Asserted-Identity", "Remote-Party-ID"):
             for value in message.headers.values(header):
@@ -48,6 +54,12 @@ def get_identity(message: Request | Response, *, is_trusted: bool) -> Identity:
                 if address is not None:
                     hidden = is_private or _is_hidden(address)
                     return _identity(address, header, hidden, trusted=True)
+    elif users and isinstance(message, Request):
+        for value in message.headers.values("P-Preferred-Identity"):
+            address = _parse(value)
+            if address is not None and address.user_text in users:
+                hidden = is_private or is_anonymous(message.from_)
+                return _identity(address, "P-Preferred-Identity", hidden, trusted=False)
     if isinstance(message, Response):
         return _identity(message.to, "To", is_private, trusted=False)
     return _identity(message.from_, "From", is_private, trusted=False)
@@ -63,15 +75,6 @@ def _is_hidden(address: NameAddr) -> bool:
     return str(address.params.get("privacy")).lower() in ("full", "uri", "name")
 
 
-def _wants_privacy(message: Request | Response) -> bool:
-    """Tell whether Privacy asks to hide who calls (:rfc:`3323#section-4.2`, :rfc:`3325`)."""
-    value = message.headers.get("Privacy")
-    if value is None:
-        return False
-    words = {word.strip().lower() for word in value.split(";")}
-    return bool(words & {"id", "user", "header"})
-
-
 def _parse(value: str) -> NameAddr | None:
     try:
         address = NameAddr.parse(value)
@@ -81,12 +84,15 @@ def _parse(value: str) -> NameAddr | None:
     return address
 
 
-def _identity(address: NameAddr, source: str, hidden: bool, *, trusted: bool) -> Identity:
+def _user_of(address: NameAddr) -> str:
+    """Return the user part of a SIP URI, or the number of a tel URI."""
     uri = address.parsed_uri
-    user, host = "", ""
-    if isinstance(uri, SIPURI):
-        user, host = uri.user or "", uri.host
-    elif isinstance(uri, TelURI):
-        user = uri.number
-    anonymous = hidden or user.lower() == "anonymous" or host.lower() == "anonymous.invalid"
+    if isinstance(uri, TelURI):
+        return uri.number
+    return (uri.user or "") if isinstance(uri, SIPURI) else ""
+
+
+def _identity(address: NameAddr, source: str, hidden: bool, *, trusted: bool) -> Identity:
+    user = _user_of(address)
+    anonymous = hidden or is_anonymous(address)
     return Identity(address.display_name or "", address.uri, user, source, anonymous, trusted)

@@ -248,7 +248,8 @@ class Session:
             message = self.final_response
             if message is None:
                 return get_callee(self.invite)
-        return get_identity(message, is_trusted=self.endpoint.is_trusted)
+        endpoint = self.endpoint
+        return get_identity(message, is_trusted=endpoint.is_trusted, users=endpoint.users)
 
     def note(self, what: str, detail: str = "") -> None:
         """Add a fact to the decision record that ``sipsess explain`` prints."""

@@ -217,6 +217,18 @@ class IdentifierTests(IdentifyTestCase):
         self.assertEqual(self.box.refused["digest-other-user"], 1)
         self.end()
 
+    def test_anonymous_user(self) -> None:
+        """Who calls as nobody may say whose password he has in P-Preferred-Identity (RFC 3325)."""
+        self.begin(PHONE)
+        nobody = "sip:anonymous@anonymous.invalid"
+        for headers, expected in (
+            ([("P-Preferred-Identity", "<sip:bob@x.example>")], "phone"),
+            ([("P-Preferred-Identity", "<sip:eve@x.example>")], "403"),
+            ([], "403"),
+        ):
+            self.assertEqual(self.ask(nobody, "bob", headers=headers), expected)
+        self.end()
+
     def test_user_within_a_network(self) -> None:
         """What an endpoint says of itself must hold together; a number counts as a user."""
         desk = Endpoint("desk", users=users("+1555"), networks=(PEER,))

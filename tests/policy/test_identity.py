@@ -59,6 +59,29 @@ class IdentityTests(SynchronousTestCase):
                 headers,
             )
 
+    def test_preferred(self) -> None:
+        """Who is not trusted may prefer one of its own users (:rfc:`3325#section-9.2`)."""
+        ppi = "P-Preferred-Identity"
+        nobody = "Anonymous <sip:anonymous@anonymous.invalid>"
+        users = frozenset({"boss", "+1555"})
+        for headers, from_, is_trusted, user, source, anonymous in (
+            ({ppi: "<sip:bo%73s@x.example>"}, ALICE, False, "bo%73s", ppi, False),
+            ({ppi: "<::>, <tel:+1-555>"}, ALICE, False, "+1-555", ppi, False),
+            ({ppi: "<sip:eve@x.example>"}, ALICE, False, "alice", "From", False),
+            ({ppi: "<mailto:boss@x.example>"}, ALICE, False, "alice", "From", False),
+            ({ppi: "<sip:boss@x.example>"}, ALICE, True, "alice", "From", False),
+            ({ppi: "<sip:boss@x.example>"}, nobody, False, "boss", ppi, True),
+            ({ppi: "<sip:boss@x.example>", "Privacy": "id"}, ALICE, False, "boss", ppi, True),
+        ):
+            request = invite(headers, from_)
+            identity = get_identity(request, is_trusted=is_trusted, users=users)
+            found = (identity.user, identity.source, identity.anonymous, identity.trusted)
+            self.assertEqual(found, (user, source, anonymous, False), headers)
+        response = build_response(invite({ppi: "<sip:boss@x.example>"}), 200, to_tag="2")
+        response.headers.set(ppi, "<sip:boss@x.example>")
+        identity = get_identity(response, is_trusted=False, users=users)
+        self.assertEqual(identity.source, "To")
+
     def test_anonymous_by_uri(self) -> None:
         """The anonymous URI of 8.1.1.3 and :rfc:`3323#section-4.1.1.3` hides who calls."""
         for from_, anonymous in (

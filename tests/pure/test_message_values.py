@@ -207,6 +207,17 @@ class NameAddrTests(SynchronousTestCase):
         self.assertEqual(str(NameAddr(None, "sip:a@h")), "<sip:a@h>")
         self.assertEqual(str(NameAddr(None, "*")), "*")
 
+    def test_user_text(self) -> None:
+        """Whom an address names, without what only separates or escapes."""
+        for text, expected in (
+            ("<sip:b%6Fb:secret@h>", "bob"),
+            ("<sip:h>", ""),
+            ("<tel:+1-555>", "+1555"),
+            ("<urn:service:sos>", ""),
+        ):
+            self.assertEqual(NameAddr.parse(text).user_text, expected, text)
+        self.assertRaises(MessageError, lambda: NameAddr.parse("<a@h>").user_text)
+
 
 class CSeqTests(SynchronousTestCase):
     """CSeq (:rfc:`3261#section-20.16`)."""
