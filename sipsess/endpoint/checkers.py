@@ -50,12 +50,22 @@ class DigestProof:
     :param body: likewise.
     """
 
-    __slots__ = ("_authorization", "_body", "_method", "algorithm", "realm", "user", "username")
+    __slots__ = (
+        "_authorization",
+        "_body",
+        "_is_spent",
+        "_method",
+        "algorithm",
+        "realm",
+        "user",
+        "username",
+    )
 
     def __init__(self, authorization: Authorization, method: str, body: bytes) -> None:
         self._authorization = authorization
         self._method = method
         self._body = body
+        self._is_spent = False
         self.user = authorization.username
         #: The same, for checkers of Twisted.
         self.username = authorization.username.encode("utf-8", "surrogateescape")
@@ -64,11 +74,17 @@ class DigestProof:
 
     def check_ha1(self, ha1: str) -> bool:
         """See :meth:`.IDigestProof.check_ha1`."""
+        self._is_spent = True
         authorization = self._authorization
         expected = authorization.compute_response(ha1, self._method, self._body)
         # Bytes, as the comparison takes no text beyond ASCII, and a peer may send any.
         given = authorization.response.encode("utf-8", "surrogateescape")
         return hmac.compare_digest(expected.encode(), given)
+
+    def spend(self) -> None:
+        """Do the work of a check if no checker has, as for a user that it does not know."""
+        if not self._is_spent:
+            self.checkPassword("")
 
     def checkPassword(self, password: str | bytes) -> bool:
         """Tell whether the peer knows ``password``, for checkers that keep passwords."""

@@ -13,9 +13,10 @@ Theory of operation
     password would go on asking.
 
     Which requests are asked: those whose endpoint names ``digest_users``, and those that no gate
-    before has given an endpoint. A request within a dialog is not, when it comes from the host
-    that the dialog is with: it names three identifiers of which nobody else knows one. ACK and
-    CANCEL come to no gate at all: they cannot be sent again (:rfc:`3261#section-22.1`).
+    before has given an endpoint; so the gate that admits everybody must not stand before this one.
+    A request within a dialog is not, when it comes from the host that the dialog is with: it names
+    three identifiers of which nobody else knows one. ACK and CANCEL come to no gate at all: they
+    cannot be sent again (:rfc:`3261#section-22.1`).
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class DigestGate:
         request = admission.request
         found = get_authorizations(request.headers, _ANSWERED, self.realm)
         if not found:
-            return self._challenge(admission, "digest-missing")
+            is_there = _ANSWERED in request.headers
+            return self._challenge(admission, "digest-unfit" if is_there else "digest-missing")
         # One answer for a realm is the rule (RFC 3261 22.3); one is also all that is worked for.
         authorization = found[0]
         if not self._fits(authorization, admission):
@@ -141,7 +143,7 @@ class DigestGate:
             self._proven,
             self._not_proven,
             callbackArgs=(admission, authorization),
-            errbackArgs=(admission,),
+            errbackArgs=(admission, proof),
         )
 
     # -- what came -------------------------------------------------------------------------
@@ -185,8 +187,9 @@ class DigestGate:
         admission.endpoint = claimed or endpoint
         return Verdict.CONTINUE
 
-    def _not_proven(self, failure: Failure, admission: Admission) -> Verdict:
+    def _not_proven(self, failure: Failure, admission: Admission, proof: DigestProof) -> Verdict:
         failure.trap(UnauthorizedLogin, LoginDenied)
+        proof.spend()
         return self._challenge(admission, "digest-wrong")
 
     # -- the answer ------------------------------------------------------------------------
@@ -232,7 +235,9 @@ def admit_within_dialog(admission: Admission) -> bool:
     for service in admission.core.services:
         if IDialogService.providedBy(service):
             session = service.find_session(request.call_id, tag, request.from_tag or "")
-            if session is not None and session.flow.remote[0] == admission.flow.remote[0]:
+            if session is None or session.is_over:
+                continue
+            if session.flow.remote[0] == admission.flow.remote[0]:
                 admission.endpoint = session.endpoint
                 return True
     return False

@@ -20,6 +20,14 @@ from sipsess.message.session_expires import ABSOLUTE_MINIMUM
 if TYPE_CHECKING:
     from sipsess.interfaces import ICredentials
 
+#: Option tags, by whether 100rel and session timers are withheld.
+_WITHHELD = {
+    (False, False): frozenset[str](),
+    (True, False): frozenset({OPTION_TAG}),
+    (False, True): frozenset({"timer"}),
+    (True, True): frozenset({OPTION_TAG, "timer"}),
+}
+
 #: Networks and addresses whose text is remembered in its parsed form.
 _MAX_TEXTS = 4096
 
@@ -142,8 +150,7 @@ class Endpoint:
     @property
     def withheld(self) -> frozenset[str]:
         """The option tags that are not supported towards it, whatever plugins can do."""
-        tags = {OPTION_TAG: self.reliable == "no", "timer": self.session_timer == "no"}
-        return frozenset(tag for tag, is_withheld in tags.items() if is_withheld)
+        return _WITHHELD[self.reliable == "no", self.session_timer == "no"]
 
     @property
     def is_claimed(self) -> bool:

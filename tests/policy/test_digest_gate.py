@@ -508,6 +508,17 @@ class LoopTests(GateTestCase):
         self.challenges(self.answer(self.ask(call_id="x"), password="wrong", call_id="x"))
         self.end()
 
+    def test_unreadable(self) -> None:
+        """Credentials that cannot be read, or are for others, count as wrong ones."""
+        self.begin(max_failures=2)
+        for expected in (401, 401, 403):
+            request = self.peer.request(
+                "OPTIONS", f"sip:{US}", call_id="x", headers={"Authorization": "Digest nc=1"}
+            )
+            self.assertEqual(self.put(request).status, expected)
+        self.assertEqual(self.refusals(), {"digest-unfit": 2, "digest-loop": 1})
+        self.end()
+
     def test_other_calls(self) -> None:
         """It counts for the call, so that nobody can keep others out."""
         self.begin(max_failures=1)

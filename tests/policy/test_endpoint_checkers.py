@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernameHashedPassword
@@ -84,6 +85,17 @@ class ProofTests(SynchronousTestCase):
         for response in ("", "\xe4" * 64, "\udcff", "0" * 8000):
             asked = Authorization("bob", REALM, "n", "sip:x", response)
             self.assertFalse(DigestProof(asked, "INVITE", b"").check_ha1("0" * 32))
+
+    def test_spend(self) -> None:
+        """The work is done once, whether or not the checker has done it."""
+        for is_checked in (True, False):
+            proof = prove()
+            if is_checked:
+                proof.check_ha1("0" * 64)
+            with patch.object(Authorization, "compute_response", return_value="0") as compute:
+                proof.spend()
+                proof.spend()
+            self.assertEqual(compute.call_count, 0 if is_checked else 1)
 
 
 class CheckerTests(SynchronousTestCase):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -175,6 +176,47 @@ class CredentialsTests(SessionTestCase):
         self.assertEqual(self.given(again), ["pbx 1"])
         self.peer.reply(again, 200)
         self.finish()
+
+    def redirected(self, *supplements: Any, user: str = "x", host: str = "192.0.2.9") -> Request:
+        """Place a call that is redirected; return the INVITE that comes then."""
+        self.start(*supplements, Redirect())
+        self.book = Book("pbx")
+        _, invite = self.placed(
+            uri="sip:peer@pbx.example", endpoint=replace(ANONYMOUS, credentials=self.book)
+        )
+        contact = f"<sip:{user}@{host}>"
+        self.peer.reply(invite, 302, headers=[("Contact", contact)])
+        again = self.peer.expect("INVITE")
+        assert isinstance(again, Request)
+        return again
+
+    def test_redirected_elsewhere(self) -> None:
+        """Whoever a call was redirected to learns nothing of the password, now or later."""
+        again = self.redirected(Credentials())
+        self.challenge(again, 401, digest("pbx"))
+        self.net.run_for(1)
+        self.assertEqual(self.box.manager.sessions, {})
+        again = self.redirected(Credentials())
+        self.peer.reply(again, 200)
+        self.peer.expect("ACK")
+        self.session.terminate()
+        self.challenge(self.peer.expect("BYE"), 401, digest("pbx"))
+        self.net.run_for(1)
+        self.assertEqual(self.book.asked, [])
+        self.finish()
+
+    def test_answers_elsewhere(self) -> None:
+        """A provider may redirect calls from its name to its addresses."""
+        trusting = Credentials()
+        trusting.answers_elsewhere = True
+        for supplement, host in ((trusting, PEER), (Credentials(), "PBX.example")):
+            again = self.redirected(supplement, host=host)
+            self.challenge(again, 401, digest("pbx"))
+            third = self.peer.expect("INVITE")
+            self.assertEqual(self.given(third), ["pbx 1"])
+            self.peer.reply(third, 486)
+            self.net.run_for(1)
+            self.finish()
 
     def test_a_challenge_is_no_failure(self) -> None:
         """A redirected call answers a target's challenge before it tries the next (8.1.3.5)."""
