@@ -78,6 +78,8 @@ class DigestGate:
         that comes from several gets ``stale=true`` each time that it changes.
     :param in_dialog: ``"host"`` lets requests of a dialog in from its host without a proof;
         ``"always"`` asks for one each time.
+    :param checks_uri: whether ``uri`` of the credentials must have the user of the Request-URI;
+        some peers leave it out.
     :param domains: the hosts that ``uri`` of the credentials may name, so that nobody who is called
         elsewhere can pass our challenge on; empty for any, as proxies rewrite it.
     :param max_failures: how many credentials of one call may be wrong.
@@ -97,6 +99,7 @@ class DigestGate:
         lifetime: float = LIFETIME,
         binds_source: bool = False,
         in_dialog: Literal["host", "always"] = "host",
+        checks_uri: bool = True,
         domains: Collection[str] = (),
         max_failures: int = MAX_FAILURES,
         ids: IdSource | None = None,
@@ -107,6 +110,7 @@ class DigestGate:
         self.lifetime = lifetime
         self.binds_source = binds_source
         self.in_dialog = in_dialog
+        self.checks_uri = checks_uri
         self.domains = frozenset(domain.lower() for domain in domains)
         self.max_failures = max_failures
         self._nonces = Nonces(ids or IdSource())
@@ -154,7 +158,7 @@ class DigestGate:
             return False
         user, host = _target(authorization.uri)
         # RFC 7616 3.4.6: the two should be the same; but a proxy may have changed all but the user.
-        if user is None or user != _target(admission.request.uri)[0]:
+        if user is None or (self.checks_uri and user != _target(admission.request.uri)[0]):
             return False
         return not self.domains or host in self.domains
 

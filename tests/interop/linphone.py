@@ -24,6 +24,10 @@ use_ipv6=0
 [rtp]
 bind_address=127.0.0.1
 audio_rtp_port={media}
+[auth_info_0]
+username=linphone
+passwd={password}
+realm=pbx.example
 """
 
 
@@ -56,13 +60,15 @@ class Linphone:
     A telephone that does what it is told.
 
     :param test: that it belongs to.
+    :param password: with which it answers challenges of the realm ``pbx.example``.
     """
 
-    def __init__(self, test: PeerTestCase) -> None:
+    def __init__(self, test: PeerTestCase, password: str) -> None:
         self.port = free_port()
         home = make_home(test)
         path = home / "linphonerc"
-        path.write_text(CONFIGURATION.format(port=self.port, media=free_port()))
+        ports = {"port": self.port, "media": free_port()}
+        path.write_text(CONFIGURATION.format(**ports, password=password))
         command = ["linphone-daemon", "--config", str(path), "--auto-answer"]
         command += ["--disable-stats-events"]
         self.process = test.start("linphone-daemon", command, home=home, reads=True)
@@ -100,9 +106,9 @@ class Linphone:
         await self.process.expect(f"Event: LinphoneCall{event}\n", begin)
 
 
-async def start_linphone(test: PeerTestCase) -> Linphone:
+async def start_linphone(test: PeerTestCase, password: str = "") -> Linphone:
     """Start a telephone that does what it is told."""
     test.require("linphone-daemon")
-    phone = Linphone(test)
+    phone = Linphone(test, password)
     await phone.process.bound(phone.port)
     return phone

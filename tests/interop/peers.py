@@ -437,10 +437,15 @@ class Baresip:
     :param folder: for its configuration and its recordings.
     :param speaks: a WAV file, 8 kHz, that it says into its call; a call ends with the file.
     :param registrar: the port of a server on which it registers as ``phone``; ``None`` for nowhere.
+    :param password: with which it answers challenges.
     """
 
     def __init__(
-        self, folder: pathlib.Path, speaks: pathlib.Path, registrar: int | None = None
+        self,
+        folder: pathlib.Path,
+        speaks: pathlib.Path,
+        registrar: int | None = None,
+        password: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -457,8 +462,8 @@ class Baresip:
         )
         (folder / "config").write_text(text)
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
-        account = f"<sip:phone@127.0.0.1:{home}>;auth_pass=;regint={seconds};answermode=auto"
-        (folder / "accounts").write_text(f"{account};audio_codecs=pcmu,pcma\n")
+        account = f"<sip:phone@127.0.0.1:{home}>;auth_pass={password};regint={seconds}"
+        (folder / "accounts").write_text(f"{account};answermode=auto;audio_codecs=pcmu,pcma\n")
         (folder / "contacts").write_text("")
 
     @property
@@ -474,13 +479,16 @@ class Baresip:
 
 
 async def start_baresip(
-    test: PeerTestCase, speaks: pathlib.Path, registrar: int | None = None
+    test: PeerTestCase,
+    speaks: pathlib.Path,
+    registrar: int | None = None,
+    password: str = "",
 ) -> Baresip:
     """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks, registrar)
+    phone = Baresip(folder, speaks, registrar, password)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)

@@ -17,6 +17,7 @@ from .desk import Desk
 from .peers import Baresip, Capture, PeerTestCase, sip_port, start_baresip, until
 from .sounds import OURS, THEIRS, has_tone, write_tone
 from .tools import ROOT, free_port, phone_command
+from .users import PASSWORD, make_digest_gate
 
 
 def contains(heard: bytes, said: bytes, share: float = 0.9) -> bool:
@@ -51,10 +52,10 @@ class Keys(Application):
 class BaresipTestCase(PeerTestCase):
     """Has a telephone that says a tone."""
 
-    async def start_phone(self) -> Baresip:
+    async def start_phone(self, password: str = "") -> Baresip:
         """Start the telephone."""
         self.require("baresip")
-        return await start_baresip(self, write_tone(self.folder))
+        return await start_baresip(self, write_tone(self.folder), password=password)
 
     async def dial(self, phone: Baresip, server: SIPServer, user: str) -> None:
         """Let the telephone call the server."""
@@ -84,6 +85,16 @@ class CallingTests(BaresipTestCase):
         await self.hears(phone, THEIRS)
         await phone.control.command("hangup")
         await self.quiet(server)
+
+    async def test_password(self) -> None:
+        """It knows MD5, and gives up when another algorithm is offered besides (RFC 3261 22)."""
+        phone = await self.start_phone(PASSWORD)
+        server = self.serve(EchoApplication(), gates=[make_digest_gate("phone", ["MD5"])])
+        await self.dial(phone, server, "echo")
+        await self.hears(phone, THEIRS)
+        await phone.control.command("hangup")
+        await self.quiet(server)
+        self.assertEqual(server.core.counters.refused, {"digest-missing": 1})
 
     async def test_keys(self) -> None:
         """The keys of the telephone reach the application, which speaks, and hangs up."""

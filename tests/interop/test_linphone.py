@@ -7,12 +7,14 @@ from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
 from sipsess.call import Call
 from sipsess.media import read_wav
+from sipsess.message.digest import Authorization
 from sipsess.server import SIPServer
 
 from .desk import Desk
 from .linphone import Linphone, start_answerer, start_linphone
 from .peers import PeerTestCase, sip_port, until
 from .sounds import THEIRS, has_tone, write_tone
+from .users import PASSWORD, make_digest_gate
 
 
 class LinphoneTestCase(PeerTestCase):
@@ -66,6 +68,19 @@ class CalledTests(LinphoneTestCase):
 
 class CallingTests(LinphoneTestCase):
     """The telephone calls."""
+
+    async def test_password(self) -> None:
+        """It answers the better one of two challenges (RFC 8760 2.4)."""
+        phone = await start_linphone(self, PASSWORD)
+        server = self.serve_all(EchoApplication(), gates=[make_digest_gate("linphone")])
+        await phone.call(server)
+        self.assertEqual(server.core.counters.refused, {"digest-missing": 1})
+        (session,) = server.manager.sessions
+        given = Authorization.parse(session.invite.headers.get("Authorization") or "")
+        self.assertEqual(given.algorithm, "SHA-256")
+        session.terminate()
+        await phone.expect("End")
+        await self.quiet(server)
 
     async def test_hold_and_keys(self) -> None:
         """It holds us and takes us back, and presses the key that ends the call."""

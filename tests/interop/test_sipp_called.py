@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from sipsess.call import Call
-from sipsess.endpoint import Endpoint
+from sipsess.endpoint import DigestCredentials, Endpoint, Login
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
 from sipsess.supplements.session_timer import get_timer
@@ -326,3 +326,19 @@ class LossTests(CallingTestCase):
         options = ("-m", "100", *LOSSY, *TOLERANT)
         await self.called(self.server, "uas_lossy.xml", story, options=options)
         self.assertGreater(self.count_repeated(self.server), 0, "nothing was lost")
+
+
+class DigestTests(CallingTestCase):
+    """Passwords."""
+
+    async def test_password(self) -> None:
+        """SIPp finds our answer right, with and without a quality of protection (RFC 3261 22.4)."""
+        credentials = DigestCredentials((Login("pbx", "bob", "zanzibar"),))
+        endpoint = Endpoint("pbx", credentials=credentials)
+
+        async def story(uri: str) -> None:
+            call = await self.server.dial(uri, endpoint=endpoint)
+            await call.hangup()
+
+        for challenge in ('algorithm=MD5, qop="auth"', "algorithm=MD5", 'qop="auth-int"'):
+            await self.called(self.server, "uas_digest.xml", story, challenge=challenge)

@@ -22,6 +22,7 @@ from sipsess.supplement import Verdict
 from .desk import Desk
 from .peers import sip_port, until
 from .sipp import LOSSY, TOLERANT, ScenarioTestCase
+from .users import make_digest_gate
 
 
 class Reader(Application):
@@ -291,3 +292,15 @@ class ProcessTests(ScenarioTestCase):
         await self.check_nothing_left(server, port, control)
         self.assertEqual(await server.stop(), 0, server.tail())
         self.assertNotIn("Traceback", server.output)
+
+
+class DigestTests(ScenarioTestCase):
+    """Passwords."""
+
+    async def test_password(self) -> None:
+        """Who knows the password may call; SIPp speaks MD5 (RFC 3261 22)."""
+        server = self.serve_all(EchoApplication(), gates=[make_digest_gate("bob", ["MD5"])])
+        # Of itself it would leave the user out of the digest's URI.
+        uri = f"service@127.0.0.1:{sip_port(server)}"
+        await self.calls(server, "uac_digest.xml", options=("-auth_uri", uri))
+        self.assertEqual(server.core.counters.refused, {"digest-missing": 1})

@@ -332,6 +332,21 @@ class ProofTests(GateTestCase):
                 self.peer.bye(success)
             self.end()
 
+    def test_uri_without_a_user(self) -> None:
+        """A peer that leaves the user out of ``uri`` is let in where that is not looked at."""
+        for checks_uri, expected in ((True, 401), (False, 200)):
+            self.begin(checks_uri=checks_uri)
+            challenge = self.challenges(self.ask())[0]
+            given = self.authorize(self.peer.request("INVITE", f"sip:{US}"), challenge).headers
+            value = given.get("Authorization") or ""
+            invite = self.peer.request("INVITE", f"sip:x@{US}", headers={"Authorization": value})
+            response = self.put(invite)
+            self.assertEqual(response.status, expected)
+            if expected == 200:
+                self.peer.ack(response)
+                self.peer.bye(response)
+            self.end()
+
     def test_tel_uri(self) -> None:
         """The number of a ``tel`` URI is compared without what only separates its digits."""
         self.begin()
