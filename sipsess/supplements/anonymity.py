@@ -29,7 +29,7 @@ class Anonymity(SessionSupplement):
         """
         Look at who calls.
 
-        :raises Reject: 433.
+        :raises Reject: with 433, when it is nobody.
         """
         if session.endpoint.accepts_anonymous or not session.is_initial(request):
             return
