@@ -475,6 +475,29 @@ class NonceTests(GateTestCase):
         self.assertEqual(self.refusals()["digest-replayed"], 1)
         self.end()
 
+    def test_mutations(self) -> None:
+        """No change of credentials that were seen makes them good again, or makes any trouble."""
+        self.begin(max_failures=10**6)
+        challenge = self.challenges(self.ask())[0]
+        request = self.authorize(self.peer.request("OPTIONS", f"sip:{US}"), challenge)
+        seen = request.headers.get("Authorization") or ""
+        self.assertEqual(self.put(request).status, 200)
+        chance = random.Random(11)
+        letters = '"\\,;=<> \tAa0/+-_:@%\xe4\0'
+        for _ in range(400):
+            text = list(seen)
+            for _ in range(chance.randint(1, 3)):
+                place = chance.randrange(len(text))
+                text[place] = chance.choice(("", chance.choice(letters), text[place] * 2))
+            wire = self.peer.request("OPTIONS", f"sip:{US}").to_bytes()
+            line = f"Authorization: {''.join(text)}\r\n\r\n".encode()
+            self.peer.send(wire.replace(b"\r\n\r\n", b"\r\n" + line), (US, 5060))
+            found = self.peer.expect(lambda message: isinstance(message, Response))
+            assert isinstance(found, Response)
+            self.assertIn(found.status, (400, 401), "".join(text))
+            self.net.run_for(0.5)
+        self.end()
+
     def test_counted(self) -> None:
         """A nonce may be used again with a higher count, and out of order (RFC 7616 3.4)."""
         self.begin()
