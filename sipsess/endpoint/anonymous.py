@@ -21,12 +21,19 @@ ANONYMOUS = Endpoint("anonymous")
 
 @implementer(IRequestGate)
 class AnonymousGate:
-    """Admits every request, as from :data:`ANONYMOUS`."""
+    """
+    Admits every request, as from one endpoint.
+
+    :param endpoint: that everybody is.
+    """
 
     name = "anonymous"
+
+    def __init__(self, endpoint: Endpoint = ANONYMOUS) -> None:
+        self.endpoint = endpoint
 
     def admit(self, admission: Admission) -> Verdict:
         """See :meth:`.IRequestGate.admit`."""
         if admission.endpoint is None:
-            admission.endpoint = ANONYMOUS
+            admission.endpoint = self.endpoint
         return Verdict.CONTINUE

@@ -153,6 +153,13 @@ class Endpoint:
         return _WITHHELD[self.reliable == "no", self.session_timer == "no"]
 
     @property
+    def is_told_apart(self) -> bool:
+        """Whether it says anything of how it is known."""
+        return bool(
+            self.networks or self.users or self.headers or self.transports or self.digest_users
+        )
+
+    @property
     def is_claimed(self) -> bool:
         """Whether anybody could say to be this one: its users, and nothing that shows it."""
         return bool(self.users) and not (self.networks or self.headers or self.digest_users)

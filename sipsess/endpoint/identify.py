@@ -9,9 +9,9 @@ Theory of operation
     something that anybody can write must be proven by digest, if the endpoint has
     ``digest_users``; nobody can have one that has neither these nor a network nor a header.
 
-    Who is nobody is let in as :data:`.ANONYMOUS`, asked for a proof, or refused. When some endpoint
-    is known by its From, who is unknown is asked as well, even when he shall be refused: otherwise
-    403 here and 401 there would tell who exists.
+    Who is nobody is let in as the endpoint ``anonymous``, asked for a proof, or refused. When some
+    endpoint is known by its From, who is unknown is asked as well, even when he shall be refused:
+    otherwise 403 here and 401 there would tell who exists.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class IdentifyGate:
     """
     Gives each request its endpoint, and has it proven where that is due.
 
-    :param endpoints: all that there are.
+    :param endpoints: all that there are; one of the name ``anonymous`` is who is nobody.
     :param identifiers: asked in this order; left out, by network, From, header and digest.
     :param digest: has it proven; needed when an endpoint has ``digest_users``.
     :param anonymous: what becomes of who is nobody: ``"refuse"``, ``"challenge"`` or ``"allow"``.
@@ -202,6 +202,8 @@ class IdentifyGate:
         anonymous: Literal["refuse", "challenge", "allow"] = "refuse",
     ) -> None:
         self.endpoints = tuple(endpoints)
+        #: Who is nobody, and is let in all the same.
+        self.nobody = next((one for one in self.endpoints if one.name == ANONYMOUS.name), ANONYMOUS)
         self.digest = digest
         self.anonymous = anonymous
         if identifiers is None:
@@ -224,6 +226,8 @@ class IdentifyGate:
                 )
             if endpoint.digest_users and self.digest is None:
                 raise LocalError(f"endpoint {endpoint.name!r} has digest_users; a gate is needed")
+        if self.nobody.is_told_apart:
+            raise LocalError("the endpoint 'anonymous' is nobody: nothing can tell that it is")
         if self.anonymous == "challenge" and self.digest is None:
             raise LocalError("nobody can be challenged without a digest gate")
 
@@ -263,7 +267,7 @@ class IdentifyGate:
 
     def _admit_nobody(self, admission: Admission) -> RequestVerdict:
         if self.anonymous == "allow":
-            admission.endpoint = ANONYMOUS
+            admission.endpoint = self.nobody
             return Verdict.CONTINUE
         is_told_apart = any(endpoint.users for endpoint in self.endpoints)
         if self.digest is not None and (self.anonymous == "challenge" or is_told_apart):

@@ -29,6 +29,13 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(Endpoint("x", True), Endpoint("x", is_trusted=True))
         self.assertRaises(FrozenInstanceError, setattr, ANONYMOUS, "is_trusted", True)
 
+    def test_everybodys_endpoint(self) -> None:
+        """The gate that admits everybody may give them another endpoint."""
+        everybody = Endpoint("anonymous", dtmf="none")
+        admission = SimpleNamespace(endpoint=None)
+        AnonymousGate(everybody).admit(cast("Admission", admission))
+        self.assertIs(admission.endpoint, everybody)
+
     def test_the_anonymous_gate(self) -> None:
         """It admits, and keeps the endpoint that a gate before it found."""
         gate = AnonymousGate()

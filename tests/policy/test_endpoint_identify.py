@@ -327,6 +327,23 @@ class NobodyTests(IdentifyTestCase):
                 self.assertEqual(self.ask(login="app"), "app")
             self.end()
 
+    def test_nobodys_endpoint(self) -> None:
+        """An endpoint of the name ``anonymous`` says how who is nobody is treated."""
+        nobody = Endpoint("anonymous", dtmf="none")
+        gate = IdentifyGate([TRUNK, nobody], anonymous="allow")
+        self.assertIs(gate.nobody, nobody)
+        found: list[Endpoint | None] = []
+        self.start(gates=[gate, Gate(lambda admission: found.append(admission.endpoint))])
+        far = ScriptedPeer(self.net.host("203.0.113.7", name="far"))
+        self.assertEqual(self.put(far.request("OPTIONS", f"sip:{US}"), far).status, 200)
+        self.assertIs(found[0], nobody)
+        self.end()
+        for told in (
+            Endpoint("anonymous", networks=("192.0.2.0/24",)),
+            Endpoint("anonymous", transports=frozenset({"TLS"})),
+        ):
+            self.assertRaises(LocalError, IdentifyGate, [told])
+
     def test_who_exists(self) -> None:
         """Who is known by From is asked; so who is not known is, although he would be refused."""
         self.begin(PHONE)
