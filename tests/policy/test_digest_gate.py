@@ -32,6 +32,7 @@ from sipsess.interfaces import IDigestProof, IEndpoint, IRequestGate
 from sipsess.message import Request, Response
 from sipsess.message.challenge import Challenge, get_challenges
 from sipsess.message.digest import Authorization, answer_challenge
+from sipsess.session import Session
 from sipsess.supplements.credentials import Credentials
 from sipsess.testing import ScriptedPeer
 from tests.policy.agents import PEER, US, BoxTestCase, Gate, ring
@@ -586,6 +587,30 @@ class DialogTests(GateTestCase):
         self.challenges(self.put(bye, other))
         self.peer.bye(success)
         self.assertEqual(self.answer_to("BYE").status, 200)
+        self.end()
+
+    def test_early(self) -> None:
+        """A PRACK within the early dialog is let in (:rfc:`3262#section-3`)."""
+
+        async def play(session: Session) -> None:
+            await session.send_response(183, reliable=True)
+            await session.send_response(200)
+            await session.when_ended()
+
+        self.begin(play=play)
+        headers = {"Supported": "100rel"}
+        response = self.ask("INVITE", f"sip:x@{US}", body=self.peer.sdp(), headers=headers)
+        invite = self.peer.invite(f"sip:x@{US}", headers=headers)
+        self.peer.send(self.authorize(invite, self.challenges(response)[0]), (US, 5060))
+        early = self.peer.expect(183)
+        rack = f"{early.headers.get('RSeq')} {early.cseq}"
+        prack = self.peer.request_within(early, "PRACK", headers={"RAck": rack})
+        self.assertEqual(self.put(prack).status, 200)
+        success = self.peer.expect(200)
+        self.peer.ack(success)
+        self.net.run_for(0.1)
+        self.peer.bye(success)
+        self.assertEqual(self.refusals(), {"digest-missing": 1})
         self.end()
 
     def test_no_dialog(self) -> None:
