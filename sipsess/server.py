@@ -205,7 +205,7 @@ class SIPServer(Service):
             self.reactor,
             seconds=self._seconds,
             choose=self._choose,
-            in_use=lambda: {session.flow for session in self.manager.sessions},
+            in_use=self._flows_in_use,
             trust=trust,
         )
 
@@ -416,9 +416,19 @@ class SIPServer(Service):
     def flow_of(self, source: Source) -> Flow | None:
         """Return the flow by which a REGISTER came; ``None`` when it is gone."""
         listener = self._by_name.get(source.listener)
-        if source.transport == "UDP" and listener is not None:
-            return listener.flow_to(source.remote)
-        return self.flow_for(source.transport, source.remote)
+        if source.transport == "UDP":
+            return None if listener is None else listener.flow_to(source.remote)
+        registrar = self.manager.registrar
+        return None if registrar is None else registrar.flow_of(source)
+
+    def _flows_in_use(self) -> set[Flow]:
+        """Return the flows of calls and registrations, which are not closed for being idle."""
+        manager = self.manager
+        used = {session.flow for session in manager.sessions}
+        for owner in (manager.registrar, manager.registrations):
+            if owner is not None:
+                used |= owner.flows
+        return used
 
     def _arm(self) -> None:
         """Let the reactor wake us at the core's deadline; called when a turn ends."""

@@ -21,11 +21,13 @@ class Source:
     #: The name of our listener.
     listener: str
     remote: Address
+    #: The connection's number, 0 for datagrams; after a restart there is no such connection.
+    serial: int = 0
 
     @classmethod
     def of(cls, flow: Flow) -> Source:
         """Return the way of a flow."""
-        return cls(flow.transport, flow.listener, flow.remote)
+        return cls(flow.transport, flow.listener, flow.remote, flow.serial)
 
 
 @dataclass(frozen=True, slots=True)

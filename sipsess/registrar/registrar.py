@@ -30,7 +30,7 @@ from sipsess.message import NameAddr, Request, Response, build_response
 from sipsess.message.register import format_date
 from sipsess.timers import Timer
 
-from .binding import Binding
+from .binding import Binding, Source
 from .rules import Limits, RegisterRefused, Registration, read_registration, read_user
 from .store import MemoryStore, StoreFullError
 
@@ -89,6 +89,8 @@ class Registrar:
         self._locks: dict[str, DeferredLock] = {}
         self._waiting = 0
         self._purge: Timer | None = None
+        #: The connections by which bindings came, and until when they are needed.
+        self._flows: dict[Source, tuple[Flow, float]] = {}
 
     @property
     def domain(self) -> str | None:
@@ -105,6 +107,7 @@ class Registrar:
         """
         self.store.open()
         self.core.register_service(self)
+        self.core.flow_watchers.append(self._flow_lost)
         self._purge_expired(None, 0.0)
 
     def stop(self) -> Deferred[None]:
@@ -114,6 +117,8 @@ class Registrar:
         :return: fires when the store is closed.
         """
         self.core.unregister_service(self)
+        self.core.flow_watchers.remove(self._flow_lost)
+        self._flows.clear()
         with self.core.turn:
             self.core.timers.cancel(self._purge)
         return self.store.close()
@@ -122,7 +127,9 @@ class Registrar:
         with self.core.turn:
             core = self.core
             self._purge = core.timers.start(core.turn.now, PURGE_PERIOD, self._purge_expired, None)
-            self.store.purge(self._wall_time()).addErrback(self._store_failed)
+            now = self._wall_time()
+            self.store.purge(now).addErrback(self._store_failed)
+            self._flows = {source: one for source, one in self._flows.items() if one[1] > now}
 
     def _store_failed(self, failure: Failure, callback: str = "purge", call_id: str = "") -> None:
         error = failure.value or RuntimeError("it failed for no reason")
@@ -141,6 +148,26 @@ class Registrar:
     def seconds_left(self, binding: Binding) -> int:
         """Return for how long a binding is valid yet."""
         return binding.seconds_left(self._wall_time())
+
+    def flow_of(self, source: Source) -> Flow | None:
+        """Return the connection by which a binding came; ``None`` when it is lost."""
+        found = self._flows.get(source)
+        return None if found is None else found[0]
+
+    @property
+    def flows(self) -> set[Flow]:
+        """The connections that bindings need."""
+        return {flow for flow, _ in self._flows.values()}
+
+    def _flow_lost(self, flow: Flow) -> None:
+        self._flows.pop(Source.of(flow), None)
+
+    def _keep_flow(self, flow: Flow, bindings: Sequence[Binding]) -> None:
+        """Remember a connection as long as a binding needs it."""
+        source = Source.of(flow)
+        expires = [binding.expires for binding in bindings if binding.source == source]
+        if flow.serial and expires:
+            self._flows[source] = (flow, max(expires))
 
     # -- the service -----------------------------------------------------------------------
 
@@ -218,6 +245,7 @@ class Registrar:
         with self.core.turn:
             if not wanted.is_query:
                 self.core.counters.registrations_accepted += 1
+                self._keep_flow(admission.flow, bindings)
             self.core.respond(
                 admission.transaction, self._build_answer(admission, wanted, bindings)
             )

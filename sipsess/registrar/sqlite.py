@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS bindings (
     listener TEXT,
     host TEXT,
     port INTEGER,
+    serial INTEGER,
     is_pinned INTEGER NOT NULL,
     is_outbound INTEGER NOT NULL,
     user_agent TEXT NOT NULL,
@@ -51,10 +52,10 @@ CREATE TABLE IF NOT EXISTS bindings (
 CREATE INDEX IF NOT EXISTS bindings_expires ON bindings (expires);
 """
 _COLUMNS = (
-    "user, contact, expires, call_id, cseq, path, transport, listener, host, port, "
+    "user, contact, expires, call_id, cseq, path, transport, listener, host, port, serial, "
     "is_pinned, is_outbound, user_agent"
 )
-_INSERT = f"INSERT INTO bindings ({_COLUMNS}, position) VALUES ({', '.join('?' * 14)})"
+_INSERT = f"INSERT INTO bindings ({_COLUMNS}, position) VALUES ({', '.join('?' * 15)})"
 
 
 @implementer(IBindingStore)
@@ -176,7 +177,9 @@ def _purge(cursor: sqlite3.Cursor, now: float) -> int:
 
 def _write(binding: Binding) -> tuple[Any, ...]:
     source = binding.source
-    way = (None,) * 4 if source is None else (source.transport, source.listener, *source.remote)
+    way: tuple[Any, ...] = (None,) * 5
+    if source is not None:
+        way = (source.transport, source.listener, *source.remote, source.serial)
     return (
         *(binding.user, binding.contact, binding.expires),
         *(binding.call_id, binding.cseq, json.dumps(binding.path), *way),
@@ -187,8 +190,8 @@ def _write(binding: Binding) -> tuple[Any, ...]:
 def _read(rows: Iterable[Sequence[Any]]) -> list[Binding]:
     found = []
     for user, contact, expires, call_id, cseq, path, *way, pinned, outbound, agent in rows:
-        transport, listener, host, port = way
-        source = None if transport is None else Source(transport, listener, (host, port))
+        transport, listener, host, port, serial = way
+        source = None if transport is None else Source(transport, listener, (host, port), serial)
         found.append(
             Binding(
                 *(user, contact, expires, call_id, cseq, tuple(json.loads(path)), source),

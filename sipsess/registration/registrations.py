@@ -66,6 +66,11 @@ class Registrations:
         for client in self.clients:
             client.abandon()
 
+    @property
+    def flows(self) -> set[Flow]:
+        """The flows by which we are reached."""
+        return {client.flow for client in self.clients if client.flow is not None}
+
     def flow_lost(self, flow: Flow) -> None:
         """Register those anew whose flow is lost."""
         for client in self.clients:
