@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -44,28 +43,31 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ITrace,
 )
-from sipsess.manager import DIAL_LIMIT, DialogManager
+from sipsess.manager import DialogManager
 from sipsess.message import Response
-from sipsess.registrar import Registrar, RegistrarOptions, Source, UserCalls
-from sipsess.registration import Account, RegistrationClient, Registrations
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.session import Session, SessionEnded
 from sipsess.transaction import Timing
-from sipsess.transport.address import SourceAddress, SourceAddresses, ip_version
+from sipsess.transport.address import (
+    SourceAddress,
+    SourceAddresses,
+    ip_version,
+    is_of_other_family,
+)
 from sipsess.transport.connections import Connections
 from sipsess.transport.listen import (
     ListenError,
     Listening,
     ListenSpec,
-    check_spec,
     open_stream,
     open_udp,
-    parse_listen,
+    read_specs,
 )
 from sipsess.transport.listener import WILDCARDS, Listener, choose_listener
 from sipsess.transport.resolver import UnreachableError, parse_target, resolve
 from sipsess.transport.rtp import MediaClock, RTPPorts
 from sipsess.transport.udp import SendError, UDPListener
+from sipsess.users import Users
 
 if TYPE_CHECKING:
     from sipsess.call import Call
@@ -136,16 +138,13 @@ class SIPServer(Service):
         drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         self.reactor = reactor
-        self.specs = tuple(_read_specs(listen, advertise))
+        self.specs = tuple(read_specs(listen, advertise))
         #: The open ports.
         self.listeners: list[Listener] = []
         self._by_name: dict[str, UDPListener] = {}
         self._seconds = seconds or reactor.seconds
-        self._source_address = (
-            source_address
-            or getattr(reactor, "source_address", None)
-            or SourceAddresses(self._seconds)
-        )
+        known = source_address or getattr(reactor, "source_address", None)
+        self._source_address: SourceAddress = known or SourceAddresses(self._seconds)
         self._drain_limit = drain_limit
         self._wake_up: IDelayedCall | None = None
         ids = ids or IdSource()
@@ -176,28 +175,8 @@ class SIPServer(Service):
             make_call=make_call,
         )
         self.manager.resolve = self._find_flow
-
-    def add_registrar(
-        self, options: RegistrarOptions | None = None, wall_time: Callable[[], float] = time.time
-    ) -> Registrar:
-        """
-        Let phones register, from the start on; without it REGISTER is refused (405).
-
-        :param wall_time: the wall clock, in seconds since 1970.
-        """
-        registrar = Registrar(self.core, options or RegistrarOptions(), wall_time)
-        self.manager.registrar = registrar
-        return registrar
-
-    def add_registration(self, account: Account) -> RegistrationClient:
-        """
-        Register with a trunk or a PBX, from the start on.
-
-        :raises LocalError: when that address of record has an account already.
-        """
-        if self.manager.registrations is None:
-            self.manager.registrations = Registrations(self.core, self._find_flow)
-        return self.manager.registrations.add(account)
+        #: Who is reached by registration.
+        self.users = Users(self.manager, self._datagram_flow, self._find_flow, time.time)
 
     def _make_connections(self, trust: str) -> Connections:
         """Return the table of what peers will open to us, and we to them."""
@@ -229,14 +208,11 @@ class SIPServer(Service):
         """
         self.privilegedStartService()
         self.manager.is_stopping = False
-        if self.manager.registrar is not None:
-            try:
-                self.manager.registrar.start()
-            except LocalError:
-                self._close_listeners()
-                raise
-        if self.manager.registrations is not None:
-            self.manager.registrations.start()
+        try:
+            self.users.start()
+        except LocalError:
+            self._close_listeners()
+            raise
         Service.startService(self)
 
     def _listen(self) -> None:
@@ -263,7 +239,7 @@ class SIPServer(Service):
 
     def _add_listener(self, listener: Listener) -> None:
         host = listener.advertised
-        if host is not None and _is_of_other_family(host, listener.address[0]):
+        if host is not None and is_of_other_family(host, listener.address[0]):
             listener.advertised = None
         self.listeners.append(listener)
         if isinstance(listener, UDPListener):
@@ -303,21 +279,16 @@ class SIPServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        registrations = self.manager.registrations
-        removal = succeed(None) if registrations is None else registrations.stop()
-        endings = (self.manager.stop(), removal)
+        endings = (self.manager.stop(), self.users.unregister())
         for ending in endings:
             ending.addTimeout(self._drain_limit, self.reactor, lambda result, limit: None)
         for ending in endings:
             await ending
-        if registrations is not None:
-            registrations.abandon()
         with self.core.turn:
             for session in list(self.manager.sessions):
                 # Its last request was not answered in time: tell its plugins all the same.
                 session.usage.feed(FAIL)
-        if self.manager.registrar is not None:
-            await self.manager.registrar.stop()
+        await self.users.close()
         # We may be in the middle of a turn, whose outputs are yet to leave.
         await deferLater(self.reactor, 0)
         await self._close_listeners()
@@ -413,22 +384,13 @@ class SIPServer(Service):
     def _choose(self, transport: str, address: Address) -> Listener | None:
         return choose_listener(self.listeners, transport, address, self._source_address)
 
-    def flow_of(self, source: Source) -> Flow | None:
-        """Return the flow by which a REGISTER came; ``None`` when it is gone."""
-        listener = self._by_name.get(source.listener)
-        if source.transport == "UDP":
-            return None if listener is None else listener.flow_to(source.remote)
-        registrar = self.manager.registrar
-        return None if registrar is None else registrar.flow_of(source)
+    def _datagram_flow(self, name: str, address: Address) -> Flow | None:
+        listener = self._by_name.get(name)
+        return None if listener is None else listener.flow_to(address)
 
     def _flows_in_use(self) -> set[Flow]:
         """Return the flows of calls and registrations, which are not closed for being idle."""
-        manager = self.manager
-        used = {session.flow for session in manager.sessions}
-        for owner in (manager.registrar, manager.registrations):
-            if owner is not None:
-                used |= owner.flows
-        return used
+        return self.users.flows.union(session.flow for session in self.manager.sessions)
 
     def _arm(self) -> None:
         """Let the reactor wake us at the core's deadline; called when a turn ends."""
@@ -505,30 +467,6 @@ class SIPServer(Service):
                 limit.cancel()
         return session.channel or call or self.manager.make_call(session)
 
-    def dial_user(
-        self,
-        user: str,
-        *,
-        from_: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = DIAL_LIMIT,
-    ) -> Deferred[Call]:
-        r"""
-        Call a registered user: all phones at once, those of a lower q after the others.
-
-        :param user: the user part of the address of record.
-        :param from\_: a From value without tag.
-        :param headers: more headers of the INVITEs.
-        :param timeout: seconds until the call is given up when nobody has answered.
-        :return: fires with the call of the phone that answered first; the others are cancelled.
-            Fails with :class:`.SessionEnded` when nobody is registered (480), or with the best of
-            the refusals; with :class:`.TransportError` when no phone could be reached. Cancelling
-            it ends all.
-        """
-        calls = UserCalls(self.manager, self.flow_of, self._find_flow)
-        answered = calls.dial(user, timeout=timeout, from_=from_, headers=headers)
-        return answered.addCallback(self.manager.make_call)
-
     async def _find_flow(self, uri: str) -> Flow:
         target = parse_target(uri)
         addresses = await resolve(self.reactor, target.host)
@@ -544,30 +482,6 @@ class SIPServer(Service):
         raise UnreachableError(
             f"{target.host} has {versions} addresses only, and no listener reaches them"
         )
-
-
-def _read_specs(
-    listen: Iterable[str | ListenSpec], advertise: str | Mapping[str, str] | None
-) -> Iterable[ListenSpec]:
-    specs = [parse_listen(item) if isinstance(item, str) else item for item in listen]
-    for spec in specs:
-        check_spec(spec)
-    if advertise is None:
-        return specs
-    if isinstance(advertise, str):
-        return [replace(spec, advertised=spec.advertised or advertise) for spec in specs]
-    hosts = {parse_listen(name).name: host for name, host in advertise.items()}
-    known = {spec.name for spec in specs}
-    for name in hosts:
-        if name not in known:
-            raise LocalError(f"nothing listens on {name}; there is: {', '.join(sorted(known))}")
-    return [replace(spec, advertised=hosts.get(spec.name, spec.advertised)) for spec in specs]
-
-
-def _is_of_other_family(host: str, address: str) -> bool:
-    """Tell whether ``host`` is an IP address of the other version; a name is of both."""
-    is_ip = ":" in host or host.replace(".", "").isdigit()
-    return is_ip and ip_version(host) != ip_version(address)
 
 
 def _give_up(session: Session, answered: Deferred[Response]) -> None:

@@ -254,7 +254,7 @@ def add_registrar(server: SIPServer, options: Options) -> None:
 
         store = SQLiteStore(path or os.path.join(data_directory(), BINDINGS), server.reactor)
     admits_anybody = bool(options["register-anybody"])
-    server.add_registrar(RegistrarOptions(store=store, admits_anybody=admits_anybody))
+    server.users.add_registrar(RegistrarOptions(store=store, admits_anybody=admits_anybody))
 
 
 class ServerService(MultiService):

@@ -46,6 +46,7 @@ POLICY = frozenset(
         "reasons",
         "registrar",
         "registration",
+        "users",
         "session",
         "endpoint",
         "call",

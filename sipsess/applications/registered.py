@@ -15,7 +15,7 @@ class RegisteredApplication(Application):
 
     The caller then calls them himself, and learns their addresses. Only phones that he can reach
     are named: one behind a NAT or a proxy, or on a connection of ours, can be called by this server
-    alone (``SIPServer.dial_user``). 480 when none is left, 404 when nobody can register here.
+    alone (``SIPServer.users.dial``). 480 when none is left, 404 when nobody can register here.
     """
 
     name = "registered"

@@ -40,6 +40,12 @@ def ip_version(host: str) -> int:
     return 6 if ":" in host else 4
 
 
+def is_of_other_family(host: str, address: str) -> bool:
+    """Tell whether ``host`` is an IP address of the other version; a name is of both."""
+    is_ip = ":" in host or host.replace(".", "").isdigit()
+    return is_ip and ip_version(host) != ip_version(address)
+
+
 def loopback(version: int) -> str:
     """Return 127.0.0.1 or ::1."""
     return _LOOPBACK[version]

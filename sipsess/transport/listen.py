@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -141,6 +141,32 @@ def parse_listen(text: str) -> ListenSpec:
     return ListenSpec(
         transport.upper(), int(port), interface, named.get("advertise") or None, _files_of(named)
     )
+
+
+def read_specs(
+    listen: Iterable[str | ListenSpec], advertise: str | Mapping[str, str] | None
+) -> list[ListenSpec]:
+    """
+    Return where a server listens.
+
+    :param listen: strings, or what they mean.
+    :param advertise: the host that peers shall see; or a mapping of listen strings to such hosts.
+    :raises ListenError: when a string cannot be read.
+    :raises LocalError: when a host is for where nothing listens.
+    """
+    specs = [parse_listen(item) if isinstance(item, str) else item for item in listen]
+    for spec in specs:
+        check_spec(spec)
+    if advertise is None:
+        return specs
+    if isinstance(advertise, str):
+        return [replace(spec, advertised=spec.advertised or advertise) for spec in specs]
+    hosts = {parse_listen(name).name: host for name, host in advertise.items()}
+    known = {spec.name for spec in specs}
+    for name in hosts:
+        if name not in known:
+            raise LocalError(f"nothing listens on {name}; there is: {', '.join(sorted(known))}")
+    return [replace(spec, advertised=hosts.get(spec.name, spec.advertised)) for spec in specs]
 
 
 def _files_of(named: dict[str, str]) -> TLSFiles:

@@ -30,7 +30,7 @@ class PhoneTests(ScenarioTestCase):
         """Return a server on which anybody may register, and its port."""
         server = SIPServer(reactor, ["udp:0:interface=127.0.0.1"])
         store = SQLiteStore(str(self.folder / "bindings.sqlite"), reactor)
-        server.add_registrar(RegistrarOptions(store=store, admits_anybody=True))
+        server.users.add_registrar(RegistrarOptions(store=store, admits_anybody=True))
         server.startService()
         self.addCleanup(self._stop, server)
         return server, server.listeners[0].address[1]
@@ -54,7 +54,7 @@ class PhoneTests(ScenarioTestCase):
         await until(lambda: server.core.counters.registrations_accepted == 1, phone.process.tail)
         [uri] = await self.bindings(server, "phone")
         self.assertIn(f":{phone.port}", uri)
-        call = await server.dial_user("phone")
+        call = await server.users.dial("phone")
         await phone.control.expect("CALL_ESTABLISHED")
         await call.hangup()
         await phone.control.expect("CALL_CLOSED")
@@ -66,7 +66,7 @@ class PhoneTests(ScenarioTestCase):
         """A phone that is not there any more is a call that fails, in the time that was given."""
         server, port = self.serve_registrar()
         await self.calls_port(port, "reg_phone.xml")
-        calling: Deferred[Any] = server.dial_user("sipp", timeout=1.0)
+        calling: Deferred[Any] = server.users.dial("sipp", timeout=1.0)
         with self.assertRaises(SessionEnded):
             await calling
 
@@ -112,7 +112,7 @@ class KamailioTests(PeerTestCase):
         """Return a server that registers its application "echo" there."""
         server = self.serve_all(EchoApplication())
         credentials = DigestCredentials((Login("pbx", "echo", password),))
-        server.add_registration(
+        server.users.add_account(
             Account(
                 aor=f"sip:echo@127.0.0.1:{kamailio.port}",
                 registrar=kamailio.uri,

@@ -56,7 +56,7 @@ class UserCase(ServerCase):
             applications=[RegisteredApplication()],
             **options,
         )
-        server.add_registrar(RegistrarOptions(), wall_time=self.net.seconds)
+        server.users.add_registrar(RegistrarOptions(), wall_time=self.net.seconds)
         server.startService()
         return server
 
@@ -78,7 +78,7 @@ class UserCase(ServerCase):
 
     def dial(self, **options: Any) -> Deferred[Call]:
         """Call alice."""
-        return self.server.dial_user("alice", **options)
+        return self.server.users.dial("alice", **options)
 
     def refused(self, calling: Deferred[Call], status: int) -> SessionEnded:
         """Check what a call failed with."""
@@ -157,7 +157,7 @@ class DialTests(UserCase):
     def test_nobody(self) -> None:
         """Without phones, or without a registrar, it is 480 at once."""
         self.refused(self.dial(), 480)
-        self.refused(SIPServer(self.alice).dial_user("alice"), 480)
+        self.refused(SIPServer(self.alice).users.dial("alice"), 480)
         self.finish()
 
     def test_best_refusal(self) -> None:
@@ -273,9 +273,9 @@ class WayTests(UserCase):
         """A binding of a listener that is no more has no flow; its Contact is tried."""
         self.phone("sip:alice@10.0.0.7")
         [binding] = self.bindings()
-        self.assertIsNone(self.server.flow_of(replace(binding.source, listener="udp:9")))
+        self.assertIsNone(self.server.users.flow_of(replace(binding.source, listener="udp:9")))
         self.server.manager.registrar = None
-        self.assertIsNone(self.server.flow_of(replace(binding.source, transport="TCP")))
+        self.assertIsNone(self.server.users.flow_of(replace(binding.source, transport="TCP")))
 
     def bindings(self) -> Any:
         """Return alice's bindings."""
@@ -328,7 +328,7 @@ class StartTests(UserCase):
     def test_broken_store(self) -> None:
         """A store that cannot be used stops the start, and nothing stays open."""
         server = SIPServer(self.alice)
-        server.add_registrar(RegistrarOptions(store=BrokenStore()))
+        server.users.add_registrar(RegistrarOptions(store=BrokenStore()))
         with self.assertRaisesRegex(StoreError, "the disk is gone"):
             server.startService()
         self.net.run_for(1)

@@ -38,7 +38,7 @@ class PhoneCase(StreamCase):
         self.successResultOf(stopping)
         self.server = SIPServer(self.bob, listen=self.listen)
         options = RegistrarOptions(admits_anybody=True)
-        self.server.add_registrar(options, wall_time=self.net.seconds)
+        self.server.users.add_registrar(options, wall_time=self.net.seconds)
         self.server.startService()
 
     def register(self, phone: RawPeer, params: str = "", more: str = "") -> Response:
@@ -80,7 +80,7 @@ class PhoneCase(StreamCase):
 
     def talk(self, phone: RawPeer) -> Call:
         """Call alice; her phone answers. Return the call."""
-        calling: Deferred[Call] = self.server.dial_user("alice")
+        calling: Deferred[Call] = self.server.users.dial("alice")
         invite = self.last(phone, "INVITE")
         self.assertEqual(invite.uri, "sip:alice@10.0.0.7:5062;transport=tcp")
         self.answer(phone, invite, ANSWER + b"m=audio 40000 RTP/AVP 0\r\n")
@@ -125,7 +125,7 @@ class CallTests(PhoneCase):
         phone = self.connect()
         self.register(phone, f";{URN};reg-id=1", "Supported: outbound\r\n")
         self.drop(phone)
-        calling = self.server.dial_user("alice")
+        calling = self.server.users.dial("alice")
         self.net.run_for(0.5)
         self.assertRegex(str(self.failureResultOf(calling, TransportError).value), "is gone")
 
@@ -134,7 +134,7 @@ class CallTests(PhoneCase):
         phone, other = self.connect(), self.connect()
         self.register(phone)
         self.drop(phone)
-        calling = self.server.dial_user("alice")
+        calling = self.server.users.dial("alice")
         self.net.run_for(30)
         self.failureResultOf(calling, TransportError)
         self.assertNotIn(b"INVITE", other.heard)
@@ -165,11 +165,11 @@ class ClientTests(StreamCase):
         self.net.run_for(6)
         self.successResultOf(stopping)
         self.server = SIPServer(self.bob, listen=self.listen)
-        self.server.add_registrar(RegistrarOptions(admits_anybody=True), self.net.seconds)
+        self.server.users.add_registrar(RegistrarOptions(admits_anybody=True), self.net.seconds)
         self.server.startService()
         self.customer = SIPServer(self.alice, listen=self.listen)
         account = Account("sip:alice@192.0.2.1", "sip:192.0.2.1;transport=tcp", expires=3600)
-        self.line = self.customer.add_registration(account)
+        self.line = self.customer.users.add_account(account)
         self.customer.startService()
         self.net.run_for(1)
 

@@ -32,14 +32,14 @@ class RegistrationTests(ServerCase):
         self.store = MemoryStore()
         self.registrar = self.start_registrar()
         self.customer = SIPServer(self.alice, applications=[EchoApplication()])
-        self.line = self.customer.add_registration(Account("sip:echo@192.0.2.1", expires=600))
+        self.line = self.customer.users.add_account(Account("sip:echo@192.0.2.1", expires=600))
         self.customer.startService()
         self.net.run_for(0.1)
 
     def start_registrar(self) -> SIPServer:
         """Return the server with the registrar."""
         server = SIPServer(self.bob, gates=[Gate(identify)])
-        server.add_registrar(RegistrarOptions(store=self.store), wall_time=self.net.seconds)
+        server.users.add_registrar(RegistrarOptions(store=self.store), wall_time=self.net.seconds)
         server.startService()
         return server
 
@@ -59,7 +59,7 @@ class RegistrationTests(ServerCase):
         self.assertEqual(
             (self.line.state, self.uris()), ("REGISTERED", ["sip:echo@192.0.2.2:5060"])
         )
-        calling = self.registrar.dial_user("echo")
+        calling = self.registrar.users.dial("echo")
         self.net.run_for(0.2)
         call = self.successResultOf(calling)
         assert isinstance(call, Call)
@@ -95,6 +95,6 @@ class RegistrationTests(ServerCase):
     def test_twice(self) -> None:
         """One address of record is registered once."""
         with self.assertRaisesRegex(LocalError, "is registered already"):
-            self.customer.add_registration(Account("sip:echo@192.0.2.1"))
+            self.customer.users.add_account(Account("sip:echo@192.0.2.1"))
         self.halt(self.customer)
         self.halt(self.registrar)

@@ -67,7 +67,7 @@ class StatusTests(StatusCase):
     def test_registrations(self) -> None:
         """Each registration of ours with its state, its end, and what comes next."""
         for name in ("good", "bad"):
-            self.server.add_registration(Account(f"sip:{name}@192.0.2.9", expires=600))
+            self.server.users.add_account(Account(f"sip:{name}@192.0.2.9", expires=600))
         self.begin()
         self.peer.reply(self.peer.expect("REGISTER"), 200)
         self.peer.reply(self.peer.expect("REGISTER"), 503, headers={"Retry-After": "100"})
@@ -84,7 +84,9 @@ class StatusTests(StatusCase):
 
     def test_bindings(self) -> None:
         """Each binding with its user, its end, and the way to it."""
-        self.server.add_registrar(RegistrarOptions(admits_anybody=True), wall_time=self.net.seconds)
+        self.server.users.add_registrar(
+            RegistrarOptions(admits_anybody=True), wall_time=self.net.seconds
+        )
         self.begin()
         self.assertEqual(self.lines()[1:], ["", "nobody is registered here"])
         for headers in (
@@ -132,7 +134,7 @@ class OrderTests(StatusCase):
             return pending[-1]
 
         store.list_bindings = listed  # type: ignore[method-assign]
-        self.server.add_registrar(RegistrarOptions(store=store))
+        self.server.users.add_registrar(RegistrarOptions(store=store))
         protocol, transport = self.connect()
         protocol.dataReceived(b'{"command": "status"}\n{"command": "calls"}\n')
         self.assertEqual(transport.value(), b"")
@@ -145,7 +147,7 @@ class OrderTests(StatusCase):
     def test_failure(self) -> None:
         """A store that fails is a line in the log, and the connection goes on."""
         store = SlowStore()
-        self.server.add_registrar(RegistrarOptions(store=store))
+        self.server.users.add_registrar(RegistrarOptions(store=store))
         protocol, transport = self.connect()
 
         def broken(limit: int, now: float) -> Deferred[Any]:

@@ -41,14 +41,14 @@ class Scene:
         self.registrar = self.start_registrar()
         self.customer = SIPServer(self.here)
         for user in ("alice", "bob"):
-            self.customer.add_registration(Account(f"sip:{user}@192.0.2.1", expires=120))
+            self.customer.users.add_account(Account(f"sip:{user}@192.0.2.1", expires=120))
         self.customer.startService()
 
     def start_registrar(self) -> SIPServer:
         """Start the registrar."""
         server = SIPServer(self.there)
         options = RegistrarOptions(store=self.store, admits_anybody=True)
-        server.add_registrar(options, wall_time=self.net.seconds)
+        server.users.add_registrar(options, wall_time=self.net.seconds)
         server.startService()
         return server
 
