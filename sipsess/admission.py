@@ -60,6 +60,7 @@ class Admission:
         "flow",
         "request",
         "transaction",
+        "user",
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class Admission:
         self.flow = flow
         #: Who the peer is; a gate sets it.
         self.endpoint: Endpoint | None = None
+        #: Who has proven to be one of the endpoint's users; a gate sets it.
+        self.user: str | None = None
         self._gate = 0
         self._local_tag = ""
         self._deferred: Deferred[Any] | None = None

@@ -188,7 +188,7 @@ class DigestGate:
         if not _may_come(claimed or endpoint, admission.flow):
             admission.refuse("digest-other-way", 403)
             return Verdict.HANDLED
-        admission.endpoint = claimed or endpoint
+        admission.endpoint, admission.user = claimed or endpoint, answer.username
         return Verdict.CONTINUE
 
     def _not_proven(self, failure: Failure, admission: Admission, proof: DigestProof) -> Verdict:

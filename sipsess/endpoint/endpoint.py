@@ -86,7 +86,8 @@ class Endpoint:
 
     # -- what it may do --------------------------------------------------------------------
 
-    #: The users that it may register (:rfc:`3261#section-10.3`); ``None`` for the one of its name.
+    #: The users that it may register (:rfc:`3261#section-10.3`), and that each of its digest users
+    #: may; ``None`` for the user that has proven to be it, or without proof the one of its name.
     aors: frozenset[str] | None = None
 
     # -- who calls, and who is called ------------------------------------------------------
@@ -168,9 +169,13 @@ class Endpoint:
         """Tell whether ``host``, an IP address, is one where its requests come from."""
         return not self.networks or find_network(self.networks, host) is not None
 
-    def may_register(self, user: str) -> bool:
-        """Tell whether it may say where a user is reached."""
-        return user == self.name if self.aors is None else user in self.aors
+    def may_register(self, user: str, proven: str | None = None) -> bool:
+        """
+        Tell whether it may say where a user is reached.
+
+        :param proven: the user that has proven to be it.
+        """
+        return user == (proven or self.name) if self.aors is None else user in self.aors
 
 
 @lru_cache(maxsize=_MAX_TEXTS)

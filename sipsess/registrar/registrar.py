@@ -206,7 +206,7 @@ class Registrar:
         if endpoint.name == ANONYMOUS.name:
             may = self.options.admits_anybody
         else:
-            may = endpoint.may_register(user)
+            may = endpoint.may_register(user, admission.user)
         if not may:
             raise RegisterRefused("registrar-forbidden", 403, "")
 

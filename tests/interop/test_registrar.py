@@ -6,11 +6,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
 from sipsess.applications.echo import EchoApplication
 from sipsess.control import ask
-from sipsess.endpoint import DigestCredentials, Endpoint, Login
+from sipsess.endpoint import (
+    DigestCredentials,
+    DigestGate,
+    Endpoint,
+    EndpointRealm,
+    HA1Checker,
+    Login,
+    MemoryStore,
+)
+from sipsess.interfaces import IRequestGate
 from sipsess.registrar import RegistrarOptions
 from sipsess.registrar.sqlite import SQLiteStore
 from sipsess.registration import Account
@@ -26,11 +36,15 @@ from .tools import ROOT, server_command
 class PhoneTests(ScenarioTestCase):
     """SIPp and baresip register with us."""
 
-    def serve_registrar(self) -> tuple[SIPServer, int]:
-        """Return a server on which anybody may register, and its port."""
-        server = SIPServer(reactor, ["udp:0:interface=127.0.0.1"])
+    def serve_registrar(self, *gates: IRequestGate) -> tuple[SIPServer, int]:
+        """
+        Return a server on which phones register, and its port.
+
+        :param gates: that let them in; without any, anybody may register.
+        """
+        server = SIPServer(reactor, ["udp:0:interface=127.0.0.1"], gates=gates or None)
         store = SQLiteStore(str(self.folder / "bindings.sqlite"), reactor)
-        server.users.add_registrar(RegistrarOptions(store=store, admits_anybody=True))
+        server.users.add_registrar(RegistrarOptions(store=store, admits_anybody=not gates))
         server.startService()
         self.addCleanup(self._stop, server)
         return server, server.listeners[0].address[1]
@@ -48,9 +62,22 @@ class PhoneTests(ScenarioTestCase):
 
     async def test_baresip(self) -> None:
         """baresip registers, is called at its binding, and unregisters when it goes."""
+        await self.baresip_registers(*self.serve_registrar())
+
+    async def test_baresip_with_password(self) -> None:
+        """So it does when it is asked for its password, by an algorithm that it knows."""
+        users = MemoryStore()
+        users.add("phone", "pbx", "zanzibar")
+        endpoint = Endpoint("phones", digest_users=frozenset({"phone", "other"}))
+        portal = Portal(EndpointRealm([endpoint]), [HA1Checker([users])])
+        # Whoever offers SHA-256 too is given up by baresip 1.0.
+        gate = DigestGate(portal, "pbx", algorithms=("MD5",))
+        await self.baresip_registers(*self.serve_registrar(gate), "zanzibar")
+
+    async def baresip_registers(self, server: SIPServer, port: int, password: str = "") -> None:
+        """Let baresip register, call it, and let it go."""
         self.require("baresip")
-        server, port = self.serve_registrar()
-        phone = await start_baresip(self, write_tone(self.folder), port)
+        phone = await start_baresip(self, write_tone(self.folder), port, password)
         await until(lambda: server.core.counters.registrations_accepted == 1, phone.process.tail)
         [uri] = await self.bindings(server, "phone")
         self.assertIn(f":{phone.port}", uri)

@@ -79,6 +79,7 @@ class RegistrarCase(BoxTestCase):
         *,
         store: Any = None,
         endpoint: Endpoint | None = None,
+        proven: str | None = None,
         admits_anybody: bool = False,
         limits: Limits | None = None,
         domains: Sequence[str] = (),
@@ -88,11 +89,12 @@ class RegistrarCase(BoxTestCase):
         Begin anew.
 
         :param endpoint: whom the gate takes every peer for; one named alice when ``None``.
+        :param proven: the user that the peer has proven to be.
         """
         known = endpoint or Endpoint("alice")
 
         def identify(admission: Any) -> None:
-            admission.endpoint = known
+            admission.endpoint, admission.user = known, proven
 
         box = self.start(gates=[Gate(identify)], **more)
         self.store: Any = MemoryStore() if store is None else store

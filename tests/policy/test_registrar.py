@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
+from twisted.cred.portal import Portal
 from zope.interface.verify import verifyObject
 
-from sipsess.endpoint import ANONYMOUS, Endpoint
+from sipsess.endpoint import (
+    ANONYMOUS,
+    DigestCredentials,
+    DigestGate,
+    Endpoint,
+    EndpointRealm,
+    HA1Checker,
+    Login,
+)
+from sipsess.endpoint import MemoryStore as UserStore
 from sipsess.interfaces import IBindingStore, ISIPService
 from sipsess.message import Request
 from sipsess.registrar import Limits, Source
 from sipsess.registrar.registrar import MAX_WAITING, PURGE_PERIOD, STORE_LIMIT
+from sipsess.supplements.credentials import answer_challenges
 from sipsess.testing import ScriptedPeer
 from tests.policy.agents import PEER, US
 from tests.policy.registrars import WALL, RegistrarCase, SlowStore, shown
@@ -140,6 +151,37 @@ class PermissionTests(RegistrarCase):
         self.serve(endpoint=Endpoint("desk", aors=frozenset({"alice", "sales"})))
         self.assertEqual(self.registered(PHONE, user="sales").status, 200)
         self.refused(403, "registrar-forbidden", PHONE, user="desk")
+        self.finish()
+
+    def test_proven(self) -> None:
+        """Of an endpoint with several users each registers himself, and nobody else."""
+        phones = Endpoint("phones", digest_users=frozenset({"alice", "bob"}))
+        self.serve(endpoint=phones, proven="alice")
+        self.assertEqual(self.registered(PHONE).status, 200)
+        self.refused(403, "registrar-forbidden", PHONE, user="bob")
+        self.refused(403, "registrar-forbidden", PHONE, user="phones")
+        self.finish()
+
+    def test_digest(self) -> None:
+        """A REGISTER is challenged, and the user of its credentials is the one that counts."""
+        self.serve()
+        users = UserStore()
+        for user in ("alice", "bob"):
+            users.add(user, "pbx", "secret")
+        phones = Endpoint("phones", digest_users=frozenset({"alice", "bob"}))
+        portal = Portal(EndpointRealm([phones]), [HA1Checker([users])])
+        self.box.core.gates = (DigestGate(portal, "pbx"),)
+        logins = DigestCredentials((Login("pbx", "alice", "secret"),))
+        for user, status in (("alice", 200), ("bob", 403)):
+            request = self.register(PHONE, user=user, call_id=user)
+            challenged = self.answer_to("REGISTER")
+            self.assertEqual(challenged.status, 401)
+            [answer] = answer_challenges(logins, request, challenged)["Authorization"]
+            response = self.registered(
+                PHONE, user=user, call_id=user, headers=[("Authorization", answer)]
+            )
+            self.assertEqual(response.status, status)
+        self.box.core.gates = ()
         self.finish()
 
     def test_anonymous(self) -> None:
