@@ -90,6 +90,11 @@ class PageTests(SynchronousTestCase):
         failed = [command for command, status in statuses.items() if status]
         self.assertEqual(failed, [".venv/bin/sipsess call sip:reject@127.0.0.1"])
 
+    def test_phones(self) -> None:
+        """The recipe for phones: a server with a registrar starts and says who is there."""
+        statuses = self.type("docs/how-to/register-phones.rst").statuses
+        self.assertEqual(set(statuses.values()), {0})
+
 
 class UnitTests(SynchronousTestCase):
     """The unit of docs/how-to/run-under-systemd.rst."""
