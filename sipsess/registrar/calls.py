@@ -48,7 +48,7 @@ class UserCalls:
         from_: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Deferred[Session]:
-        """See :meth:`.SIPServer.dial_user`; this fires with the session."""
+        """See :meth:`.Users.dial`; this fires with the session."""
         return Deferred.fromCoroutine(self._dial(user, timeout, from_, headers or {}))
 
     async def _dial(

@@ -200,7 +200,7 @@ class Registrar:
         """
         Check who may register whom (10.3, step 4).
 
-        :raises RegisterRefused: 403.
+        :raises RegisterRefused: when he may not (403).
         """
         endpoint = admission.endpoint or ANONYMOUS
         if endpoint.name == ANONYMOUS.name:
@@ -256,7 +256,13 @@ class Registrar:
         if wanted.is_query:
             return bindings
         changed = wanted.apply(bindings, now, self.limits)
-        await self.store.replace(wanted.user, changed, self.limits.max_bindings)
+        try:
+            await self.store.replace(wanted.user, changed, self.limits.max_bindings)
+        except StoreFullError:
+            # Those that have expired since the last look make room.
+            if not await self.store.purge(now):
+                raise
+            await self.store.replace(wanted.user, changed, self.limits.max_bindings)
         return changed
 
     async def _with_lock(

@@ -302,6 +302,17 @@ class ContactTests(RegistrarCase):
         self.assertEqual(self.registered(PHONE, user="c").status, 200)
         self.finish()
 
+    def test_expired_make_room(self) -> None:
+        """What has expired does not count, though nobody has thrown it away yet."""
+        everybody = Endpoint("trunk", aors=frozenset({"a", "b"}))
+        self.serve(endpoint=everybody, limits=Limits(min_expires=1, max_bindings=1))
+        self.net.run_for(PURGE_PERIOD + 1)
+        self.registered(f"{PHONE};expires=10", user="a")
+        self.net.run_for(11)
+        self.assertEqual(self.registered(PHONE, user="b").status, 200)
+        self.refused(503, "registrar-full", PHONE, user="a")
+        self.finish()
+
 
 class WayTests(RegistrarCase):
     """Path, flows and RFC 5626: by which way a binding is reached."""
