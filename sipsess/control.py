@@ -344,6 +344,7 @@ async def _describe_status(manager: DialogManager) -> dict[str, Any]:
                 "path": list(binding.path),
                 "source": None if binding.source is None else _format_source(binding.source),
                 "user_agent": binding.user_agent,
+                "endpoint": binding.endpoint,
             }
             for binding in found
         ]

@@ -47,6 +47,7 @@ from sipsess.transaction.via import DEFAULT_PORT, client_via, reply_flow, stamp_
 from sipsess.turn import Turn
 
 if TYPE_CHECKING:
+    from sipsess.endpoint import Endpoint
     from sipsess.session import Chain
 
 __all__ = ["KNOWN_METHODS", "REASONS", "RETRY_AFTER", "Admission", "IgnoringUser", "SIPCore"]
@@ -170,6 +171,8 @@ class SIPCore:
             turn=self.turn, timers=self.timers, counters=self.counters, timing=self.timing
         )
         self.gates = tuple(gates)
+        #: The endpoints of the configuration, by name; replace them as a whole.
+        self.endpoints: Mapping[str, Endpoint] = {}
         self.hooks = tuple(hooks)
         self.services: tuple[ISIPService, ...] = ()
         self.flows = FlowFinder(flow_for, connections)

@@ -47,13 +47,13 @@ def _bindings(bindings: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not bindings:
         yield "nobody is registered here"
         return
-    yield f"{'user':<14} {'valid for':>9}     q  contact"
+    yield f"{'user':<14} {'endpoint':<12} {'valid for':>9}     q  contact"
     for one in bindings:
         source = f" from {one['source']}" if one["source"] else ""
         path = f" by {', '.join(one['path'])}" if one["path"] else ""
         agent = f" ({one['user_agent']})" if one["user_agent"] else ""
         yield (
-            f"{one['user']:<14} {_seconds(one['seconds'])} {one['q']:5.3g}  "
+            f"{one['user']:<14} {one['endpoint']:<12} {_seconds(one['seconds'])} {one['q']:5.3g}  "
             f"{one['uri']}{source}{path}{agent}"
         )
     if len(bindings) == MAX_LISTED_BINDINGS:

@@ -53,6 +53,8 @@ class Binding:
     is_outbound: bool = False
     #: What the phone calls itself.
     user_agent: str = ""
+    #: The name of the endpoint that it is.
+    endpoint: str = ""
 
     @property
     def address(self) -> NameAddr:

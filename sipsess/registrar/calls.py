@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
+from sipsess.endpoint import ANONYMOUS
 from sipsess.flow import Flow, format_host
 from sipsess.manager import DIAL_LIMIT, DialogManager
 from sipsess.message import escape_user
@@ -71,6 +72,7 @@ class UserCalls:
                 from_=from_,
                 headers=all_headers,
                 is_pinned=target.is_pinned,
+                endpoint=self._manager.core.endpoints.get(phone[0].endpoint, ANONYMOUS),
             )
 
         return await Hunt(self._manager.core, group_by_q(bindings), place, timeout).start()

@@ -178,8 +178,8 @@ class Registrar:
             return False
         try:
             user = read_user(request, self._domains)
-            self._authorize(admission, user)
-            wanted = read_registration(request, admission.flow, user, self.limits)
+            name = self._authorize(admission, user)
+            wanted = read_registration(request, admission.flow, user, name, self.limits)
             if self._waiting >= MAX_WAITING:
                 raise RegisterRefused("registrar-busy", 503, "", {"Retry-After": str(RETRY_AFTER)})
         except RegisterRefused as refused:
@@ -196,10 +196,11 @@ class Registrar:
         """See :meth:`.ISIPService.handle_stray_response`."""
         return False
 
-    def _authorize(self, admission: Admission, user: str) -> None:
+    def _authorize(self, admission: Admission, user: str) -> str:
         """
         Check who may register whom (10.3, step 4).
 
+        :return: the name of the endpoint.
         :raises RegisterRefused: when he may not (403).
         """
         endpoint = admission.endpoint or ANONYMOUS
@@ -209,6 +210,7 @@ class Registrar:
             may = endpoint.may_register(user, admission.user)
         if not may:
             raise RegisterRefused("registrar-forbidden", 403, "")
+        return endpoint.name
 
     def _take_up(self, admission: Admission, wanted: Registration) -> None:
         """Let a REGISTER wait for its turn and for the store, but not for ever."""

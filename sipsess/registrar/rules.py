@@ -114,6 +114,8 @@ class Registration:
     #: Whether :rfc:`5626` is used for its Contact.
     is_outbound: bool
     user_agent: str
+    #: The name of the endpoint that sent it.
+    endpoint: str
 
     @property
     def is_query(self) -> bool:
@@ -166,6 +168,7 @@ class Registration:
             is_pinned=_needs_source(contact, self.source, is_outbound=self.is_outbound),
             is_outbound=self.is_outbound,
             user_agent=self.user_agent,
+            endpoint=self.endpoint,
         )
 
 
@@ -188,12 +191,15 @@ def read_user(request: Request, domains: frozenset[str]) -> str:
     return user
 
 
-def read_registration(request: Request, flow: Flow, user: str, limits: Limits) -> Registration:
+def read_registration(
+    request: Request, flow: Flow, user: str, endpoint: str, limits: Limits
+) -> Registration:
     """
     Return what a REGISTER wants (10.3, steps 6 and 7).
 
     :param flow: it came by.
     :param user: see :func:`read_user`.
+    :param endpoint: the name of the one that sent it.
     :raises RegisterRefused: when it cannot be done whatever is stored.
     :raises RemoteError: when a Contact cannot be read.
     """
@@ -222,6 +228,7 @@ def read_registration(request: Request, flow: Flow, user: str, limits: Limits) -
         path=path,
         source=Source.of(flow) if is_direct else None,
         is_outbound=_uses_outbound(request, contacts, path),
+        endpoint=endpoint,
         user_agent=_printable((request.headers.get("User-Agent") or "")[:MAX_USER_AGENT]),
     )
 

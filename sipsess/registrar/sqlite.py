@@ -47,15 +47,16 @@ CREATE TABLE IF NOT EXISTS bindings (
     is_pinned INTEGER NOT NULL,
     is_outbound INTEGER NOT NULL,
     user_agent TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
     PRIMARY KEY (user, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS bindings_expires ON bindings (expires);
 """
 _COLUMNS = (
     "user, contact, expires, call_id, cseq, path, transport, listener, host, port, serial, "
-    "is_pinned, is_outbound, user_agent"
+    "is_pinned, is_outbound, user_agent, endpoint"
 )
-_INSERT = f"INSERT INTO bindings ({_COLUMNS}, position) VALUES ({', '.join('?' * 15)})"
+_INSERT = f"INSERT INTO bindings ({_COLUMNS}, position) VALUES ({', '.join('?' * 16)})"
 
 
 @implementer(IBindingStore)
@@ -183,19 +184,19 @@ def _write(binding: Binding) -> tuple[Any, ...]:
     return (
         *(binding.user, binding.contact, binding.expires),
         *(binding.call_id, binding.cseq, json.dumps(binding.path), *way),
-        *(binding.is_pinned, binding.is_outbound, binding.user_agent),
+        *(binding.is_pinned, binding.is_outbound, binding.user_agent, binding.endpoint),
     )
 
 
 def _read(rows: Iterable[Sequence[Any]]) -> list[Binding]:
     found = []
-    for user, contact, expires, call_id, cseq, path, *way, pinned, outbound, agent in rows:
+    for user, contact, expires, call_id, cseq, path, *way, pinned, outbound, agent, name in rows:
         transport, listener, host, port, serial = way
         source = None if transport is None else Source(transport, listener, (host, port), serial)
         found.append(
             Binding(
                 *(user, contact, expires, call_id, cseq, tuple(json.loads(path)), source),
-                *(bool(pinned), bool(outbound), agent),
+                *(bool(pinned), bool(outbound), agent, name),
             )
         )
     return found

@@ -37,6 +37,7 @@ FULL = Binding(
     is_pinned=True,
     is_outbound=True,
     user_agent="Phone 1",
+    endpoint="phones",
 )
 
 

@@ -154,6 +154,19 @@ class DialTests(UserCase):
         winner.reply(winner.expect("BYE"), 200)
         self.finish()
 
+    def test_endpoint(self) -> None:
+        """A phone is called as the endpoint that it registered as, when that is known yet."""
+        phone = self.phone()
+        endpoint = Endpoint("alice", codecs=("PCMA",))
+        self.server.core.endpoints = {"alice": endpoint}
+        calling = self.dial()
+        invite = phone.expect("INVITE")
+        [session] = self.server.manager.sessions
+        self.assertIs(session.endpoint, endpoint)
+        phone.reply(invite, 486)
+        self.refused(calling, 486)
+        self.finish()
+
     def test_nobody(self) -> None:
         """Without phones, or without a registrar, it is 480 at once."""
         self.refused(self.dial(), 480)

@@ -100,15 +100,18 @@ class StatusTests(StatusCase):
             self.peer.expect(200)
         *_, first, second = self.lines()
         self.assertRegex(
-            first, r"^alice +3600s +0.5  sip:a@192.0.2.9 from UDP 192.0.2.9:5060 \(Phone\)$"
+            first,
+            r"^alice +anonymous +3600s +0.5  sip:a@192.0.2.9 from UDP 192.0.2.9:5060 \(Phone\)$",
         )
-        self.assertRegex(second, r"^alice +3600s +1  sip:a@10.0.0.7 by <sip:p.example;lr>$")
+        self.assertRegex(
+            second, r"^alice +anonymous +3600s +1  sip:a@10.0.0.7 by <sip:p.example;lr>$"
+        )
         self.halt()
 
     def test_cut(self) -> None:
         """A list that was cut says so."""
         one = {"user": "a", "uri": "sip:a@b", "seconds": 1, "q": 1, "path": [], "source": None}
-        one["user_agent"] = ""
+        one.update(user_agent="", endpoint="phones")
         found = {"registrations": [], "bindings": [one] * MAX_LISTED_BINDINGS}
         self.assertEqual(self.lines(found)[-1], "no more than 10000 are listed")
 
