@@ -10,7 +10,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
 from sipsess.applications.echo import EchoApplication
-from sipsess.control import ask
+from sipsess.control import ask, is_alive
 from sipsess.endpoint import (
     DigestCredentials,
     DigestGate,
@@ -112,7 +112,7 @@ class RestartTests(ScenarioTestCase):
         self.assertEqual(await first.stop(), 0, first.tail())
         self.assertNotIn("Traceback", first.output)
         second, _ = await self.start_server(*options)
-        await second.expect("ControlFactory starting")
+        await until(lambda: is_alive(control), second.tail)
         [after] = ask("status", control)["bindings"]
         self.assertEqual(after["uri"], "sip:sipp@10.0.0.7:5062")
         self.assertLessEqual(after["seconds"], before["seconds"])
