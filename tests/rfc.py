@@ -639,14 +639,19 @@ CORE = (
             "of our own registrations; they have one flow, without ``reg-id``",
             "policy.test_registration.FailureTests",
         ),
+        done(
+            "5.3",
+            "Calls take the flow of a binding, or the next one of the instance",
+            "shell.test_registrar_streams.CallTests",
+            "policy.test_registrar_location",
+        ),
         partial(
             "6",
             "Registrar: instances, flows, ``Require: outbound``, 439",
-            "no flow is watched: what was bound to one that is gone stays until it expires",
+            "what was bound to a flow that is gone stays until it expires; it is not called",
             f"{_REGISTRAR}.WayTests.test_instances",
             f"{_REGISTRAR}.WayTests.test_several_with_reg_id",
             f"{_REGISTRAR}.WayTests.test_first_hop",
-            "policy.test_registrar_location",
         ),
     ),
     rfc(
