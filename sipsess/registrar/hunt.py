@@ -88,6 +88,9 @@ class Hunt:
             now = self._core.turn.now
             self._patience = self._core.timers.start(now, RING_LIMIT, self._lose_patience, None)
         for phone in group:
+            if self._is_over:
+                # A plugin here has refused for everybody.
+                return
             placing = Deferred.fromCoroutine(self._call(phone))
             self._placing[placing] = None
             placing.addBoth(self._placed, placing)
@@ -95,8 +98,6 @@ class Hunt:
 
     async def _call(self, phone: Sequence[Binding]) -> Session:
         session = await self._place(phone)
-        if self._is_over:
-            session.terminate(headers=ELSEWHERE)
         self._sessions[session] = None
         await session.invite_client.answered
         return session
@@ -149,8 +150,6 @@ class Hunt:
 
     def _end(self, headers: dict[str, str]) -> None:
         """End all calls that go on; they are over before anybody hears of it."""
-        if self._is_over:
-            return
         self._is_over = True
         with self._core.turn:
             self._core.timers.cancel(self._limit)

@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import implementer
 
 from sipsess.applications.registered import RegisteredApplication
 from sipsess.call import Call
 from sipsess.endpoint import Endpoint
+from sipsess.interfaces import ISessionCreate
 from sipsess.message import Request, Response
 from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
 from sipsess.registrar.hunt import RING_LIMIT
 from sipsess.server import SIPServer
-from sipsess.session import SessionEnded
+from sipsess.session import Session, SessionEnded
+from sipsess.supplement import Reject, SessionSupplement
 from sipsess.testing import ScriptedPeer
 from sipsess.transport.resolver import UnreachableError
 from tests.policy.agents import Gate
@@ -27,6 +30,19 @@ BOB = "192.0.2.1"
 def identify(admission: Any) -> None:
     """Take everybody for alice."""
     admission.endpoint = Endpoint("alice")
+
+
+@implementer(ISessionCreate)
+class Veto(SessionSupplement):
+    """Lets no call be placed."""
+
+    name = "veto"
+    asked = 0
+
+    def session_create(self, session: Session) -> None:
+        """See the interface."""
+        self.asked += 1
+        raise Reject(603)
 
 
 class BrokenStore(MemoryStore):
@@ -194,6 +210,19 @@ class DialTests(UserCase):
         self.refused(calling, 603)
         self.cancelled(two, invite)
         three.expect_silence(RING_LIMIT)
+        self.finish()
+
+    def test_refused_here(self) -> None:
+        """A supplement that refuses such calls for everybody ends the hunt, too."""
+        one, two = self.phone(), self.phone()
+        veto = Veto()
+        self.server.manager.register_supplement(veto)
+        self.net.run_for(0.1)
+        failure = self.failureResultOf(self.dial(), Reject)
+        self.assertEqual(failure.value.status, 603)
+        self.assertEqual(veto.asked, 1)
+        for phone in (one, two):
+            phone.expect_silence(1)
         self.finish()
 
     def test_lower_q_later(self) -> None:
