@@ -35,6 +35,7 @@ from sipsess.interfaces import (
     ISIPService,
 )
 from sipsess.message import SIPURI, Request, Response, TelURI, build_request, parse_uri
+from sipsess.routing import GROUPS, Destination, route_by_name
 from sipsess.session import Chain, EndReason, Session, order_handlers
 from sipsess.session.bodies import refusal_of_body
 from sipsess.session.reason import LOCAL
@@ -108,11 +109,12 @@ class DialogManager:
         self.core = core
         self.media_ports = media_ports
         self.media_clock = media_clock
-        self.applications = {item.name: item for item in applications}
-        if application is not None and application not in self.applications:
-            known = ", ".join(sorted(self.applications)) or "none"
+        by_name = {item.name: item for item in applications}
+        if application is not None and application not in by_name:
+            known = ", ".join(sorted(by_name)) or "none"
             raise LocalError(f"there is no application {application!r}; there are: {known}")
-        self.default_application = application
+        #: Chooses the application of the calls that come from now on; replace it as a whole.
+        self.router = route_by_name(by_name.values(), by_name.get(application or ""))
         #: The live sessions, each with the host that its INVITE came from; ``None``: from us.
         self.sessions: dict[Session, str | None] = {}
         self.records = RecordBook()
@@ -120,6 +122,8 @@ class DialogManager:
         self.is_stopping = False
         self.max_sessions = MAX_SESSIONS
         self.max_sessions_per_peer = MAX_SESSIONS_PER_PEER
+        #: How long a call of ours may ring, in seconds.
+        self.dial_limit = DIAL_LIMIT
         #: Sessions by the host that their INVITE came from.
         self._peers = Tally()
         #: Sessions by the name of their endpoint.
@@ -233,7 +237,7 @@ class DialogManager:
         refusal = self._refusal_of_call(admission)
         if refusal is not None:
             admission.refuse(refusal, 503, headers={"Retry-After": str(RETRY_AFTER)})
-        elif self.route(request) is None and _user_of(request):
+        elif _user_of(request) and self._route(admission) is None:
             admission.refuse("no-application", 404)
         else:
             return False
@@ -265,27 +269,30 @@ class DialogManager:
             return
         request = admission.request
         try:
-            application = self._choose(request) or self.route(request)
+            chosen = self._choose(request)
         except Reject as reject:
             admission.refuse("call-refused", reject.status, reject.reason, reject.headers)
             return
         endpoint = admission.endpoint or ANONYMOUS
-        if application is None:
+        destination = self._route(admission) if chosen is None else Destination(chosen)
+        if destination is None:
             admission.refuse("no-application", 404)
             return
-        if endpoint.applications and application.name not in endpoint.applications:
+        if endpoint.applications and destination.application.name not in endpoint.applications:
             admission.refuse("application-refused", 404)
             return
         session = Session(
             self,
             endpoint=endpoint,
-            application=application,
+            application=destination.application,
             chain=self._chain,
             handlers=self._ordered,
             invite=request,
             flow=admission.transaction.flow,
             is_callee=True,
         )
+        if destination.groups:
+            session.cookies.add(GROUPS, destination.groups)
         self._add_session(session, admission.flow.remote[0])
         try:
             session.begin()
@@ -376,16 +383,9 @@ class DialogManager:
         headers = refusal_of_body(request, self._chain.accept)
         return headers if headers != {} else {"Accept": self._chain.accept_text}
 
-    def route(self, request: Request) -> IApplication | None:
-        """
-        Return the application of a Request-URI: the one its user names, else the default.
-
-        The user of a ``tel:`` URI is its number, without visual separators.
-        """
-        application = self.applications.get(_user_of(request))
-        if application is None and self.default_application is not None:
-            application = self.applications[self.default_application]
-        return application
+    def _route(self, admission: Admission) -> Destination | None:
+        """Return where a new call goes; the user of a ``tel:`` URI is its number."""
+        return self.router.find(_user_of(admission.request), admission.endpoint or ANONYMOUS)
 
     # -- outgoing calls --------------------------------------------------------------------
 
@@ -475,7 +475,7 @@ class DialogManager:
         if session.is_over:
             return
         self._add_session(session)
-        session.start_timer(DIAL_LIMIT, session.ending.give_up)
+        session.start_timer(self.dial_limit, session.ending.give_up)
         session.begin()
         try:
             request.headers.set("Contact", session.contact)

@@ -249,11 +249,11 @@ class SIPServer(Service):
         """Say where to call."""
         hosts = " and ".join(listener.address[0] for listener in listeners)
         name = f"{spec.transport.lower()}:{listeners[0].address[1]}"
-        application = self.manager.default_application
-        if application is None:
+        user = self.manager.router.sample_user
+        if user is None:
             _log.info("listening on {name} ({hosts})", name=name, hosts=hosts)
             return
-        uri = f"sip:{application}@{self._reachable(listeners[0])}"
+        uri = f"sip:{user}@{self._reachable(listeners[0])}"
         if spec.transport != "UDP":
             uri += f";transport={spec.transport.lower()}"
         _log.info("listening on {name} ({hosts}) -- call {uri}", name=name, hosts=hosts, uri=uri)

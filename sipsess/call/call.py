@@ -32,6 +32,7 @@ from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.message.refer import StatusLine
+from sipsess.routing import GROUPS
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 from sipsess.session.reason import LOCAL
@@ -123,6 +124,12 @@ class Call:
         if isinstance(uri, SIPURI):
             return uri.user or ""
         return uri.number if isinstance(uri, TelURI) else ""
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """What the named groups of the route's pattern matched in the Request-URI's user."""
+        groups: Mapping[str, str] | None = self.cookies.get(GROUPS)
+        return groups or {}
 
     @property
     def is_answered(self) -> bool:

@@ -108,8 +108,13 @@ class StartTests(ServerCase):
         self.stop(server)
 
     def test_no_application(self) -> None:
-        """Without an application for everybody nobody is asked to call."""
+        """Without an application for everybody the first that has a user is named, if any has."""
         server = self.serve()
+        self.assertIn(
+            "listening on udp:5060 (0.0.0.0 and ::) -- call sip:echo@192.0.2.1", self.lines()
+        )
+        self.stop(server)
+        server = self.serve(applications=())
         self.assertIn("listening on udp:5060 (0.0.0.0 and ::)", self.lines())
         self.stop(server)
 

@@ -148,7 +148,7 @@ class OptionsTests(TapCase):
         """Without options it is hello on UDP 5060."""
         server = self.make().server
         self.assertEqual([spec.name for spec in server.specs], ["udp:5060"])
-        self.assertEqual(server.manager.default_application, "hello")
+        self.assertEqual(server.manager.router.sample_user, "hello")
         self.assertEqual(server.media_ports.capacity, 10000)
 
     def test_everything(self) -> None:
@@ -163,7 +163,7 @@ class OptionsTests(TapCase):
         server = service.server
         self.assertEqual([spec.port for spec in server.specs], [5070, 5080])
         self.assertEqual([spec.advertised for spec in server.specs], ["203.0.113.5", None])
-        self.assertEqual(server.manager.default_application, "echo")
+        self.assertEqual(server.manager.router.sample_user, "echo")
         self.assertEqual(server.media_ports.capacity, 6)
         self.assertIn("stamp", [item.name for item in server.manager.chain.supplements])
 
