@@ -11,7 +11,7 @@ The module is long because they all stand in one place.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
 
@@ -361,6 +361,37 @@ class IApplication(Interface):
         Do the call. Cancelled when the caller goes; the call is hung up when it returns.
 
         :raises Reject: to refuse a call that was not answered yet.
+        """
+
+
+class IConfigurableApplication(Interface):
+    """Optional, for applications: options, which each route in the configuration may give."""
+
+    options: type = Attribute("A dataclass: the names of the options, their types and defaults.")
+
+    def with_options(options: Any) -> IApplication:
+        """
+        Return the application with these options; it keeps its name.
+
+        :param options: an instance of :attr:`options`; names and types were checked.
+        :raises ValueError: with one sentence, when they make no sense.
+        """
+
+
+class IConfigurable(Interface):
+    """Optional, for plugins of every kind: a table of its own in the configuration."""
+
+    configuration: type = Attribute("A dataclass: the keys of the table, their types and defaults.")
+
+    def configure(configuration: Any) -> None:
+        """
+        Take the table ``[plugins.NAME]``: before the server starts, and when a reload changed it.
+
+        A live call may have begun with what was there before; keep in its cookies what it needs.
+
+        :param configuration: an instance of :attr:`configuration`; names and types were checked.
+        :raises ValueError: with one sentence, when it makes no sense; what was there before stays,
+            and nothing of the new configuration holds.
         """
 
 

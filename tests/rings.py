@@ -100,7 +100,7 @@ SHELL = frozenset(
 )
 
 #: The modules of the shell that find plugins; all others are given theirs as arguments.
-REGISTRY_USERS = frozenset({"server", "tap", "cli", "commands"})
+REGISTRY_USERS = frozenset({"server", "tap", "cli", "commands", "config"})
 
 #: Branch coverage that the tests must reach, in percent.
 COVERAGE = {"pure": 100.0, "policy": 95.0, "shell": 95.0}

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from zope.interface import implementer
 
 from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import LocalError
-from sipsess.interfaces import IEndpoint
+
+# The types of the fields are read when the program runs: the configuration file has them as keys.
+from sipsess.interfaces import ICredentials, IEndpoint
 from sipsess.media import CODECS
 from sipsess.message.session_expires import ABSOLUTE_MINIMUM
-
-if TYPE_CHECKING:
-    from sipsess.interfaces import ICredentials
 
 #: Option tags, by whether 100rel and session timers are withheld.
 _WITHHELD = {

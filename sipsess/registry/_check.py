@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
+    IConfigurable,
+    IConfigurableApplication,
     IDeferOffer,
     IEndpointIdentifier,
     IForkPolicy,
@@ -53,7 +56,12 @@ _SYNCHRONOUS = {
     IMediaAddress: ("change_outgoing_sdp_stream_media_address",),
     IRedirectPolicy: ("redirect_requested",),
     IRequestFailed: ("request_failed",),
+    IConfigurable: ("configure",),
+    IConfigurableApplication: ("with_options",),
 }
+
+#: The attributes that say what may stand in a configuration.
+_DATACLASSES = {IConfigurable: "configuration", IConfigurableApplication: "options"}
 
 
 class Kind(NamedTuple):
@@ -84,11 +92,20 @@ def check_plugin(plugin: Any, kind: Kind) -> Iterator[str]:
         for callback in _SYNCHRONOUS.get(interface, ()):
             if iscoroutinefunction(getattr(plugin, callback)):
                 yield f"{callback} is 'async def', but nothing waits for it; make it a plain 'def'"
+    for interface, attribute in _DATACLASSES.items():
+        if interface.providedBy(plugin) and not _is_dataclass(getattr(plugin, attribute)):
+            yield f"{attribute} is {getattr(plugin, attribute)!r}; it is a dataclass"
     yield from kind.check(plugin)
 
 
+def _is_dataclass(kind: object) -> bool:
+    is_either = is_dataclass(kind) or hasattr(kind, "__attrs_attrs__")
+    return isinstance(kind, type) and is_either
+
+
 def _optional(plugin: Any, kind: Kind) -> list[type[Interface]]:
-    return [item for item in kind.optional if item.providedBy(plugin)]
+    optional: tuple[type[Interface], ...] = (*kind.optional, IConfigurable)
+    return [item for item in optional if item.providedBy(plugin)]
 
 
 def _broken_interface(plugin: Any, kind: Kind) -> Iterator[str]:
@@ -168,7 +185,7 @@ SUPPLEMENT = Kind(
     _check_supplement,
 )
 HANDLER = Kind("SDP handler", ISDPHandler, (IDeferOffer, IMediaAddress), _check_handler)
-APPLICATION = Kind("application", IApplication, (), _check_application)
+APPLICATION = Kind("application", IApplication, (IConfigurableApplication,), _check_application)
 GATE = Kind("gate", IRequestGate, (), _check_nothing)
 HOOK = Kind("message hook", IMessageHook, (), _check_nothing)
 IDENTIFIER = Kind("endpoint identifier", IEndpointIdentifier, (), _check_nothing)

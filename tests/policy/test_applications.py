@@ -15,7 +15,7 @@ from sipsess.applications.hello import PATIENCE, HelloApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.call import Call
-from sipsess.interfaces import IApplication, ISDPHandler
+from sipsess.interfaces import IApplication, IConfigurableApplication, ISDPHandler
 from sipsess.media import load_digit, load_sound
 from sipsess.plugins import sipsess_builtin
 from sipsess.testing import CallPair
@@ -37,6 +37,39 @@ class ApplicationTestCase(SynchronousTestCase):
         audio = call.audio
         assert audio is not None
         audio.on_audio = self.heard.append
+
+
+class OptionTests(SynchronousTestCase):
+    """Options that a route may give."""
+
+    def test_options(self) -> None:
+        """Each gives an application of the same name; the one that was asked stays as it is."""
+        cases: list[tuple[Any, str, float]] = [
+            (sipsess_builtin.ring, "seconds", 9.0),
+            (sipsess_builtin.early, "seconds", 9.0),
+            (sipsess_builtin.busy, "status", 600),
+            (sipsess_builtin.reject, "status", 404),
+        ]
+        for application, field, value in cases:
+            verifyObject(IConfigurableApplication, application)
+            plain: Any = application.with_options(application.options())
+            self.assertEqual(vars(plain), vars(application))
+            changed: Any = application.with_options(application.options(value))
+            self.assertEqual(vars(changed), {**vars(application), field: value})
+            self.assertNotEqual(getattr(application, field), value)
+
+    def test_senseless(self) -> None:
+        """What makes no sense is refused with a sentence."""
+        cases: list[tuple[Any, float, str]] = [
+            (sipsess_builtin.ring, 0.0, "seconds is more than 0, and at most 180"),
+            (sipsess_builtin.early, 181.0, "seconds is more than 0, and at most 180"),
+            (sipsess_builtin.reject, 200, "status is 400 to 699, not 200"),
+            (sipsess_builtin.busy, 700, "status is 400 to 699, not 700"),
+        ]
+        for application, value, text in cases:
+            options = application.options(value)
+            error = self.assertRaises(ValueError, application.with_options, options)
+            self.assertEqual(str(error), text)
 
 
 class HelloTests(ApplicationTestCase):

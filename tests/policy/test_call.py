@@ -19,6 +19,8 @@ from sipsess.call import MAX_DIGITS, Call, Recording, load
 from sipsess.call import sound as sound_module
 from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import WAVError, WAVWriter, load_sound, read_wav
+from sipsess.pattern import compile_pattern
+from sipsess.routing import Route, Router
 from sipsess.session import Session, SessionEnded
 from sipsess.session.kept import KeptRequest
 from sipsess.supplement import SessionSupplement
@@ -121,6 +123,25 @@ class AttributeTests(CallTestCase):
         self.assertEqual((call.is_answered, call.is_ended), (True, False))
         self.hang_up()
         self.assertEqual((call.is_answered, call.is_ended), (False, True))
+
+    def test_groups(self) -> None:
+        """What the pattern of the route matched; nothing when there was no pattern."""
+        net = VirtualNetwork()
+        phone = Phone(net)
+        script = Script(answer)
+        agent = Agent(net.host("192.0.2.1"), applications=[script], application="script")
+        pattern = compile_pattern("room(?P<room>[0-9]+)")
+        agent.manager.router = Router([Route(script, pattern=pattern)], default=script)
+        for user, groups in (("room12", {"room": "12"}), ("hall", {})):
+            phone.send(phone.invite(f"sip:{user}@192.0.2.1"), ("192.0.2.1", 5060))
+            response = phone.expect(200)
+            phone.ack(response)
+            assert script.call is not None
+            self.assertEqual(script.call.groups, groups)
+            phone.bye(response)
+            phone.expect(200)
+        net.run_for(40)
+        net.assert_quiet()
 
     def test_dialled(self) -> None:
         """The number of a tel URI counts as what was dialled; a URI without a user has none."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 import sipsess.plugins
 from sipsess.application import Application
 from sipsess.endpoint import AnonymousGate
+from sipsess.interfaces import IConfigurable, IConfigurableApplication
 from sipsess.plugins import sipsess_builtin
 from sipsess.registry import PluginDirectoryError, Plugins, Problem, find_plugins
 from sipsess.registry._check import (
@@ -508,6 +513,46 @@ class VerifyTests(RegistryCase):
 
         [reason] = check_plugin(Plain(), APPLICATION)
         self.assertIn("async def", reason)
+
+    def test_configurable(self) -> None:
+        """A plugin that takes a table or options says with a dataclass what may stand there."""
+
+        @dataclass
+        class Table:
+            pause: float = 1.0
+
+        @frozen
+        class Options:
+            pause: float = 1.0
+
+        @implementer(IConfigurable, IConfigurableApplication)
+        class Menu(Application):
+            name = "menu"
+            configuration: Any = Table
+            options: Any = Options
+
+            async def handle(self, call: object) -> None:
+                pass
+
+            def configure(self, configuration: Table) -> None:
+                pass
+
+            def with_options(self, options: Options) -> Menu:
+                return self
+
+        menu: Any = Menu()
+        self.assertEqual(list(check_plugin(menu, APPLICATION)), [])
+        menu.configuration, menu.options = dict, Options()
+        self.assertEqual(
+            list(check_plugin(menu, APPLICATION)),
+            [
+                "configuration is <class 'dict'>; it is a dataclass",
+                f"options is {Options()!r}; it is a dataclass",
+            ],
+        )
+        del Menu.configure
+        [reason] = check_plugin(menu, APPLICATION)
+        self.assertIn("configure", reason)
 
     def test_gate(self) -> None:
         """The shipped gate is one."""

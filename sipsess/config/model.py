@@ -1,0 +1,127 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+What a configuration file can say, and what holds when it says nothing.
+
+Each class is a table, each field a key of it; the comment above a field is what the page
+``docs/configuration.rst`` says of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from sipsess.endpoint import Endpoint
+from sipsess.manager import DIAL_LIMIT, MAX_SESSIONS
+from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, DRAIN_LIMIT
+from sipsess.transaction.timing import MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS
+from sipsess.transport.listen import ListenSpec, parse_listen
+
+from .values import Count, PortRange, Seconds, Size
+
+#: What calls get without a file, and without routes in one.
+DEFAULT_APPLICATION = "hello"
+
+Level = Literal["debug", "info", "warn", "error", "critical"]
+
+
+@frozen(kw_only=True)
+class RouteTable:
+    """One way from a Request-URI's user to an application."""
+
+    #: The user that calls are for, exactly. A route has a ``user`` or a ``pattern``.
+    user: str | None = None
+    #: A regular expression that the whole user must match, such as ``"1(?P<room>[0-9]{3})"``. What
+    #: named groups match is told to the application: ``call.groups``.
+    pattern: str | None = None
+    #: The name of the application.
+    application: str
+    #: Options of the application, if it has any.
+    options: Mapping[str, Any] = field(factory=dict)
+    #: The names of the endpoints that may use the route. [default: every endpoint]
+    endpoints: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class RTPTable:
+    """The ports for RTP."""
+
+    #: The first and the last port; the even ones are used.
+    ports: PortRange = PortRange(*DEFAULT_RTP_PORTS)
+
+
+@frozen(kw_only=True)
+class LimitsTable:
+    """How much of everything there may be."""
+
+    #: Calls at a time; others get 503.
+    sessions: Count = Count(MAX_SESSIONS)
+    #: Of these, calls that one peer, a host, may begin. [default: three quarters of ``sessions``]
+    sessions_per_peer: Count | None = None
+    #: Server transactions at a time; one lives for 32 seconds after its answer.
+    transactions: Count = Count(MAX_TRANSACTIONS)
+    #: Of these, those of one peer. [default: three quarters of ``transactions``]
+    transactions_per_peer: Count | None = None
+    #: Bytes of the requests of all of them.
+    transaction_bytes: Size = Size(MAX_TRANSACTION_BYTES)
+    #: How long a call of ours may ring.
+    dial: Seconds = Seconds(DIAL_LIMIT)
+    #: How long the ends of calls are waited for when the server stops.
+    drain: Seconds = Seconds(DRAIN_LIMIT)
+
+
+@frozen(kw_only=True)
+class LoggingTable:
+    """A log of sipsess's own, in the place of that of ``twistd``."""
+
+    #: Where it goes. A reload opens the file anew, so that it can be moved away before. [default:
+    #: standard output]
+    file: Path | None = None
+    #: Lines for people, or an object of JSON in each line.
+    format: Literal["text", "json"] = "text"
+    #: What is less important than this is left out.
+    level: Level = "info"
+    #: The same for single parts of the program, such as ``"sipsess.transport" = "debug"``.
+    levels: Mapping[str, Level] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Config:
+    """The whole file."""
+
+    #: Where to listen: strings as for ``--listen``, such as ``"udp:5060"``, or tables.
+    listeners: tuple[ListenSpec, ...] = tuple(map(parse_listen, DEFAULT_LISTEN))
+    #: The address that peers shall see instead of our own, at listeners that do not say their own.
+    advertise: str | None = None
+    #: What calls get that no route is for. [default: ``"hello"`` without routes; with routes nobody
+    #: else is taken: 404]
+    application: str | None = None
+    #: Which application a call gets. Without routes each application is the user of its name.
+    routes: tuple[RouteTable, ...] = ()
+    #: Who is at the other end, and how he is treated.
+    endpoints: tuple[Endpoint, ...] = ()
+    #: Directories with plugin files of yours.
+    plugin_directories: tuple[Path, ...] = ()
+    #: Plugins without which the server does not start.
+    required_plugins: tuple[str, ...] = ()
+    #: The tables of plugins: ``[plugins.NAME]``; each says itself what may stand there.
+    plugins: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    #: The ports for RTP.
+    rtp: RTPTable = RTPTable()
+    #: How much of everything there may be.
+    limits: LimitsTable = LimitsTable()
+    #: The log. [default: that of ``twistd``]
+    logging: LoggingTable | None = None
+    #: The socket that ``sipsess calls`` and its like ask. [default: in ``XDG_RUNTIME_DIR``, or in a
+    #: directory in ``/tmp``]
+    control: Path | None = None
+
+    @property
+    def default_application(self) -> str | None:
+        """The name of the application for calls that no route is for, or ``None``."""
+        if self.application is None and not self.routes:
+            return DEFAULT_APPLICATION
+        return self.application
