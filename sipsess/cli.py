@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from sipsess import __version__
-from sipsess.commands import ask, call, plugins, status
+from sipsess.commands import ask, call, check, plugins, status
 from sipsess.errors import LocalError
 from sipsess.registry import find_plugins
 
@@ -28,6 +28,7 @@ EXAMPLES = """Examples:
   sipsess call sip:echo@192.0.2.10:5070 --save heard.wav --duration 5
   sipsess plugins --plugin-dir ./plugins
   sipsess calls; sipsess explain CALL-ID; sipsess counters; sipsess status
+  sipsess check sipsess.toml && sipsess reload
 """
 
 
@@ -43,6 +44,8 @@ class Options(usage.Options):
         ("explain", None, ask.ExplainOptions, "What was decided about a call, and why"),
         ("counters", None, ask.CountersOptions, "What the running server has counted"),
         ("status", None, status.Options, "Who is registered here, and where this server is"),
+        ("check", None, check.Options, "What is wrong with a configuration file"),
+        ("reload", None, ask.ReloadOptions, "Let the running server read its file again"),
     ]
 
     def __init__(self) -> None:
@@ -73,6 +76,12 @@ def _list_plugins(options: Any) -> int:
     found = find_plugins(options["plugin-dir"])
     _print_all(plugins.describe(found))
     return 1 if found.problems else 0
+
+
+def _check(options: Any) -> int:
+    lines, is_good = check.check(options["file"])
+    _print_all(lines)
+    return 0 if is_good else 1
 
 
 def _printing(function: Callable[[Any], Iterable[str]]) -> Callable[[Any], int]:
@@ -114,6 +123,8 @@ COMMANDS: dict[str, Callable[[Any], int]] = {
     "explain": _printing(ask.explain),
     "counters": _printing(ask.counters),
     "status": _printing(status.status),
+    "check": _check,
+    "reload": _printing(ask.reload),
 }
 
 
@@ -122,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: without the program's name; those of the process when ``None``.
-    :return: the exit status: 0, or 1 after one line on standard error that says what is wrong.
+    :return: the exit status: 0, or 1 when something is wrong, which a line on standard error says.
     """
     options = Options()
     try:
@@ -134,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = f"sipsess {options.subCommand or ''}".rstrip()
         print(f"sipsess: {error} (see {command} --help)", file=sys.stderr)
     except LocalError as error:
-        print(f"sipsess: {error}", file=sys.stderr)
+        for line in str(error).split("\n"):
+            print(f"sipsess: {line}", file=sys.stderr)
     except BrokenPipeError:
         # Whoever reads has heard enough; the interpreter must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

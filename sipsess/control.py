@@ -26,7 +26,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -58,6 +58,9 @@ ASK_LIMIT = 5.0
 MAX_LISTED_CALLS = 10_000
 #: Bindings that one answer lists.
 MAX_LISTED_BINDINGS = 10_000
+
+#: Answers one command, from what was asked.
+Command: TypeAlias = Callable[[DialogManager, Mapping[str, Any]], Any]
 
 _log = Logger()
 
@@ -124,13 +127,20 @@ class ControlService(Service):
     :param reactor: provides ``IReactorUNIX``.
     :param manager: that is asked.
     :param path: where; the usual place when ``None``, and then a failure is only a warning.
+    :param commands: what can be asked besides :data:`COMMANDS`.
     """
 
-    def __init__(self, reactor: Any, manager: DialogManager, path: str | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        manager: DialogManager,
+        path: str | None = None,
+        commands: Mapping[str, Command] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._is_chosen = path is not None
         self._port: IListeningPort | None = None
-        self._factory = ControlFactory(manager)
+        self._factory = ControlFactory(manager, {**COMMANDS, **(commands or {})})
         #: Where it listens, or will.
         self.path = os.path.abspath(path or default_path())
 
@@ -194,8 +204,11 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, manager: DialogManager) -> None:
+    def __init__(
+        self, manager: DialogManager, commands: Mapping[str, Command] | None = None
+    ) -> None:
         self._manager = manager
+        self.commands = COMMANDS if commands is None else commands
         self.connections: set[ControlProtocol] = set()
 
     def buildProtocol(self, addr: object) -> ControlProtocol | None:
@@ -217,7 +230,7 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
     MAX_LENGTH = MAX_REQUEST
 
     def __init__(self, factory: ControlFactory, manager: DialogManager) -> None:
-        self._factory = factory
+        self._factory: ControlFactory = factory
         self._manager = manager
         self._answers: Deferred[Any] = succeed(None)
 
@@ -234,7 +247,7 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
     def lineReceived(self, line: bytes) -> None:
         """Answer one request."""
         TimeoutMixin.resetTimeout(self)
-        found = answer(self._manager, line)
+        found = answer(self._manager, line, self._factory.commands)
         # What takes time keeps its place among the answers.
         self._answers.addCallback(lambda _: found).addCallback(self._send)
 
@@ -247,21 +260,25 @@ class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
         transport.loseConnection()
 
 
-def answer(manager: DialogManager, line: bytes) -> dict[str, Any] | Deferred[dict[str, Any]]:
+def answer(
+    manager: DialogManager, line: bytes, commands: Mapping[str, Command] | None = None
+) -> dict[str, Any] | Deferred[dict[str, Any]]:
     """
     Return the answer to one request; never raises, or fails, because of what is in it.
 
     :param line: JSON.
+    :param commands: what can be asked; :data:`COMMANDS` when ``None``.
     :return: a Deferred when the command takes time.
     """
+    commands = COMMANDS if commands is None else commands
     try:
         request = json.loads(line)
     except ValueError:
         return {"error": "a request is one line of JSON"}
     command = request.get("command") if isinstance(request, dict) else None
-    function = COMMANDS.get(command) if isinstance(command, str) else None
+    function = commands.get(command) if isinstance(command, str) else None
     if function is None:
-        return {"error": f"there is no command {command!r}; there are: {', '.join(COMMANDS)}"}
+        return {"error": f"there is no command {command!r}; there are: {', '.join(commands)}"}
     try:
         found = function(manager, request)
     except Exception:
@@ -375,7 +392,7 @@ def describe_registration(client: RegistrationClient, now: float) -> dict[str, A
 
 
 #: What can be asked.
-COMMANDS: dict[str, Callable[[DialogManager, Mapping[str, Any]], Any]] = {
+COMMANDS: dict[str, Command] = {
     "calls": _calls,
     "explain": _explain,
     "counters": _counters,

@@ -145,7 +145,8 @@ class SIPServer(Service):
         self._seconds = seconds or reactor.seconds
         known = source_address or getattr(reactor, "source_address", None)
         self._source_address: SourceAddress = known or SourceAddresses(self._seconds)
-        self._drain_limit = drain_limit
+        #: Seconds that stopping waits for the ends of calls.
+        self.drain_limit = drain_limit
         self._wake_up: IDelayedCall | None = None
         ids = ids or IdSource()
         self.connections = self._make_connections(trust)
@@ -281,7 +282,7 @@ class SIPServer(Service):
     async def _stop(self) -> None:
         endings = (self.manager.stop(), self.users.unregister())
         for ending in endings:
-            ending.addTimeout(self._drain_limit, self.reactor, lambda result, limit: None)
+            ending.addTimeout(self.drain_limit, self.reactor, lambda result, limit: None)
         for ending in endings:
             await ending
         with self.core.turn:

@@ -12,23 +12,30 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from attrs import evolve
 from twisted.application.service import MultiService, Service
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from sipsess import __version__
 from sipsess.collector import Collector
-from sipsess.control import ControlService
+from sipsess.config import Config, ConfigError, Loaded, load, no_file
+from sipsess.config.deployment import Deployment
+from sipsess.config.model import LoggingTable
+from sipsess.config.plan import find_configured_plugins, make_plan
+from sipsess.config.values import read_ports
+from sipsess.control import ControlError, ControlService
 from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
 from sipsess.interfaces import IBindingStore
 from sipsess.registrar import MemoryStore, RegistrarOptions
-from sipsess.registry import PluginDirectoryError, Plugins, find_plugins
-from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, SIPServer
+from sipsess.server import SIPServer
 from sipsess.transport.address import normal_host
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
 from sipsess.transport.listen import ListenError, parse_listen
@@ -55,6 +62,8 @@ EXAMPLES = r"""Examples:
       with your own plugins, and never without "doorman"
   twistd -n sipsess --registrar --plugin-dir ./plugins --application registered
       phones register, if a gate of yours says who they are; callers are sent to them
+  twistd -n sipsess --config sipsess.toml
+      as the file says (see sipsess check, and docs/how-to/configure.rst)
 
 While it runs:  sipsess status | sipsess calls | sipsess explain CALL-ID | sipsess counters
 """
@@ -68,7 +77,7 @@ class Options(usage.Options):
     )
 
     optParameters = [
-        ["application", "a", "hello", "What calls get whose user names no application."],
+        ["application", "a", None, "What calls get whose user names no application."],
         ["bindings", None, None, "Where --registrar keeps them: a FILE, or memory."],
     ]
     optFlags = [
@@ -80,6 +89,7 @@ class Options(usage.Options):
         optActions={
             "plugin-dir": usage.CompleteDirs(),
             "bindings": usage.CompleteFiles(),
+            "config": usage.CompleteFiles("*.toml"),
             "control": usage.CompleteFiles(),
         }
     )
@@ -89,9 +99,15 @@ class Options(usage.Options):
         self["listen"] = []
         self["plugin-dir"] = []
         self["require-plugin"] = []
-        self["rtp-ports"] = DEFAULT_RTP_PORTS
+        self["rtp-ports"] = None
         self["advertise"] = None
+        self["config"] = None
         self["control"] = None
+
+    def opt_config(self, file: str) -> None:
+        """A configuration file; the other options go before what it says."""
+        # twistd changes the directory when it goes into the background.
+        self["config"] = os.path.abspath(file)
 
     def opt_listen(self, where: str) -> None:
         """Where to listen, udp|tcp|tls:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
@@ -103,15 +119,13 @@ class Options(usage.Options):
 
     def opt_rtp_ports(self, ports: str) -> None:
         """LOW-HIGH, the ports for RTP, of which the even ones are used. [default: 10000-29999]"""
-        low, separator, high = ports.partition("-")
-        numbers = [int(part) for part in (low, high) if part.isascii() and part.isdecimal()]
-        is_range = len(numbers) == 2 and 0 < numbers[0] <= numbers[-1] < 65536
-        if not separator or not is_range or numbers[0] + numbers[0] % 2 > numbers[1]:
+        try:
+            self["rtp-ports"] = read_ports(ports)
+        except ValueError:
             raise usage.UsageError(
                 f"--rtp-ports {ports}: write LOW-HIGH with at least one even port between 1 and "
                 f"65535, such as 10000-29999"
-            )
-        self["rtp-ports"] = (numbers[0], numbers[1])
+            ) from None
 
     def opt_advertise(self, address: str) -> None:
         """The address that peers shall see: ADDRESS, or LISTENER=ADDRESS (repeatable)."""
@@ -133,7 +147,7 @@ class Options(usage.Options):
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory with plugin files of yours; test_* and _* are not loaded; repeatable."""
-        self["plugin-dir"].append(directory)
+        self["plugin-dir"].append(Path(directory).absolute())
 
     def opt_require_plugin(self, name: str) -> None:
         """Do not start without the plugin of this name; repeatable."""
@@ -141,7 +155,7 @@ class Options(usage.Options):
 
     def opt_control(self, path: str) -> None:
         """The socket that "sipsess calls" asks. [default: in XDG_RUNTIME_DIR or /tmp]"""
-        self["control"] = path
+        self["control"] = Path(path).absolute()
 
     def opt_version(self) -> NoReturn:
         """Print the version, and do nothing else."""
@@ -175,65 +189,100 @@ class Options(usage.Options):
             raise usage.UsageError(f"{words[0]!r} is no option")
 
 
-def load_plugins(options: Options) -> Plugins:
+def load_config(options: Options) -> Loaded:
     """
-    Find the plugins.
+    Return what the file says, and over it the command line.
 
-    :raises SystemExit: with a line for each that is broken, duplicate or missing.
+    Mistakes are in what is returned; nothing is raised because of the file.
     """
-    try:
-        plugins = find_plugins(options["plugin-dir"])
-    except PluginDirectoryError as error:
-        raise SystemExit(f"sipsess: {error}; see --plugin-dir") from error
-    if plugins.problems:
-        lines = "\n".join(f"sipsess: {problem}" for problem in plugins.problems)
-        raise SystemExit(lines)
-    for name in options["require-plugin"]:
-        if name not in plugins.names:
-            known = ", ".join(sorted(plugins.names)) or "none"
-            raise SystemExit(
-                f"sipsess: the plugin {name!r} was not found; there are: {known} "
-                f"(see --require-plugin and --plugin-dir)"
-            )
-    return plugins
+    loaded = no_file() if options["config"] is None else load(options["config"])
+    config, changes = loaded.config, dict[str, Any]()
+    if options["listen"]:
+        changes["listeners"] = tuple(map(parse_listen, options["listen"]))
+    if options["application"] is not None:
+        changes["application"] = options["application"]
+    if options["rtp-ports"] is not None:
+        changes["rtp"] = evolve(config.rtp, ports=options["rtp-ports"])
+    if options["control"] is not None:
+        changes["control"] = options["control"]
+    changes["plugin_directories"] = (*config.plugin_directories, *options["plugin-dir"])
+    changes["required_plugins"] = (*config.required_plugins, *options["require-plugin"])
+    mistakes = loaded.mistakes
+    if config.logging is not None:
+        table, found = _place_log(config.logging, options.parent or {})
+        changes["logging"] = table
+        mistakes += tuple(loaded.source.mistake(("logging", "file"), text) for text in found)
+    return replace(loaded, config=evolve(config, **changes), mistakes=mistakes)
+
+
+def _place_log(table: LoggingTable, twistd: Mapping[str, Any]) -> tuple[LoggingTable, list[str]]:
+    """
+    Return where the log goes, and what is wrong with that.
+
+    :param twistd: its own options.
+    """
+    if twistd.get("logfile"):
+        name = twistd["logfile"]
+        table = evolve(table, file=None if name == "-" else Path(name).absolute())
+    if table.file is None and not twistd.get("nodaemon", True):
+        return table, [
+            "in the background standard output is nowhere: name a file, or start twistd with -n"
+        ]
+    return table, []
+
+
+def _find_advertised(options: Options, config: Config) -> str | dict[str, str] | None:
+    """
+    Return what SIPServer shall advertise.
+
+    :raises SystemExit: when both forms of --advertise were given.
+    """
+    advertise: dict[str, str] | None = options["advertise"]
+    if advertise is None:
+        return config.advertise
+    if "" not in advertise:
+        return advertise
+    if len(advertise) > 1:
+        raise SystemExit("sipsess: --advertise ADDRESS and LISTENER=ADDRESS exclude each other")
+    return advertise[""]
 
 
 def makeService(options: Options, reactor: Any = None) -> ServerService:
     """
-    Return the service that the options describe.
+    Return the service that the file and the options describe.
 
     :param reactor: the one that ``twistd`` installed when ``None``.
-    :raises SystemExit: with one line that says what is wrong.
+    :raises SystemExit: with a line for each mistake.
     """
-    plugins = load_plugins(options)
-    if reactor is None:
-        from twisted.internet import reactor as installed  # noqa: TID251  twistd chose it
-
-        reactor = installed
-    advertise = options["advertise"]
-    if advertise is not None and "" in advertise:
-        if len(advertise) > 1:
-            raise SystemExit("sipsess: --advertise ADDRESS and LISTENER=ADDRESS exclude each other")
-        advertise = advertise[""]
+    loaded = load_config(options)
+    plugins, mistakes = find_configured_plugins(loaded)
+    advertise = _find_advertised(options, loaded.config)
     try:
+        plan = make_plan(loaded, plugins, mistakes)
+        if reactor is None:
+            from twisted.internet import reactor as installed  # noqa: TID251  twistd chose it
+
+            reactor = installed
         server = SIPServer(
             reactor,
-            options["listen"] or DEFAULT_LISTEN,
+            plan.config.listeners,
             supplements=plugins.supplements,
             handlers=plugins.handlers,
-            applications=plugins.applications,
-            application=options["application"],
             gates=plugins.gates or None,
             hooks=plugins.hooks,
-            rtp_ports=options["rtp-ports"],
+            rtp_ports=(plan.config.rtp.ports.low, plan.config.rtp.ports.high),
             advertise=advertise,
             seconds=time.monotonic,
         )
         add_registrar(server, options)
-        control = ControlService(reactor, server.manager, options["control"])
-    except LocalError as error:
-        raise SystemExit(f"sipsess: {error}") from error
-    return ServerService(reactor, server, control, plugins)
+        return ServerService(reactor, server, Deployment(server, plan), options)
+    except (LocalError, OSError) as error:
+        raise SystemExit(_complain(error)) from error
+
+
+def _complain(error: Exception) -> str:
+    """Return what is wrong, a line each."""
+    return "\n".join(f"sipsess: {line}" for line in str(error).split("\n"))
 
 
 def add_registrar(server: SIPServer, options: Options) -> None:
@@ -262,21 +311,36 @@ class ServerService(MultiService):
     What ``twistd`` starts and stops: the server, its control socket, and the signals.
 
     :param reactor: that the program runs on.
-    :param plugins: what was found, to be told at the start.
+    :param deployment: the configuration that is in force.
+    :param options: of the command line, which a reload heeds too.
+    :raises OSError: when the log cannot be opened.
     """
 
     def __init__(
-        self, reactor: Any, server: SIPServer, control: ControlService, plugins: Plugins
+        self, reactor: Any, server: SIPServer, deployment: Deployment, options: Options
     ) -> None:
         MultiService.__init__(self)
         self.server = server
-        self.plugins = plugins
+        self.deployment = deployment
+        self.plugins = deployment.plan.plugins
         self._reactor = reactor
+        self._options = options
         self._is_announced = False
+        path = deployment.plan.config.control
+        commands = {"reload": lambda manager, request: self._reload_for_control()}
+        control = ControlService(
+            reactor, server.manager, None if path is None else str(path), commands
+        )
         Service.setServiceParent(server, self)
         Service.setServiceParent(control, self)
         collector = Collector(reactor, lambda: len(server.manager.sessions))
         Service.setServiceParent(collector, self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of the application, whose log is ours when the file says so."""
+        if self.deployment.log is not None:
+            parent.setComponent(ILogObserver, self.deployment.log)
+        MultiService.setServiceParent(self, parent)
 
     def privilegedStartService(self) -> None:
         """
@@ -295,8 +359,49 @@ class ServerService(MultiService):
         """
         self._announce()
         self._quietly(super().startService)
-        signals = Signals(self._reactor, lambda: len(self.server.manager.sessions))
+        signals = Signals(
+            self._reactor,
+            lambda: len(self.server.manager.sessions),
+            reload=None if self._options["config"] is None else self._hang_up,
+        )
         self._reactor.callWhenRunning(signals.install)
+
+    # -- reading the file again ------------------------------------------------------------
+
+    def reload(self) -> list[str]:
+        """
+        Read the configuration file again, and let it hold for the calls to come.
+
+        :return: what has changed, and what takes a restart.
+        :raises ConfigError: with all that is wrong; nothing has changed then.
+        :raises ControlError: when there is no file.
+        """
+        file = self._options["config"]
+        if file is None:
+            raise ControlError("there is nothing to read again: the server has no --config")
+        try:
+            plan = make_plan(load_config(self._options), self.plugins)
+            done = self.deployment.reload(plan)
+        except ConfigError as error:
+            _log.error("{file} changes nothing:\n{error}", file=file, error=error)
+            raise
+        for line in done:
+            _log.info("{file} was read again: {line}", file=file, line=line)
+        return done
+
+    def _reload_for_control(self) -> list[str]:
+        """Read the file again because somebody asks, who is told what is wrong."""
+        try:
+            return self.reload()
+        except ConfigError as error:
+            raise ControlError(str(error)) from error
+
+    def _hang_up(self) -> None:
+        """Read the file again because of a signal; who sent it looks into the log."""
+        try:
+            self.reload()
+        except ConfigError:
+            pass  # it is in the log
 
     def _announce(self) -> None:
         if self._is_announced:
@@ -354,13 +459,15 @@ def _count(number: int, what: str) -> str:
 
 class Signals:
     """
-    Ctrl-C and TERM: the first ends the calls and exits 0, the second exits at once with 1.
+    Ctrl-C and TERM: the first ends the calls and exits 0, the second exits at once with 1; and HUP.
 
-    Twisted's own handlers would let the process die by the signal, after an orderly end too.
+    Twisted's own handlers would let the process die by the signal, after an orderly end too. HUP
+    reads the configuration file again; without one it is what it is, the end of the process.
 
     :param reactor: to stop.
     :param count_calls: how many calls there are, for the log.
     :param leave: ends the process at once.
+    :param reload: reads the file again, if there is one.
     """
 
     def __init__(
@@ -368,16 +475,25 @@ class Signals:
         reactor: Any,
         count_calls: Callable[[], int],
         leave: Callable[[int], object] = os._exit,
+        reload: Callable[[], object] | None = None,
     ) -> None:
         self._reactor = reactor
         self._count_calls = count_calls
         self._leave = leave
+        self._reload = reload
         self._is_stopping = False
 
     def install(self) -> None:
-        """Take the two signals over; Twisted has just set its own handlers."""
+        """Take the signals over; Twisted has just set its own handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.handle)
+        if self._reload is not None:
+            signal.signal(signal.SIGHUP, self.hang_up)
+
+    def hang_up(self, number: int, frame: FrameType | None = None) -> None:
+        """Read the configuration file again."""
+        if self._reload is not None:
+            self._reactor.callFromThread(self._reload)
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """Take one signal."""

@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""``sipsess calls``, ``explain`` and ``counters``: what a running server says of itself."""
+"""``sipsess calls``, ``explain``, ``counters`` and ``reload``: what a running server is asked."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ class CountersOptions(Options):
     """The options of ``sipsess counters``."""
 
     synopsis = "Usage: sipsess counters [options]"
+
+
+class ReloadOptions(Options):
+    """The options of ``sipsess reload``."""
+
+    synopsis = "Usage: sipsess reload [options]"
+    longdesc = (
+        "Lets the server read its --config again: what is changed holds for the calls to come. A "
+        "file with a mistake changes nothing."
+    )
 
 
 class ExplainOptions(Options):
@@ -95,3 +105,12 @@ def counters(options: Options) -> Iterator[str]:
     meanings = all_reasons()
     for code, count in sorted(refused.items(), key=lambda item: (-item[1], item[0])):
         yield f"{count:10}  {code}: {meanings.get(code, '')}".rstrip(": ")
+
+
+def reload(options: Options) -> Iterator[str]:
+    """
+    Let the server read its configuration file again; return what it says has changed.
+
+    :raises ControlError: with all that is wrong, or when no server answers.
+    """
+    yield from ask("reload", options["control"])

@@ -85,16 +85,16 @@ class TransactionLayer:
 
     __slots__ = (
         "_by_remote",
-        "_byte_limit",
         "_clients",
         "_hashes",
         "_held",
         "_initial",
-        "_limit",
-        "_peer_limit",
         "_peers",
         "_servers",
+        "byte_limit",
         "counters",
+        "limit",
+        "peer_limit",
         "step_trace",
         "timers",
         "timing",
@@ -118,9 +118,11 @@ class TransactionLayer:
         self.timing = timing
         #: Told about each step of a machine, if set.
         self.step_trace: StepTrace | None = None
-        self._limit = limit
-        self._byte_limit = byte_limit
-        self._peer_limit = peer_limit
+        #: How many server transactions there may be, all requests' bytes, and those of one peer;
+        #: what is there when a limit is lowered stays.
+        self.limit = limit
+        self.byte_limit = byte_limit
+        self.peer_limit = peer_limit
         #: Server transactions by the host that their requests came from.
         self._peers = Tally()
         #: The bytes of all requests that server transactions keep.
@@ -143,9 +145,9 @@ class TransactionLayer:
 
         :param host: where it came from.
         """
-        if len(self._servers) >= self._limit or self._held >= self._byte_limit:
+        if len(self._servers) >= self.limit or self._held >= self.byte_limit:
             return "transactions-full"
-        return "peer-transactions-full" if self._peers[host] >= self._peer_limit else None
+        return "peer-transactions-full" if self._peers[host] >= self.peer_limit else None
 
     def leftovers(self) -> list[str]:
         """Describe each transaction, for tests that want none to be left."""

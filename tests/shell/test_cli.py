@@ -67,7 +67,8 @@ class MainTests(CommandCase):
 
     def test_nothing(self) -> None:
         """Without a command the commands are named."""
-        self.assertIn("call, plugins, calls, explain, counters, status", self.mistake())
+        names = "call, plugins, calls, explain, counters, status, check, reload"
+        self.assertIn(names, self.mistake())
 
     def test_unknown(self) -> None:
         """An unknown command or option is one line."""
@@ -120,6 +121,79 @@ class MainTests(CommandCase):
         self.patch(os, "dup2", dup2)
         self.assertEqual(cli.main(["plugins"]), 1)
         self.assertEqual(duplicates, [1000])
+
+
+class CheckTests(CommandCase):
+    """sipsess check."""
+
+    def check(self, text: str, *words: str) -> tuple[int, list[str]]:
+        """Return the exit status and the lines for a file with this text, its name left out."""
+        file = self.write("sipsess.toml", text)
+        status, output, errors = self.run_command("check", *(words or (file,)))
+        self.assertEqual(errors, [])
+        return status, [line.replace(file, "FILE") for line in output]
+
+    def test_good(self) -> None:
+        """A good file is told in short."""
+        status, lines = self.check(
+            """
+            listeners = ["udp:5060", "udp:5070"]
+            endpoints = [{ name = "trunk" }]
+            [[routes]]
+            user = "1000"
+            application = "echo"
+            [[routes]]
+            pattern = "2.*"
+            application = "ring"
+            """
+        )
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            lines,
+            [
+                "FILE is good",
+                "  listeners:            udp:5060, udp:5070",
+                "  routes:               1000, /2.*/",
+                "  all others:           refused (404)",
+                "  endpoints:            trunk",
+                "  plugins with a table: none",
+                "  RTP ports:            10000-29999",
+            ],
+        )
+
+    def test_many(self) -> None:
+        """Of many things the first are named; without routes there is no line of them."""
+        endpoints = "".join(f'[[endpoints]]\nname = "e{number}"\n' for number in range(8))
+        _, lines = self.check(endpoints)
+        self.assertIn("  endpoints:            e0, e1, e2, e3, e4, e5 and 2 more", lines)
+        self.assertIn("  all others:           hello", lines)
+        self.assertNotIn("routes", "".join(lines))
+
+    def test_bad(self) -> None:
+        """Each mistake is a line, and the last line counts them."""
+        status, lines = self.check('advertize = "x"\napplication = "hallo"\n')
+        self.assertEqual(status, 1)
+        self.assertEqual(
+            lines,
+            [
+                "FILE:1: advertize: unknown key 'advertize', did you mean 'advertise'?",
+                "FILE:2: application: there is no application 'hallo', did you mean 'hello'?",
+                "2 mistakes",
+            ],
+        )
+        self.assertEqual(self.check("rtp = 1\n")[1][-1], "1 mistake")
+
+    def test_usual_name(self) -> None:
+        """Without a name it is sipsess.toml, here."""
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.directory)
+        self.write("sipsess.toml", "")
+        self.assertEqual(self.run_command("check")[1][0], "sipsess.toml is good")
+
+    def test_two_files(self) -> None:
+        """One at a time."""
+        self.assertIn("check one file at a time", self.mistake("check", "a", "b"))
 
 
 class AnyOrderTests(SynchronousTestCase):
@@ -289,7 +363,7 @@ class PluginsTests(CommandCase):
 
 
 class QuestionTests(CommandCase):
-    """``sipsess calls``, ``explain`` and ``counters``."""
+    """``sipsess calls``, ``explain``, ``counters`` and ``reload``."""
 
     def answer(self, result: object) -> None:
         """Let the server answer."""
@@ -339,6 +413,17 @@ class QuestionTests(CommandCase):
         self.assertRegex(lines[3], "^1 no-application: .*404")
         self.answer({"refused": {}})
         self.assertEqual(self.run_command("counters")[1], [])
+
+    def test_reload(self) -> None:
+        """What has changed is printed; each mistake is a line."""
+        self.answer(["changed: routes"])
+        status, output, _ = self.run_command("reload", "--control", "/x")
+        self.assertEqual((status, output), (0, ["changed: routes"]))
+        self.assertEqual(self.asked, [("reload", "/x", {})])
+        self.answer(ControlError("x.toml:1: a: no\nx.toml:2: b: no"))
+        status, output, errors = self.run_command("reload")
+        self.assertEqual((status, output), (1, []))
+        self.assertEqual(errors, ["sipsess: x.toml:1: a: no", "sipsess: x.toml:2: b: no"])
 
     def test_no_server(self) -> None:
         """Nobody answers: one line."""

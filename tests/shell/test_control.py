@@ -265,6 +265,22 @@ class ProtocolTests(ControlCase):
         self.assertIn("no command 'nonsense'", json.loads(second)["error"])
         protocol.connectionLost()
 
+    def test_more_commands(self) -> None:
+        """A server may answer more than the usual commands; the list of them names all."""
+        reactor: Any = self.reactor
+        service = ControlService(
+            reactor, self.manager, self.path("x"), {"more": lambda manager, request: request["a"]}
+        )
+        service.startService()
+        [(factory, _)] = self.reactor.unix.values()
+        protocol, transport = self.connect(factory)
+        protocol.dataReceived(b'{"command": "more", "a": 1}\n{"command": "x"}\n')
+        first, second = transport.value().splitlines()
+        self.assertEqual(json.loads(first), {"result": 1})
+        self.assertIn("there are: calls, explain, counters, more", json.loads(second)["error"])
+        protocol.connectionLost()
+        self.successResultOf(service.stopService())
+
     def test_long_request(self) -> None:
         """A request that never ends closes the connection."""
         protocol, transport = self.connect()

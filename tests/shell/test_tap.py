@@ -14,16 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.application.service import Application
+from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 import sipsess
 from sipsess import tap
+from sipsess.control import ControlService, answer
 from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
 from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
 from sipsess.registrar.sqlite import SQLiteStore
-from sipsess.tap import Options, ServerService, Signals, load_plugins, makeService
+from sipsess.tap import Options, ServerService, Signals, makeService
 from sipsess.testing import VirtualNetwork
 from sipsess.transport.filelimit import SPARE_FILES
 from sipsess.transport.listen import ListenError
@@ -177,7 +179,7 @@ class OptionsTests(TapCase):
         text = str(Options())
         for option in (
             *("--listen", "--application", "--rtp-ports", "--advertise", "--plugin-dir"),
-            *("--require-plugin", "--control", "--help", "--version"),
+            *("--require-plugin", "--config", "--control", "--help", "--version"),
             *("--registrar", "--bindings", "--register-anybody"),
         ):
             self.assertIn(option, text)
@@ -204,6 +206,192 @@ class OptionsTests(TapCase):
         from twisted.internet import reactor  # noqa: TID251  what makeService shall find
 
         self.assertIs(makeService(self.options()).server.reactor, reactor)
+
+
+class ConfigTests(TapCase):
+    """A configuration file."""
+
+    FILE = """
+        listeners = ["udp:5070"]
+        application = "busy"
+        advertise = "203.0.113.1"
+        plugin_directories = ["."]
+        required_plugins = ["stamp"]
+        control = "control.sock"
+        rtp.ports = "20000-20010"
+    """
+
+    def save(self, text: str) -> str:
+        """Write the file; return its name."""
+        return self.write("sipsess.toml", text)
+
+    def test_file(self) -> None:
+        """What the file says reaches the server."""
+        self.write("stamp.py", STAMP)
+        service = self.make("--config", self.save(self.FILE))
+        server = service.server
+        self.assertEqual([spec.name for spec in server.specs], ["udp:5070"])
+        self.assertEqual(server.specs[0].advertised, "203.0.113.1")
+        self.assertEqual(server.manager.router.sample_user, "busy")
+        self.assertEqual(server.media_ports.capacity, 6)
+        self.assertIn("stamp", [item.name for item in server.manager.chain.supplements])
+        [control] = [item for item in service if isinstance(item, ControlService)]
+        self.assertEqual(control.path, str(self.directory / "control.sock"))
+
+    def test_options_go_before_it(self) -> None:
+        """The command line has the last word; directories and required plugins are added."""
+        self.write("stamp.py", STAMP)
+        service = self.make(
+            *("--config", self.save(self.FILE), "--listen", "udp:5080", "--application", "echo"),
+            *("--advertise", "203.0.113.2", "--rtp-ports", "20000-20002", "--control", "/x/y"),
+            *("--require-plugin", "hello", "--plugin-dir", str(self.directory)),
+        )
+        server, config = service.server, service.deployment.plan.config
+        self.assertEqual([spec.name for spec in server.specs], ["udp:5080"])
+        self.assertEqual(server.specs[0].advertised, "203.0.113.2")
+        self.assertEqual(server.manager.router.sample_user, "echo")
+        self.assertEqual(server.media_ports.capacity, 2)
+        self.assertEqual(str(config.control), "/x/y")
+        self.assertEqual(config.required_plugins, ("stamp", "hello"))
+        self.assertEqual(config.plugin_directories, (self.directory, self.directory))
+
+    def test_mistakes(self) -> None:
+        """Each mistake of a file, and of the options with it, is a line."""
+        file = self.save('nonsense = 1\napplication = "echoo"\n')
+        with self.assertRaises(SystemExit) as caught:
+            self.make("--config", file, "--require-plugin", "gone")
+        lines = str(caught.exception.code).split("\n")
+        self.assertEqual(len(lines), 3)
+        self.assertIn("required_plugins[0]: the plugin 'gone' was not found", lines[0])
+        self.assertIn(f"sipsess: {file}:1: nonsense: unknown key 'nonsense'", lines[1])
+        self.assertEqual(
+            lines[2],
+            f"sipsess: {file}:2: application: there is no application 'echoo', did you mean "
+            "'echo'?",
+        )
+
+    def test_relative_name(self) -> None:
+        """The name of the file still means the same when twistd has changed the directory."""
+        options = self.options("--config", "x.toml")
+        self.assertEqual(options["config"], os.path.abspath("x.toml"))
+
+    def test_log(self) -> None:
+        """With [logging] the log of twistd is replaced; its --logfile says where."""
+        file = self.save('[logging]\nlevel = "warn"\n')
+        for twistd, name in (
+            ({"nodaemon": True}, None),
+            ({"nodaemon": True, "logfile": "-"}, None),
+            ({"nodaemon": False, "logfile": str(self.directory / "x.log")}, "x.log"),
+        ):
+            options: Any = self.options("--config", file)
+            options.parent = twistd
+            service = makeService(options, self.reactor)
+            table = service.deployment.plan.config.logging
+            assert table is not None
+            self.assertEqual(table.file, name and self.directory / name)
+            application: Any = Application("sipsess")
+            service.setServiceParent(application)
+            log = application.getComponent(ILogObserver)
+            self.assertIs(log, service.deployment.log)
+            log.configure(table, None)
+
+    def test_log_of_twistd(self) -> None:
+        """Without [logging] it is twistd that makes the log."""
+        application: Any = Application("sipsess")
+        self.make().setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver, None))
+
+    def test_log_in_the_background(self) -> None:
+        """Nobody reads the standard output of a daemon."""
+        file = self.save("[logging]\n")
+        options: Any = self.options("--config", file)
+        options.parent = {"nodaemon": False}
+        with self.assertRaises(SystemExit) as caught:
+            makeService(options, self.reactor)
+        self.assertEqual(
+            caught.exception.code,
+            f"sipsess: {file}:1: logging.file: in the background standard output is nowhere: "
+            "name a file, or start twistd with -n",
+        )
+
+
+class ReloadTests(TapCase):
+    """Reading the file again."""
+
+    def start(self, *words: str) -> ServerService:
+        """Start with a file."""
+        self.file = self.write("sipsess.toml", 'application = "echo"\n')
+        service = self.make("--config", self.file, *words)
+        start: Any = service
+        start.startService()
+        self.addCleanup(self.stop, service)
+        return service
+
+    def stop(self, service: Any) -> None:
+        """Stop."""
+        stopping = service.stopService()
+        self.net.run_for(1)
+        self.successResultOf(stopping)
+
+    def ask(self, service: ServerService) -> dict[str, Any]:
+        """Return what the control socket answers."""
+        [(factory, _)] = self.reactor.unix.values()
+        return answer(service.server.manager, b'{"command": "reload"}', factory.commands)
+
+    def test_control(self) -> None:
+        """Who asks is told what has changed; the log says it, too."""
+        service = self.start()
+        self.write("sipsess.toml", 'application = "busy"\nlisteners = ["udp:5070"]\n')
+        found = ["changed: application", "not changed before a restart: listeners"]
+        self.assertEqual(self.ask(service), {"result": found})
+        self.assertEqual(service.server.manager.router.sample_user, "busy")
+        said = [line for line in self.lines() if "was read again" in line]
+        self.assertEqual(said, [f"{self.file} was read again: {line}" for line in found])
+
+    def test_mistakes(self) -> None:
+        """A broken file changes nothing, and all mistakes are told to who asks and to the log."""
+        service = self.start()
+        self.write("sipsess.toml", 'nonsense = 1\napplication = "nobody"\n')
+        error = self.ask(service)["error"]
+        self.assertEqual(len(error.split("\n")), 2)
+        self.assertIn("no application 'nobody'", error)
+        self.assertEqual(self.lines(LogLevel.error), [f"{self.file} changes nothing:\n{error}"])
+        self.assertEqual(service.server.manager.router.sample_user, "echo")
+
+    def test_options_still_go_before_it(self) -> None:
+        """What the command line said is not undone by a reload."""
+        service = self.start("--application", "ring")
+        self.write("sipsess.toml", 'application = "busy"\n')
+        self.assertEqual(self.ask(service), {"result": ["nothing has changed"]})
+        self.assertEqual(service.server.manager.router.sample_user, "ring")
+
+    def test_signal(self) -> None:
+        """HUP reads the file again; of a broken one the log tells."""
+        handlers: dict[int, Any] = {}
+        self.patch(signal, "signal", lambda number, handler: handlers.setdefault(number, handler))
+        service = self.start()
+        self.reactor.when_running[0]()
+        self.write("sipsess.toml", 'application = "busy"\n')
+        handlers[signal.SIGHUP](signal.SIGHUP)
+        self.assertEqual(service.server.manager.router.sample_user, "busy")
+        self.write("sipsess.toml", "nonsense = 1\n")
+        handlers[signal.SIGHUP](signal.SIGHUP, None)
+        self.assertEqual(len(self.lines(LogLevel.error)), 1)
+        self.assertEqual(service.server.manager.router.sample_user, "busy")
+
+    def test_without_a_file(self) -> None:
+        """Without a file there is nothing to read, and HUP is what it always was."""
+        handlers: dict[int, Any] = {}
+        self.patch(signal, "signal", lambda number, handler: handlers.setdefault(number, handler))
+        service: Any = self.make()
+        service.startService()
+        self.reactor.when_running[0]()
+        self.assertNotIn(signal.SIGHUP, handlers)
+        self.assertEqual(
+            self.ask(service),
+            {"error": "there is nothing to read again: the server has no --config"},
+        )
+        self.stop(service)
 
 
 class MistakeTests(TapCase):
@@ -260,7 +448,7 @@ class MistakeTests(TapCase):
         self.write("bad.py", "1 / 0\n")
         self.write("worse.py", "(")
         with self.assertRaises(SystemExit) as caught:
-            load_plugins(self.options("--plugin-dir", str(self.directory)))
+            self.make("--plugin-dir", str(self.directory))
         self.assertEqual(len(str(caught.exception.code).split("\n")), 2)
 
 
