@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from twisted.python import usage
 
 from sipsess import __version__
-from sipsess.commands import ask, call, check, plugins, status
+from sipsess.commands import ask, call, check, doctor, plugins, status
 from sipsess.errors import LocalError
 from sipsess.registry import find_plugins
 
@@ -29,6 +29,7 @@ EXAMPLES = """Examples:
   sipsess plugins --plugin-dir ./plugins
   sipsess calls; sipsess explain CALL-ID; sipsess counters; sipsess status
   sipsess check sipsess.toml && sipsess reload
+  sipsess doctor                                      why is there no audio?
 """
 
 
@@ -45,6 +46,7 @@ class Options(usage.Options):
         ("counters", None, ask.CountersOptions, "What the running server has counted"),
         ("status", None, status.Options, "Who is registered here, and where this server is"),
         ("check", None, check.Options, "What is wrong with a configuration file"),
+        ("doctor", None, doctor.Options, "What is likely to go wrong here, and what to do"),
         ("reload", None, ask.ReloadOptions, "Let the running server read its file again"),
     ]
 
@@ -82,6 +84,12 @@ def _check(options: Any) -> int:
     lines, is_good = check.check(options["file"])
     _print_all(lines)
     return 0 if is_good else 1
+
+
+def _doctor(options: Any) -> int:
+    lines, is_well = doctor.doctor(options)
+    _print_all(lines)
+    return 0 if is_well else 1
 
 
 def _printing(function: Callable[[Any], Iterable[str]]) -> Callable[[Any], int]:
@@ -124,6 +132,7 @@ COMMANDS: dict[str, Callable[[Any], int]] = {
     "counters": _printing(ask.counters),
     "status": _printing(status.status),
     "check": _check,
+    "doctor": _doctor,
     "reload": _printing(ask.reload),
 }
 

@@ -30,7 +30,7 @@ from sipsess.config.deployment import Deployment
 from sipsess.config.model import LoggingTable
 from sipsess.config.plan import find_configured_plugins, make_plan
 from sipsess.config.values import read_ports
-from sipsess.control import ControlError, ControlService
+from sipsess.control import Command, ControlError, ControlService
 from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
 from sipsess.interfaces import IBindingStore
@@ -327,7 +327,10 @@ class ServerService(MultiService):
         self._options = options
         self._is_announced = False
         path = deployment.plan.config.control
-        commands = {"reload": lambda manager, request: self._reload_for_control()}
+        commands: dict[str, Command] = {
+            "reload": lambda manager, request: self._reload_for_control(),
+            "listeners": lambda manager, request: describe_listeners(server),
+        }
         control = ControlService(
             reactor, server.manager, None if path is None else str(path), commands
         )
@@ -455,6 +458,18 @@ def _without_traceback(
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def describe_listeners(server: SIPServer) -> list[dict[str, Any]]:
+    """Return what ``sipsess doctor`` wants to know of each open port."""
+    return [
+        {
+            "transport": listener.name.partition(":")[0].removesuffix("6").upper(),
+            "host": listener.address[0],
+            "port": listener.address[1],
+        }
+        for listener in server.listeners
+    ]
 
 
 class Signals:

@@ -91,6 +91,7 @@ SHELL = frozenset(
         "collector",
         "datadir",
         "config",
+        "doctor",
         "tap",
         "cli",
         "commands",

@@ -50,7 +50,7 @@ SECURE = frozenset({"TLS", "WSS"})
 _WILDCARDS = ("0.0.0.0", "::")
 
 #: What the system says when it has no IPv6 (or no IPv4).
-_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 MakeSocket = Callable[[int, int], socket.socket]
 
@@ -328,7 +328,7 @@ def _open_all(
         try:
             listener = listen(interface, port)
         except OSError as error:
-            if error.errno in _NO_FAMILY:
+            if error.errno in NO_FAMILY:
                 missing.append((interface, error))
                 continue
             for opened in listening.listeners:

@@ -67,7 +67,7 @@ class MainTests(CommandCase):
 
     def test_nothing(self) -> None:
         """Without a command the commands are named."""
-        names = "call, plugins, calls, explain, counters, status, check, reload"
+        names = "call, plugins, calls, explain, counters, status, check, doctor, reload"
         self.assertIn(names, self.mistake())
 
     def test_unknown(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import tomllib
 from textwrap import dedent
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -106,6 +106,7 @@ class LineTests(SynchronousTestCase):
         text = dedent(DOCUMENT).replace("\n", "\r\n")
         self.assertEqual(find_lines(text), find_lines(DOCUMENT))
 
+    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1),

@@ -1,0 +1,28 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+What is likely to go wrong on this machine with this configuration, and what to do about it.
+
+Nothing is sent anywhere: ports are bound and given back, the kernel is asked for routes, and a
+running server is asked by its control socket.
+"""
+
+from __future__ import annotations
+
+from .findings import NOTE, OK, WRONG, Finding
+from .listening import examine_listeners
+from .machine import Machine
+from .media import examine_media
+from .running import Running, ask_server, examine_server
+
+__all__ = [
+    "NOTE",
+    "OK",
+    "WRONG",
+    "Finding",
+    "Machine",
+    "Running",
+    "ask_server",
+    "examine_listeners",
+    "examine_media",
+    "examine_server",
+]
