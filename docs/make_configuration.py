@@ -69,21 +69,38 @@ def comments_of(kind: type) -> dict[str, str]:
 
 
 def keys_of(kind: type) -> Iterator[Key]:
-    """Yield the keys of a table."""
+    """Yield the keys of a table, and those of tables in it that have no section of their own."""
     from sipsess.config.structure import KEYS, can_stand_in_file, field_names
 
     hints, comments = get_type_hints(kind), comments_of(kind)
-    for name in field_names(kind):
-        if not can_stand_in_file(hints[name]):
+    for field in field_names(kind):
+        if not can_stand_in_file(hints[field]):
             continue
-        text = comments.get(name) or "Its name."
+        name, text = KEYS.get((kind, field), field), comments.get(field, "")
         said = _DEFAULT.search(text)
-        default = said[1] if said else _write_default(_default_of(kind, name), hints[name])
-        yield Key(KEYS.get(name, name), describe(hints[name]), default, _DEFAULT.sub("", text))
+        default = said[1] if said else _write_default(_default_of(kind, field), hints[field])
+        yield Key(name, describe(hints[field]), default, _DEFAULT.sub("", text))
+        inner = inner_table(hints[field])
+        for key in () if inner is None else keys_of(inner):
+            yield key._replace(name=f"{name}.{key.name}")
+
+
+def inner_table(kind: Any) -> type | None:
+    """Return the class of a table, or of an array of tables, that has no section of its own."""
+    from sipsess.config.structure import CREDENTIALS, LoginTable
+    from sipsess.config.values import PortRange
+
+    if kind == CREDENTIALS:
+        return LoginTable
+    if get_origin(kind) in (tuple, list):
+        kind = get_args(kind)[0]
+    is_table = isinstance(kind, type) and (attrs.has(kind) or is_dataclass(kind))
+    shown_elsewhere = {PortRange, *(section[2] for section in sections())}
+    return kind if is_table and kind not in shown_elsewhere else None
 
 
 def _write_default(value: Any, kind: Any) -> str:
-    from sipsess.config.values import Size
+    from sipsess.config.values import PortRange, Size
 
     if value is MISSING:
         return ""
@@ -91,6 +108,8 @@ def _write_default(value: Any, kind: Any) -> str:
         return "none"
     if attrs.has(type(value)):
         return "see below"
+    if is_dataclass(value) and not isinstance(value, PortRange):
+        return "none"
     if isinstance(value, bool):
         return f"``{str(value).lower()}``"
     if kind is Size:
@@ -124,13 +143,14 @@ def _default_of(kind: type, name: str) -> Any:
 def describe(kind: Any) -> str:
     """Return what people call a type."""
     from sipsess.config import values
+    from sipsess.config.structure import CREDENTIALS
     from sipsess.secret import Secret
 
     plain: dict[Any, str] = {
         **{bool: "true or false", int: "number", float: "time", str: "string"},
         **{values.Seconds: "time", values.Count: "number from 1", values.Size: "size"},
         **{values.PortRange: '"LOW-HIGH"', pathlib.Path: "name of a file", Secret: "secret"},
-        Any: "anything",
+        **{Any: "anything", CREDENTIALS: "array of tables"},
     }
     if kind in plain:
         return plain[kind]
@@ -150,7 +170,7 @@ def describe(kind: Any) -> str:
 
 def _plural(word: str) -> str:
     words = {"name of a file": "names of files", "address or network": "addresses or networks"}
-    return words.get(word, f"{word}s")
+    return word if word.startswith('"') else words.get(word, f"{word}s")
 
 
 def sections() -> Iterator[tuple[str, str, type]]:
@@ -175,6 +195,12 @@ def sections() -> Iterator[tuple[str, str, type]]:
         "[[endpoints]]",
         "The one that is called ``anonymous`` is everybody whom nothing else is known of.",
         Endpoint,
+    )
+    yield (
+        "[digest]",
+        "Endpoints name the users in ``digest_users``; see `authenticate callers "
+        "<how-to/authenticate-callers.rst>`_.",
+        model.DigestTable,
     )
     yield "[rtp]", "", model.RTPTable
     yield "[limits]", "", model.LimitsTable

@@ -54,6 +54,7 @@ class Admission:
         "_deadline",
         "_deferred",
         "_gate",
+        "_gates",
         "_local_tag",
         "core",
         "endpoint",
@@ -74,6 +75,8 @@ class Admission:
         self.endpoint: Endpoint | None = None
         #: Who has proven to be one of the endpoint's users; a gate sets it.
         self.user: str | None = None
+        # Those that stand now: a reload may put others in their place while one of them thinks.
+        self._gates = core.gates
         self._gate = 0
         self._local_tag = ""
         self._deferred: Deferred[Any] | None = None
@@ -109,7 +112,7 @@ class Admission:
             self.respond(500)
 
     def _pass_gates(self) -> None:
-        gates = self.core.gates
+        gates = self._gates
         while self._gate < len(gates):
             if self.is_answered:
                 return

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sipsess.errors import LocalError
 from sipsess.server import SIPServer
 
 from .logs import ConfiguredLog, open_log
@@ -31,7 +32,10 @@ from .plan import Configured, Plan
 #: The keys that are read once, at the start.
 FIXED_KEYS = ("listeners", "advertise", "rtp", "control")
 #: Those that count at each reload; ``plugins`` are looked at one by one.
-LIVE_KEYS = ("application", "routes", "endpoints", "limits", "required_plugins")
+LIVE_KEYS = (
+    *("application", "routes", "endpoints", "identifiers", "anonymous", "digest"),
+    *("limits", "required_plugins"),
+)
 
 _log = Logger()
 
@@ -53,6 +57,7 @@ class Deployment:
         self.log = None if table is None else ConfiguredLog(table, _open_log(plan))
         _configure(plan, [])
         self._install()
+        self._install_gates()
 
     def reload(self, plan: Plan) -> list[str]:
         """
@@ -76,8 +81,9 @@ class Deployment:
             self.log.configure(after.logging, stream)
         self.plan = plan
         self._install()
-        self._reload_certificates()
-        return [*_describe(before, after, changed)]
+        if _changes_gates(before, after):
+            self._install_gates()
+        return [*_describe(before, after, changed), *self._reload_certificates()]
 
     def _install(self) -> None:
         manager = self.server.manager
@@ -85,11 +91,16 @@ class Deployment:
         manager.core.endpoints = self.plan.endpoints
         _set_limits(self.server, self.plan.config.limits)
 
-    def _reload_certificates(self) -> None:
-        """Let listeners that have certificates read them again."""
-        reload_certificates = getattr(self.server, "reload_certificates", None)
-        if reload_certificates is not None:
-            reload_certificates()
+    def _install_gates(self) -> None:
+        """Let the gates stand that know the endpoints; those of plugins are asked before."""
+        self.server.core.gates = (*self.plan.plugins.gates, self.plan.make_gate())
+
+    def _reload_certificates(self) -> Iterator[str]:
+        """Read all certificates again; yield what is wrong with them, and so stays as it was."""
+        try:
+            self.server.reload_certificates()
+        except LocalError as error:
+            yield f"not changed, certificates: {error}"
 
 
 def _open_log(plan: Plan) -> TextIO | None:
@@ -104,6 +115,13 @@ def _open_log(plan: Plan) -> TextIO | None:
     except OSError as error:
         text = f"{table.file if table else ''} cannot be opened: {os.strerror(error.errno or 0)}"
         raise ConfigError([plan.source.mistake(("logging", "file"), text)]) from error
+
+
+def _changes_gates(before: Config, after: Config) -> bool:
+    """Tell whether peers are told apart in another way; users that have proven theirs need not."""
+    has_files = after.digest is not None and bool(after.digest.files)
+    keys = ("endpoints", "identifiers", "anonymous", "digest")
+    return has_files or any(_differs(key, before, after) for key in keys)
 
 
 def _set_limits(server: SIPServer, limits: LimitsTable) -> None:
@@ -180,5 +198,5 @@ def _describe(before: Config, after: Config, plugins: list[str]) -> Iterator[str
         yield f"not changed before a restart: {', '.join(fixed)}"
 
 
-def _differs(key: str, before: Config, after: Config) -> Any:
-    return getattr(before, key) != getattr(after, key)
+def _differs(key: str, before: Config, after: Config) -> bool:
+    return bool(getattr(before, key) != getattr(after, key))

@@ -15,12 +15,17 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from sipsess.endpoint import Endpoint
+from sipsess.endpoint.digest_gate import LIFETIME
 from sipsess.manager import DIAL_LIMIT, MAX_SESSIONS
+from sipsess.secret import Secret
 from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, DRAIN_LIMIT
 from sipsess.transaction.timing import MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS
 from sipsess.transport.listen import ListenSpec, parse_listen
 
 from .values import Count, PortRange, Seconds, Size
+
+#: The identifiers that are there without plugins, in the order in which they are asked.
+IDENTIFIERS = ("network", "user", "header", "digest")
 
 #: What calls get without a file, and without routes in one.
 DEFAULT_APPLICATION = "hello"
@@ -43,6 +48,41 @@ class RouteTable:
     options: Mapping[str, Any] = field(factory=dict)
     #: The names of the endpoints that may use the route. [default: every endpoint]
     endpoints: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class UserTable:
+    """One user, who proves by digest to be it."""
+
+    #: What it is called.
+    name: str
+    #: Its password.
+    password: Secret
+
+
+@frozen(kw_only=True)
+class DigestTable:
+    """How peers prove who they are."""
+
+    #: What the users know this server as; their passwords are bound to it.
+    realm: str
+    #: Users with passwords.
+    users: tuple[UserTable, ...] = ()
+    #: Files with users, as ``htdigest`` of Apache writes them.
+    files: tuple[Path, ...] = ()
+    #: What is offered, the one that is preferred first. [default: ``["SHA-256", "MD5"]``, as far as
+    #: all users of all files have such a line]
+    algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = ()
+    #: What is protected: requests alone, or their bodies as well, which few peers know.
+    qop: tuple[Literal["auth", "auth-int"], ...] = ("auth",)
+    #: How long a challenge is good for.
+    lifetime: Seconds = Seconds(LIFETIME)
+    #: Whether a challenge is good for the host only that got it.
+    binds_source: bool = False
+    #: Whether requests of a call come in without a proof from the host that the call is with.
+    in_dialog: Literal["host", "always"] = "host"
+    #: The hosts that the ``uri`` of a proof may name. [default: any, as proxies rewrite it]
+    domains: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -103,6 +143,14 @@ class Config:
     routes: tuple[RouteTable, ...] = ()
     #: Who is at the other end, and how he is treated.
     endpoints: tuple[Endpoint, ...] = ()
+    #: In which order it is found out who somebody is; plugins may add identifiers of their own.
+    identifiers: tuple[str, ...] = IDENTIFIERS
+    #: What becomes of who is no endpoint: he is refused (403), asked for a proof (401), or let in
+    #: as the endpoint ``anonymous``. [default: ``"challenge"`` with a table ``[digest]``; else
+    #: ``"refuse"`` when something tells endpoints apart; else ``"allow"``]
+    anonymous: Literal["refuse", "challenge", "allow"] | None = None
+    #: How peers prove who they are.
+    digest: DigestTable | None = None
     #: Directories with plugin files of yours.
     plugin_directories: tuple[Path, ...] = ()
     #: Plugins without which the server does not start.

@@ -15,11 +15,20 @@ from typing import Any
 from attrs import frozen
 
 from sipsess.endpoint import Endpoint
-from sipsess.interfaces import IApplication, IConfigurable, IConfigurableApplication
+from sipsess.errors import LocalError
+from sipsess.interfaces import (
+    IApplication,
+    IConfigurable,
+    IConfigurableApplication,
+    IRequestGate,
+)
 from sipsess.pattern import compile_pattern
 from sipsess.registry import Origin, PluginDirectoryError, Plugins, find_plugins
 from sipsess.routing import Route, Router, route_by_name
+from sipsess.transport.files import load_credentials
+from sipsess.transport.listen import SECURE
 
+from .identification import plan_gate
 from .mistakes import ConfigError, Mistake, Source, suggest
 from .model import Config, RouteTable
 from .reading import Loaded
@@ -47,6 +56,8 @@ class Plan:
     plugins: Plugins
     router: Router
     endpoints: Mapping[str, Endpoint]
+    #: Makes the gate that knows the endpoints.
+    make_gate: Callable[[], IRequestGate]
     tables: tuple[Configured, ...]
 
 
@@ -103,12 +114,14 @@ class _Planner:
         """Return the plan; it is good when there are no mistakes."""
         config = self._loaded.config
         self._check_required()
+        self._check_certificates()
         return Plan(
             config,
             self._loaded.source,
             self._plugins,
             self._make_router(),
             {endpoint.name: endpoint for endpoint in config.endpoints},
+            plan_gate(self._loaded, self._plugins.identifiers, self._note),
             tuple(self._read_tables()),
         )
 
@@ -130,6 +143,17 @@ class _Planner:
             if name not in self._plugins.names and self._is_complete:
                 text = f"the plugin {name!r} was not found{suggest(name, self._plugins.names)}"
                 self._note(("required_plugins", number), text)
+
+    # -- listeners -------------------------------------------------------------------------
+
+    def _check_certificates(self) -> None:
+        """Read the certificates of each listener that needs some."""
+        for number, spec in self._loaded.enumerate("listeners"):
+            if spec.transport in SECURE:
+                try:
+                    load_credentials(spec.files)
+                except LocalError as error:
+                    self._note(("listeners", number), str(error))
 
     # -- routes ----------------------------------------------------------------------------
 

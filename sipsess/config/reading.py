@@ -16,7 +16,8 @@ import attrs
 
 from sipsess.pattern import PatternError, compile_pattern
 from sipsess.transport.address import normal_host
-from sipsess.transport.listen import ListenError, ListenSpec, parse_listen
+from sipsess.transport.files import TLSFiles
+from sipsess.transport.listen import ListenError, ListenSpec, check_spec, parse_listen
 
 from .lines import find_lines
 from .mistakes import ConfigError, Mistake, PlacedError, Source, suggest
@@ -102,7 +103,8 @@ def make_structurer(directory: Path, environment: Mapping[str, str]) -> Structur
     converter = structurer.converter
     read_spec = converter.get_structure_hook(ListenSpec)
     converter.register_structure_hook(
-        ListenSpec, lambda value, kind: _read_listener(value, lambda: read_spec(value, kind))
+        ListenSpec,
+        lambda value, kind: _read_listener(value, lambda: read_spec(value, kind), directory),
     )
     read_route = converter.get_structure_hook(RouteTable)
     converter.register_structure_hook(
@@ -138,21 +140,30 @@ def _cannot_read(error: OSError) -> str:
     return f"{text}; say which file to read" if isinstance(error, FileNotFoundError) else text
 
 
-def _read_listener(value: object, read: Any) -> ListenSpec:
+def _read_listener(value: object, read: Any, directory: Path) -> ListenSpec:
     """Read where to listen: a string, or a table that :func:`parse_listen` could read as one."""
     try:
         if isinstance(value, str):
-            return parse_listen(value)
-        spec: ListenSpec = read()
-        return _same(spec, parse_listen(spec.name))
+            spec = parse_listen(value)
+        else:
+            spec = read()
+            checked = parse_listen(spec.name)
+            spec = dataclasses.replace(spec, transport=checked.transport)
+        check_spec(spec)
     except ListenError as error:
         raise ValueError(str(error)) from None
+    return dataclasses.replace(spec, files=_place_files(spec.files, directory))
 
 
-def _same(spec: ListenSpec, checked: ListenSpec) -> ListenSpec:
-    """Return what was checked, with what its name does not say."""
-    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    return ListenSpec(**{**values, "transport": checked.transport})
+def _place_files(files: TLSFiles, directory: Path) -> TLSFiles:
+    """Return the names of certificates as they are from everywhere."""
+
+    def place(name: str) -> str:
+        return str(directory / name) if name else ""
+
+    return dataclasses.replace(
+        files, certificate=place(files.certificate), key=place(files.key), ca=place(files.ca)
+    )
 
 
 def _check_route(route: RouteTable) -> RouteTable:
@@ -178,9 +189,6 @@ def _check(loaded: Loaded) -> Iterator[tuple[Place, str]]:
     yield from _check_twice(loaded, "listeners")
     yield from _check_twice(loaded, "endpoints")
     names = {endpoint.name for endpoint in config.endpoints}
-    for number, endpoint in loaded.enumerate("endpoints"):
-        if not endpoint.name or not endpoint.name.isprintable():
-            yield ("endpoints", number, "name"), "is not empty, and printable"
     for number, route in loaded.enumerate("routes"):
         for index, name in enumerate(route.endpoints):
             if name not in names and "endpoints" not in loaded.broken:

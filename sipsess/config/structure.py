@@ -19,12 +19,16 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
+from attrs import frozen
 from cattrs import Converter, IterableValidationError
 from cattrs.errors import IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 from zope.interface.interface import InterfaceClass
 
+from sipsess.endpoint import DigestCredentials, Endpoint, Login
+from sipsess.interfaces import ICredentials
 from sipsess.secret import Secret
+from sipsess.transport.listen import ListenSpec
 
 from . import values
 from .mistakes import ConfigError, Source, list_errors, suggest
@@ -33,9 +37,32 @@ from .mistakes import Path as Place
 Thing = TypeVar("Thing")
 
 #: Keys that are not called as the field is.
-KEYS: Mapping[str, str] = {"advertised": "advertise"}
+KEYS: Mapping[tuple[type, str], str] = {
+    (ListenSpec, "advertised"): "advertise",
+    (ListenSpec, "files"): "tls",
+}
+
+#: Fields that hold strings, and what these must be.
+_STRINGS: Mapping[tuple[type, str], Any] = {
+    (Endpoint, "networks"): tuple[IPv4Network | IPv6Network, ...],
+}
+
+#: What answers challenges is made of logins.
+CREDENTIALS = ICredentials | None
 
 _SEQUENCES = (tuple, list, frozenset, set)
+
+
+@frozen(kw_only=True)
+class LoginTable:
+    """A user and password of ours, and who may ask for them."""
+
+    #: The realm as its challenges spell it, or ``"*"`` for any.
+    realm: str
+    #: The user.
+    user: str
+    #: The password.
+    password: Secret
 
 
 class Structurer:
@@ -55,6 +82,7 @@ class Structurer:
                 converter.register_structure_hook(kind, _hook(read))
             else:
                 converter.register_structure_hook_func(_is(kind), _hook(read))
+        converter.register_structure_hook_func(_is(CREDENTIALS), self._read_credentials)
         converter.register_structure_hook_factory(_is_literal, lambda kind: _read_literal)
         converter.register_structure_hook_factory(_is_sequence, self._make_sequence_hook)
         converter.register_structure_hook_factory(_is_mapping, self._make_mapping_hook)
@@ -77,9 +105,13 @@ class Structurer:
     def _make_class_hook(self, kind: type) -> Callable[[Any, Any], Any]:
         hints = get_type_hints(kind)
         fields = [name for name in field_names(kind) if can_stand_in_file(hints[name])]
-        keys = self.known_keys[kind] = {name: KEYS.get(name, name) for name in fields}
+        keys = self.known_keys[kind] = {name: KEYS.get((kind, name), name) for name in fields}
         overrides: dict[str, Any] = {
-            name: override(rename=keys.get(name), omit=name not in keys)
+            name: override(
+                rename=keys.get(name),
+                omit=name not in keys,
+                struct_hook=self._make_string_hook(_STRINGS.get((kind, name))),
+            )
             for name in field_names(kind)
         }
         structure: Any = make_dict_structure_fn(
@@ -95,6 +127,18 @@ class Structurer:
             return structure(value, kind)
 
         return read
+
+    def _make_string_hook(self, kind: Any) -> Callable[[Any, Any], Any] | None:
+        """Return who reads strings that are checked as something else."""
+        if kind is None:
+            return None
+        return lambda value, _: tuple(map(str, self.converter.structure(value, kind)))
+
+    def _read_credentials(self, value: Any, kind: Any) -> DigestCredentials:
+        tables = self.converter.structure(value, tuple[LoginTable, ...])
+        return DigestCredentials(
+            tuple(Login(item.realm, item.user, item.password.reveal()) for item in tables)
+        )
 
     def _make_sequence_hook(self, kind: Any) -> Callable[[Any, Any], Any]:
         make = get_origin(kind)
@@ -138,7 +182,9 @@ def field_names(kind: type) -> list[str]:
 
 
 def can_stand_in_file(kind: Any) -> bool:
-    """Tell whether a value of a type can be written in a file: not one of an interface."""
+    """Tell whether a value of a type can be written in a file: not one of most interfaces."""
+    if kind == CREDENTIALS:
+        return True
     if isinstance(kind, InterfaceClass):
         return False
     if get_origin(kind) in (Union, UnionType):

@@ -50,6 +50,22 @@ class GateTests(BoxTestCase):
         self.peer.bye(success)
         self.finish()
 
+    def test_gates_that_are_replaced(self) -> None:
+        """A request that waits at a gate passes those that stood when it came, and no others."""
+        waiting: Deferred[Verdict] = Deferred()
+        first = Gate(lambda admission: waiting)
+        second, other = Gate(lambda admission: None), Gate(lambda admission: None)
+        self.start(gates=[first, second])
+        self.invite()
+        self.net.run_for(0.1)
+        self.box.core.gates = (other,)
+        waiting.callback(Verdict.CONTINUE)
+        success = self.peer.expect(200)
+        self.peer.ack(success)
+        self.assertEqual([gate.asked for gate in (second, other)], [["INVITE"], []])
+        self.peer.bye(success)
+        self.finish()
+
     def test_every_method_but_ack_and_cancel(self) -> None:
         """REGISTER and OPTIONS pass the gates, in-dialog requests too; ACK and CANCEL do not."""
         gate = Gate(lambda admission: None)

@@ -82,7 +82,7 @@ class RouteTests(PlanCase):
             [
                 "1: application: there is no application 'hallo', did you mean 'hello'?",
                 "4: routes[0].application: there is no application 'nonsense'; there are: busy, "
-                "early, echo, hello, reject, ring",
+                "early, echo, hello, registered, reject, ring",
             ],
         )
 
@@ -187,8 +187,8 @@ class PluginTests(PlanCase):
             self.refuse('required_plugins = ["echo", "doorman"]'),
             [
                 "1: required_plugins[1]: the plugin 'doorman' was not found; there are: audio, "
-                "busy, credentials, early, echo, hello, info, reason, redirect, refer, reject, "
-                "replaces, ring, session-timer"
+                "busy, credentials, early, echo, hello, info, reason, redirect, refer, "
+                "registered, reject, replaces, ring, session-timer"
             ],
         )
 

@@ -249,11 +249,30 @@ class MistakeTests(ConfigCase):
 
     def test_names_of_endpoints(self) -> None:
         """A name is there, and can be printed."""
-        for name in ("", "\\u0007"):
+        for name, shown in (("", "''"), ("\\u0007", "'\\x07'")):
             self.assertEqual(
                 self.mistakes(f'[[endpoints]]\nname = "{name}"\n'),
-                ["2: endpoints[0].name: is not empty, and printable"],
+                [f"1: endpoints[0]: an endpoint needs a name of printable letters, not {shown}"],
             )
+
+    def test_networks_of_endpoints(self) -> None:
+        """Each network has its own place."""
+        self.assertEqual(
+            self.mistakes(
+                """\
+                [[endpoints]]
+                name = "trunk"
+                networks = [
+                    "192.0.2.0/24",
+                    "192.0.2.1/24",
+                ]
+                """
+            ),
+            [
+                "5: endpoints[0].networks[1]: '192.0.2.1/24' is an address within a network: "
+                "write '192.0.2.0/24'"
+            ],
+        )
 
     def test_secret_is_not_shown(self) -> None:
         """What stands where a secret's place belongs is in no mistake."""

@@ -277,7 +277,9 @@ class ProtocolTests(ControlCase):
         protocol.dataReceived(b'{"command": "more", "a": 1}\n{"command": "x"}\n')
         first, second = transport.value().splitlines()
         self.assertEqual(json.loads(first), {"result": 1})
-        self.assertIn("there are: calls, explain, counters, more", json.loads(second)["error"])
+        self.assertIn(
+            "there are: calls, explain, counters, status, more", json.loads(second)["error"]
+        )
         protocol.connectionLost()
         self.successResultOf(service.stopService())
 

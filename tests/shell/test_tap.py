@@ -336,7 +336,9 @@ class ReloadTests(TapCase):
     def ask(self, service: ServerService) -> dict[str, Any]:
         """Return what the control socket answers."""
         [(factory, _)] = self.reactor.unix.values()
-        return answer(service.server.manager, b'{"command": "reload"}', factory.commands)
+        found = answer(service.server.manager, b'{"command": "reload"}', factory.commands)
+        assert isinstance(found, dict)
+        return found
 
     def test_control(self) -> None:
         """Who asks is told what has changed; the log says it, too."""
