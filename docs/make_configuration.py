@@ -106,10 +106,8 @@ def _write_default(value: Any, kind: Any) -> str:
         return ""
     if value is None or value == () or value == {} or value == frozenset():
         return "none"
-    if attrs.has(type(value)):
+    if attrs.has(type(value)) or (is_dataclass(value) and not isinstance(value, PortRange)):
         return "see below"
-    if is_dataclass(value) and not isinstance(value, PortRange):
-        return "none"
     if isinstance(value, bool):
         return f"``{str(value).lower()}``"
     if kind is Size:
@@ -201,6 +199,16 @@ def sections() -> Iterator[tuple[str, str, type]]:
         "Endpoints name the users in ``digest_users``; see `authenticate callers "
         "<how-to/authenticate-callers.rst>`_.",
         model.DigestTable,
+    )
+    yield (
+        "[registrar]",
+        "With this table phones register here, as their endpoints allow.",
+        model.RegistrarTable,
+    )
+    yield (
+        "[[registrations]]",
+        "Where this server registers, and so can be called.",
+        model.RegistrationTable,
     )
     yield "[rtp]", "", model.RTPTable
     yield "[limits]", "", model.LimitsTable

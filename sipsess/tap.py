@@ -12,38 +12,31 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from sipsess import __version__
 from sipsess.collector import Collector
-from sipsess.config import Config, ConfigError, Loaded, load, no_file
+from sipsess.config import ConfigError, Loaded, load, no_file
 from sipsess.config.deployment import Deployment
-from sipsess.config.model import LoggingTable
+from sipsess.config.overrides import override
 from sipsess.config.plan import find_configured_plugins, make_plan
+from sipsess.config.registering import add_registering
 from sipsess.config.values import read_ports
 from sipsess.control import Command, ControlError, ControlService
-from sipsess.datadir import data_directory
 from sipsess.errors import LocalError
-from sipsess.interfaces import IBindingStore
-from sipsess.registrar import MemoryStore, RegistrarOptions
 from sipsess.server import SIPServer
 from sipsess.transport.address import normal_host
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
 from sipsess.transport.listen import ListenError, parse_listen
 
 _log = Logger()
-
-#: The file of bindings in the data directory.
-BINDINGS = "bindings.sqlite"
 
 EXAMPLES = r"""Examples:
   twistd -n sipsess
@@ -190,61 +183,9 @@ class Options(usage.Options):
 
 
 def load_config(options: Options) -> Loaded:
-    """
-    Return what the file says, and over it the command line.
-
-    Mistakes are in what is returned; nothing is raised because of the file.
-    """
+    """Return what the file says, and over it the command line; mistakes are in what is returned."""
     loaded = no_file() if options["config"] is None else load(options["config"])
-    config, changes = loaded.config, dict[str, Any]()
-    if options["listen"]:
-        changes["listeners"] = tuple(map(parse_listen, options["listen"]))
-    if options["application"] is not None:
-        changes["application"] = options["application"]
-    if options["rtp-ports"] is not None:
-        changes["rtp"] = evolve(config.rtp, ports=options["rtp-ports"])
-    if options["control"] is not None:
-        changes["control"] = options["control"]
-    changes["plugin_directories"] = (*config.plugin_directories, *options["plugin-dir"])
-    changes["required_plugins"] = (*config.required_plugins, *options["require-plugin"])
-    mistakes = loaded.mistakes
-    if config.logging is not None:
-        table, found = _place_log(config.logging, options.parent or {})
-        changes["logging"] = table
-        mistakes += tuple(loaded.source.mistake(("logging", "file"), text) for text in found)
-    return replace(loaded, config=evolve(config, **changes), mistakes=mistakes)
-
-
-def _place_log(table: LoggingTable, twistd: Mapping[str, Any]) -> tuple[LoggingTable, list[str]]:
-    """
-    Return where the log goes, and what is wrong with that.
-
-    :param twistd: its own options.
-    """
-    if twistd.get("logfile"):
-        name = twistd["logfile"]
-        table = evolve(table, file=None if name == "-" else Path(name).absolute())
-    if table.file is None and not twistd.get("nodaemon", True):
-        return table, [
-            "in the background standard output is nowhere: name a file, or start twistd with -n"
-        ]
-    return table, []
-
-
-def _find_advertised(options: Options, config: Config) -> str | dict[str, str] | None:
-    """
-    Return what SIPServer shall advertise.
-
-    :raises SystemExit: when both forms of --advertise were given.
-    """
-    advertise: dict[str, str] | None = options["advertise"]
-    if advertise is None:
-        return config.advertise
-    if "" not in advertise:
-        return advertise
-    if len(advertise) > 1:
-        raise SystemExit("sipsess: --advertise ADDRESS and LISTENER=ADDRESS exclude each other")
-    return advertise[""]
+    return override(loaded, options, options.parent or {})
 
 
 def makeService(options: Options, reactor: Any = None) -> ServerService:
@@ -256,7 +197,13 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
     """
     loaded = load_config(options)
     plugins, mistakes = find_configured_plugins(loaded)
-    advertise = _find_advertised(options, loaded.config)
+    advertise = options["advertise"]
+    if advertise is None:
+        advertise = loaded.config.advertise
+    elif "" in advertise:
+        if len(advertise) > 1:
+            raise SystemExit("sipsess: --advertise ADDRESS and LISTENER=ADDRESS exclude each other")
+        advertise = advertise[""]
     try:
         plan = make_plan(loaded, plugins, mistakes)
         if reactor is None:
@@ -274,7 +221,7 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             advertise=advertise,
             seconds=time.monotonic,
         )
-        add_registrar(server, options)
+        add_registering(server, plan.config, plan.accounts)
         return ServerService(reactor, server, Deployment(server, plan), options)
     except (LocalError, OSError) as error:
         raise SystemExit(_complain(error)) from error
@@ -283,27 +230,6 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
 def _complain(error: Exception) -> str:
     """Return what is wrong, a line each."""
     return "\n".join(f"sipsess: {line}" for line in str(error).split("\n"))
-
-
-def add_registrar(server: SIPServer, options: Options) -> None:
-    """
-    Let phones register if the options say so.
-
-    :raises LocalError: when there is no directory for the file of bindings.
-    """
-    if not options["registrar"]:
-        if options["bindings"] or options["register-anybody"]:
-            raise LocalError("--bindings and --register-anybody need --registrar")
-        return
-    path = options["bindings"]
-    store: IBindingStore = MemoryStore()
-    if path != "memory":
-        # Here, as only this way of starting needs a database.
-        from sipsess.registrar.sqlite import SQLiteStore
-
-        store = SQLiteStore(path or os.path.join(data_directory(), BINDINGS), server.reactor)
-    admits_anybody = bool(options["register-anybody"])
-    server.users.add_registrar(RegistrarOptions(store=store, admits_anybody=admits_anybody))
 
 
 class ServerService(MultiService):

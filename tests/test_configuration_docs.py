@@ -76,6 +76,8 @@ class ExampleTests(SynchronousTestCase):
             (model.RouteTable, tables["routes"]),
             (Endpoint, tables["endpoints"]),
             (model.DigestTable, [tables["digest"]]),
+            (model.RegistrarTable, [tables["registrar"]]),
+            (model.RegistrationTable, tables["registrations"]),
             (model.RTPTable, [tables["rtp"]]),
             (model.LimitsTable, [tables["limits"]]),
             (model.LoggingTable, [tables["logging"]]),
@@ -92,7 +94,9 @@ class ExampleTests(SynchronousTestCase):
         pathlib.Path(path).with_name("desk.secret").write_text("x\n")
         shown = load(path, secrets)
         self.assertEqual(shown.mistakes, ())
-        for name in ("rtp", "limits", "logging", "digest"):
+        assert shown.config.registrar is not None
+        self.assertEqual(shown.config.registrar.limits, model.RegistrarTable().limits)
+        for name in ("rtp", "limits", "logging", "digest", "registrar"):
             table: Any = getattr(shown.config, name)
             for field in attrs.fields(type(table)):
                 if field.name.endswith("_per_peer"):

@@ -17,6 +17,8 @@ from attrs import field, frozen
 from sipsess.endpoint import Endpoint
 from sipsess.endpoint.digest_gate import LIFETIME
 from sipsess.manager import DIAL_LIMIT, MAX_SESSIONS
+from sipsess.registrar import Limits
+from sipsess.registration.account import DEFAULT_EXPIRES
 from sipsess.secret import Secret
 from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, DRAIN_LIMIT
 from sipsess.transaction.timing import MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS
@@ -86,6 +88,38 @@ class DigestTable:
 
 
 @frozen(kw_only=True)
+class RegistrarTable:
+    """Who may register here, and what becomes of it."""
+
+    #: The domains that are served, the first one their name. [default: whatever phones call it]
+    domains: tuple[str, ...] = ()
+    #: The file where bindings are kept. [default: ``bindings.sqlite`` in the data directory]
+    bindings: Path | None = None
+    #: Keep the bindings in memory instead; a restart forgets them.
+    in_memory: bool = False
+    #: Let those register whom nobody has identified, any user. Not outdoors.
+    admits_anybody: bool = False
+    #: What is granted.
+    limits: Limits = Limits()
+
+
+@frozen(kw_only=True)
+class RegistrationTable:
+    """A registration of ours, with a trunk or a PBX."""
+
+    #: The address of record: ``"sip:alice@example.com"``.
+    aor: str
+    #: Where the REGISTER goes. [default: the domain of the address of record]
+    registrar: str = ""
+    #: The user of our Contact, and so of the calls that come. [default: that of the address]
+    user: str = ""
+    #: In seconds.
+    expires: int = DEFAULT_EXPIRES
+    #: The name of an endpoint, which holds the credentials. [default: none is needed]
+    endpoint: str | None = None
+
+
+@frozen(kw_only=True)
 class RTPTable:
     """The ports for RTP."""
 
@@ -151,6 +185,10 @@ class Config:
     anonymous: Literal["refuse", "challenge", "allow"] | None = None
     #: How peers prove who they are.
     digest: DigestTable | None = None
+    #: Lets phones register.
+    registrar: RegistrarTable | None = None
+    #: Where this server registers.
+    registrations: tuple[RegistrationTable, ...] = ()
     #: Directories with plugin files of yours.
     plugin_directories: tuple[Path, ...] = ()
     #: Plugins without which the server does not start.

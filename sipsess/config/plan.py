@@ -23,6 +23,7 @@ from sipsess.interfaces import (
     IRequestGate,
 )
 from sipsess.pattern import compile_pattern
+from sipsess.registration import Account
 from sipsess.registry import Origin, PluginDirectoryError, Plugins, find_plugins
 from sipsess.routing import Route, Router, route_by_name
 from sipsess.transport.files import load_credentials
@@ -32,6 +33,7 @@ from .identification import plan_gate
 from .mistakes import ConfigError, Mistake, Source, suggest
 from .model import Config, RouteTable
 from .reading import Loaded
+from .registering import plan_accounts
 
 
 @frozen
@@ -58,6 +60,8 @@ class Plan:
     endpoints: Mapping[str, Endpoint]
     #: Makes the gate that knows the endpoints.
     make_gate: Callable[[], IRequestGate]
+    #: Where this server registers.
+    accounts: tuple[Account, ...]
     tables: tuple[Configured, ...]
 
 
@@ -122,6 +126,7 @@ class _Planner:
             self._make_router(),
             {endpoint.name: endpoint for endpoint in config.endpoints},
             plan_gate(self._loaded, self._plugins.identifiers, self._note),
+            plan_accounts(self._loaded, self._note),
             tuple(self._read_tables()),
         )
 

@@ -22,8 +22,9 @@ import sipsess
 from sipsess import tap
 from sipsess.control import ControlService, answer
 from sipsess.datadir import data_directory
+from sipsess.endpoint import DigestCredentials, Login
 from sipsess.errors import LocalError
-from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
+from sipsess.registrar import Limits, MemoryStore, RegistrarOptions, StoreError
 from sipsess.registrar.sqlite import SQLiteStore
 from sipsess.tap import Options, ServerService, Signals, makeService
 from sipsess.testing import VirtualNetwork
@@ -126,6 +127,120 @@ class RegistrarTests(TapCase):
         with self.assertRaisesRegex(StoreError, "move it away"):
             service.startService()
         self.assertTrue(any("move it away" in line for line in self.lines(LogLevel.critical)))
+
+
+class RegisteringTests(TapCase):
+    """[registrar] and [[registrations]]."""
+
+    def save(self, text: str) -> tuple[str, str]:
+        """Write a file; return the words that name it."""
+        return "--config", self.write("sipsess.toml", text)
+
+    def registrar(self, *words: str) -> RegistrarOptions:
+        """Return what a command line makes of the registrar."""
+        registrar = self.make(*words).server.manager.registrar
+        assert registrar is not None
+        return registrar.options
+
+    def test_table(self) -> None:
+        """Each key reaches the registrar."""
+        words = self.save(
+            """
+            [registrar]
+            domains = ["pbx.example"]
+            bindings = "phones.sqlite"
+            admits_anybody = true
+            limits = { max_contacts = 2 }
+            """
+        )
+        options = self.registrar(*words)
+        assert isinstance(options.store, SQLiteStore)
+        self.assertEqual(options.store.path, str(self.directory / "phones.sqlite"))
+        self.assertEqual((options.domains, options.admits_anybody), (("pbx.example",), True))
+        self.assertEqual(options.limits, Limits(max_contacts=2))
+
+    def test_options_go_before_it(self) -> None:
+        """The command line says where bindings are kept, and who may register."""
+        words = self.save('[registrar]\nbindings = "phones.sqlite"\n')
+        options = self.registrar(*words, "--bindings", "x.sqlite", "--register-anybody")
+        assert isinstance(options.store, SQLiteStore)
+        self.assertEqual(options.store.path, os.path.abspath("x.sqlite"))
+        self.assertTrue(options.admits_anybody)
+        self.assertIsInstance(self.registrar(*words, "--bindings", "memory").store, MemoryStore)
+        words = self.save("[registrar]\nin_memory = true\n")
+        self.assertIsInstance(self.registrar(*words, "--registrar").store, MemoryStore)
+        self.assertIsInstance(self.registrar(*words, "--bindings", "x").store, SQLiteStore)
+
+    def test_registrations(self) -> None:
+        """This server registers, with the credentials of an endpoint."""
+        self.write("secret", "sesame\n")
+        words = self.save(
+            """
+            [[endpoints]]
+            name = "provider"
+            credentials = [{ realm = "*", user = "me", password = { file = "secret" } }]
+            [[registrations]]
+            aor = "sip:123@provider.example"
+            registrar = "sip:reg.provider.example"
+            user = "1000"
+            expires = 600
+            endpoint = "provider"
+            [[registrations]]
+            aor = "sip:456@provider.example"
+            """
+        )
+        registrations = self.make(*words).server.manager.registrations
+        assert registrations is not None
+        first, second = (client.account for client in registrations.clients)
+        self.assertEqual(
+            (first.aor, first.registrar, first.user, first.expires),
+            ("sip:123@provider.example", "sip:reg.provider.example", "1000", 600),
+        )
+        credentials = DigestCredentials((Login("*", "me", "sesame"),))
+        self.assertEqual(first.endpoint.credentials, credentials)
+        self.assertEqual(
+            (second.aor, second.endpoint.name), ("sip:456@provider.example", "anonymous")
+        )
+
+    def test_mistakes(self) -> None:
+        """Each registration that cannot be."""
+        words = self.save(
+            """\
+            endpoints = [{ name = "provider" }]
+            [[registrations]]
+            aor = "provider.example"
+            [[registrations]]
+            aor = "sip:a@provider.example"
+            endpoint = "provder"
+            [[registrations]]
+            aor = "sip:b@provider.example"
+            [[registrations]]
+            aor = "sip:b@provider.example"
+            """
+        )
+        with self.assertRaises(SystemExit) as caught:
+            self.make(*words)
+        lines = str(caught.exception.code).replace(f"sipsess: {words[1]}:", "").split("\n")
+        self.assertEqual(len(lines), 3)
+        self.assertRegex(lines[0], r"^2: registrations\[0\]: aor: .*; write sip:...$")
+        self.assertEqual(
+            lines[1:],
+            [
+                "6: registrations[1].endpoint: there is no endpoint 'provder', did you mean "
+                "'provider'?",
+                "10: registrations[3].aor: sip:b@provider.example is registered already",
+            ],
+        )
+
+    def test_broken_endpoints_are_not_missed(self) -> None:
+        """An endpoint that could not be read is not said to be missing."""
+        words = self.save(
+            'endpoints = [{ nam = "x" }]\n'
+            '[[registrations]]\naor = "sip:a@provider.example"\nendpoint = "x"\n'
+        )
+        with self.assertRaises(SystemExit) as caught:
+            self.make(*words)
+        self.assertNotIn("registrations", str(caught.exception.code))
 
 
 class DataDirectoryTests(SynchronousTestCase):
@@ -269,6 +384,14 @@ class ConfigTests(TapCase):
             f"sipsess: {file}:2: application: there is no application 'echoo', did you mean "
             "'echo'?",
         )
+
+    def test_options_in_the_place_of_what_is_broken(self) -> None:
+        """A mistake in the file is told, though an option stands in the place of what it is in."""
+        line = self.mistake(
+            *("--config", self.save('listeners = ["udp:5060", "udp:x", "udp:5070"]\n')),
+            *("--listen", "udp:5080"),
+        )
+        self.assertIn("listeners[1]: cannot listen on 'udp:x'", line)
 
     def test_relative_name(self) -> None:
         """The name of the file still means the same when twistd has changed the directory."""
