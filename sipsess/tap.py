@@ -390,7 +390,7 @@ def describe_listeners(server: SIPServer) -> list[dict[str, Any]]:
     """Return what ``sipsess doctor`` wants to know of each open port."""
     return [
         {
-            "transport": listener.name.partition(":")[0].removesuffix("6").upper(),
+            "transport": listener.kind,
             "host": listener.address[0],
             "port": listener.address[1],
         }

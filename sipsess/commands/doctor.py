@@ -24,6 +24,7 @@ from sipsess.doctor import (
 )
 from sipsess.doctor.findings import write_findings
 from sipsess.registry import Plugins
+from sipsess.transport.connections import MAX_CONNECTIONS
 
 
 class Options(CommandOptions):
@@ -76,7 +77,9 @@ def _examine(file: str, control: str | None, machine: Machine) -> Iterator[Findi
     ports = str(config.rtp.ports)
     yield from examine_server(running, config.listeners, ports)
     yield from examine_listeners(machine, config.listeners, config.advertise, ports, running)
-    yield from examine_media(machine, config.rtp.ports, running)
+    has_streams = any(spec.transport != "UDP" for spec in config.listeners)
+    connections = MAX_CONNECTIONS if has_streams else 0
+    yield from examine_media(machine, config.rtp.ports, connections, running)
 
 
 def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:

@@ -17,22 +17,29 @@ from .running import Running
 SUBJECT = "media"
 
 
-def examine_media(machine: Machine, ports: PortRange, running: Running | str) -> Iterator[Finding]:
-    """Yield what stands in the way of RTP."""
+def examine_media(
+    machine: Machine, ports: PortRange, connections: int, running: Running | str
+) -> Iterator[Finding]:
+    """
+    Yield what stands in the way of RTP.
+
+    :param connections: how many there may be besides; each is an open file, too.
+    """
     even = range(ports.low + ports.low % 2, ports.high + 1, 2)
-    yield from _check_files(machine, len(even))
+    yield from _check_files(machine, len(even), connections)
     yield from _check_system_ports(machine, ports)
     if isinstance(running, str):
         yield from _check_free(machine, (even[0], even[len(even) // 2], even[-1]))
 
 
-def _check_files(machine: Machine, count: int) -> Iterator[Finding]:
+def _check_files(machine: Machine, count: int, connections: int) -> Iterator[Finding]:
     limit = machine.file_limit()
-    if limit is not None and limit < count + SPARE_FILES:
+    if limit is not None and limit < count + connections + SPARE_FILES:
+        more = f" and {connections} connections" if connections else ""
         yield Finding(
             WRONG,
             SUBJECT,
-            f"only {limit} files can be open, too few for {count} RTP ports",
+            f"only {limit} files can be open, too few for {count} RTP ports{more}",
             "raise the hard limit (ulimit -Hn, or LimitNOFILE= in systemd), or narrow rtp.ports",
         )
     else:

@@ -299,7 +299,7 @@ class MediaTests(SynchronousTestCase):
         self, fake: FakeMachine, ports: PortRange, running: Running | str = NOBODY
     ) -> list[tuple[str, str]]:
         """Return level and text of each finding."""
-        found = examine_media(fake, ports, running)
+        found = examine_media(fake, ports, 0, running)
         return [(item.level, item.text) for item in found]
 
     def test_good(self) -> None:
@@ -316,10 +316,18 @@ class MediaTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         """Each port is an open file."""
-        [finding] = examine_media(FakeMachine(files=1024), PortRange(10000, 19999), NOBODY)
+        ports = PortRange(10000, 19999)
+        [finding] = examine_media(FakeMachine(files=1024), ports, 0, NOBODY)
         self.assertEqual(finding.level, WRONG)
         self.assertEqual(finding.text, "only 1024 files can be open, too few for 5000 RTP ports")
         self.assertIn("LimitNOFILE=", finding.advice)
+        [finding] = examine_media(FakeMachine(files=8000), ports, 0, NOBODY)
+        self.assertEqual(finding.level, OK)
+        [finding] = examine_media(FakeMachine(files=8000), ports, 4096, NOBODY)
+        self.assertEqual(
+            finding.text,
+            "only 8000 files can be open, too few for 5000 RTP ports and 4096 connections",
+        )
 
     def test_ports_of_the_system(self) -> None:
         """Ports that the system gives out, in part or in whole."""
@@ -549,6 +557,14 @@ class CommandTests(CommandCase):
         self.write("sipsess.toml", "")
         self.assertIn("  ok     sipsess.toml is good", self.examine()[0])
 
+    def test_connections(self) -> None:
+        """Connections need files, too."""
+        file = self.write("sipsess.toml", 'listeners = ["tcp:5060"]\nrtp.ports = "10000-10100"\n')
+        lines, _ = self.examine(file, fake=FakeMachine(files=1000))
+        self.assertTrue(any("RTP ports and 4096 connections" in line for line in lines), lines)
+        file = self.write("sipsess.toml", 'rtp.ports = "10000-10100"\n')
+        self.assertTrue(self.examine(file, fake=FakeMachine(files=1000))[1])
+
     def test_command(self) -> None:
         """The exit status says whether something is wrong; one file at a time."""
         self.patch(command, "Machine", FakeMachine)
@@ -576,13 +592,16 @@ class ControlTests(SynchronousTestCase):
     def test_listeners(self) -> None:
         """Transport, address and port of each open port."""
         net = VirtualNetwork()
-        server = SIPServer(net.host("192.0.2.1", "2001:db8::1"), ["udp:5070"])
+        server = SIPServer(
+            net.host("192.0.2.1", "2001:db8::1"), ["udp:5070", r"tcp:5060:interface=192.0.2.1"]
+        )
         server.startService()
         self.assertEqual(
             describe_listeners(server),
             [
                 {"transport": "UDP", "host": "0.0.0.0", "port": 5070},
                 {"transport": "UDP", "host": "::", "port": 5070},
+                {"transport": "TCP", "host": "192.0.2.1", "port": 5060},
             ],
         )
         stopping = server.stopService()
