@@ -214,7 +214,8 @@ def sections() -> Iterator[tuple[str, str, type]]:
     yield "[limits]", "", model.LimitsTable
     yield (
         "[logging]",
-        "Without this table ``twistd`` makes the log; with it, its ``--logfile`` still says where.",
+        "Without this table ``twistd`` makes the log; with it, its ``--logfile`` still says where. "
+        "``twist`` writes its own besides.",
         model.LoggingTable,
     )
 

@@ -18,8 +18,10 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
-from twisted.logger import ILogObserver, Logger
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python import usage
+from twisted.python.components import Componentized
 
 from sipsess import __version__
 from sipsess.collector import Collector
@@ -267,9 +269,15 @@ class ServerService(MultiService):
 
     def setServiceParent(self, parent: Any) -> None:
         """Become a part of the application, whose log is ours when the file says so."""
-        if self.deployment.log is not None:
+        if self.deployment.log is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self.deployment.log)
         MultiService.setServiceParent(self, parent)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop all parts."""
+        if self.deployment.log is not None:
+            globalLogPublisher.removeObserver(self.deployment.log)
+        return maybeDeferred(super().stopService)
 
     def privilegedStartService(self) -> None:
         """
@@ -336,6 +344,9 @@ class ServerService(MultiService):
         if self._is_announced:
             return
         self._is_announced = True
+        if self.deployment.log is not None and not self.deployment.log.is_in_use:
+            # "twist" asks no application for its log: ours is written besides its own.
+            globalLogPublisher.addObserver(self.deployment.log)
         plugins = self.plugins
         counts = [
             _count(len(plugins.supplements), "supplement"),

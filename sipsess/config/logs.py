@@ -8,17 +8,20 @@ a component of the application. ``twistd --logger`` goes before it.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from twisted.logger import (
+    FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
-    jsonFileLogObserver,
+    formatEvent,
+    formatTime,
     textFileLogObserver,
 )
 from zope.interface import implementer
@@ -38,11 +41,14 @@ class ConfiguredLog:
     def __init__(self, table: LoggingTable, stream: TextIO | None) -> None:
         # Twisted makes an event of what is written to sys.stdout from the start on.
         self._standard_output = sys.stdout
+        #: Some event has come.
+        self.is_in_use = False
         self._stream: TextIO | None = None
         self.configure(table, stream)
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event, when it is important enough."""
+        self.is_in_use = True
         self._observer(event)
 
     def configure(self, table: LoggingTable, stream: TextIO | None) -> None:
@@ -64,10 +70,24 @@ def open_log(table: LoggingTable) -> TextIO | None:
     return None if table.file is None else open(table.file, "a", encoding="utf-8", buffering=1)
 
 
-#: What writes each format. Twisted would begin each object with an invisible character.
+def format_json(event: LogEvent) -> str:
+    """Return an event as an object of JSON, for programs: what people read, in its parts."""
+    level = event.get("log_level")
+    parts = {
+        "time": formatTime(event.get("log_time")),
+        "level": None if level is None else level.name,
+        "namespace": event.get("log_namespace"),
+        "text": formatEvent(event),
+    }
+    if event.get("log_failure") is not None:
+        parts["failure"] = event["log_failure"].getTraceback()
+    return json.dumps(parts) + "\n"
+
+
+#: What writes each format.
 _MAKERS: dict[str, Callable[[TextIO], Any]] = {
     "text": textFileLogObserver,
-    "json": lambda stream: jsonFileLogObserver(stream, recordSeparator=""),
+    "json": lambda stream: FileLogObserver(stream, format_json),
 }
 
 

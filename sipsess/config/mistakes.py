@@ -82,6 +82,10 @@ class Source:
             parts = parts[:-1]
         return Mistake(self.file, self.lines.get(parts), path, text)
 
+    def place_if_said(self, path: Path) -> Path:
+        """Return a place when the file speaks of it; what the command line says has none."""
+        return path if path in self.lines else ()
+
 
 def format_path(path: Path) -> str:
     """Write a place as ``endpoints[2].networks[0]``."""

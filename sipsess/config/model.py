@@ -154,7 +154,8 @@ class LoggingTable:
     #: Where it goes. A reload opens the file anew, so that it can be moved away before. [default:
     #: standard output]
     file: Path | None = None
-    #: Lines for people, or an object of JSON in each line.
+    #: Lines for people, or in each line an object of JSON: ``time``, ``level``, ``namespace``,
+    #: ``text``, and ``failure`` when there is a traceback.
     format: Literal["text", "json"] = "text"
     #: What is less important than this is left out.
     level: Level = "info"

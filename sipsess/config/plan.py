@@ -74,8 +74,9 @@ def find_configured_plugins(loaded: Loaded) -> tuple[Plugins, tuple[Mistake, ...
             directories.append(str(directory))
         else:
             what = "is no directory" if directory.exists() else "does not exist"
-            place = ("plugin_directories", number)
-            mistakes.append(loaded.source.mistake(place, f"{directory} {what}"))
+            place = loaded.source.place_if_said(("plugin_directories", number))
+            text = f"the plugin directory {directory} {what}"
+            mistakes.append(loaded.source.mistake(place, text))
     try:
         plugins = find_plugins(directories)
     except PluginDirectoryError as error:
@@ -147,7 +148,8 @@ class _Planner:
         for number, name in enumerate(self._loaded.config.required_plugins):
             if name not in self._plugins.names and self._is_complete:
                 text = f"the plugin {name!r} was not found{suggest(name, self._plugins.names)}"
-                self._note(("required_plugins", number), text)
+                place = self._loaded.source.place_if_said(("required_plugins", number))
+                self._note(place, text)
 
     # -- listeners -------------------------------------------------------------------------
 
@@ -164,7 +166,8 @@ class _Planner:
 
     def _make_router(self) -> Router:
         name = self._loaded.config.default_application
-        default = None if name is None else self._find(name, ("application",))
+        place = self._loaded.source.place_if_said(("application",))
+        default = None if name is None else self._find(name, place)
         if not self._loaded.config.routes:
             return route_by_name(self._applications.values(), default)
         routes = [self._make_route(*item) for item in self._loaded.enumerate("routes")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import signal
@@ -198,6 +199,55 @@ class MistakeTests(ProcessCase):
             self.assertEqual(await peer.ended(), 0)
             self.assertIn("--require-plugin", peer.output)
             self.assertIn("Examples:", peer.output)
+
+
+class ConfigTests(ProcessCase):
+    """A configuration file."""
+
+    async def test_reload(self) -> None:
+        """Either runner reads it again, by command and by HUP, and a mistake changes nothing."""
+        for runner in RUNNERS:
+            await self.check_reload(runner)
+
+    async def check_reload(self, runner: str) -> None:
+        """Let one runner read its file again."""
+        file, log = self.folder / f"{runner}.toml", self.folder / f"{runner}.log"
+        text = f'application = "{{}}"\n[logging]\nfile = "{log.name}"\nformat = "json"\n'
+        control = ("--control", str(self.folder / f"{runner}.sock"))
+        file.write_text(text.format("busy"))
+        server = self.run_server(runner, "--config", str(file), "--listen", FREE, *control)
+        await until(pathlib.Path(control[1]).exists, server.tail)
+        self.assertEqual(await self.sipsess("calls", *control), (0, "no calls\n"))
+        self.assertTrue(any(" -- call sip:busy@" in line for line in self.texts(log)))
+        file.write_text(text.format("nobody"))
+        status, output = await self.sipsess("reload", *control)
+        self.assertEqual(status, 1)
+        self.assertIn(f"sipsess: {file}:1: application: there is no application", output)
+        file.write_text(text.format("ring"))
+        self.assertEqual(await self.sipsess("reload", *control), (0, "changed: application\n"))
+        file.write_text(text.format("echo"))
+        await self.signal(server, signal.SIGHUP)
+        last = f"{file} was read again: changed: application"
+        await until(lambda: self.texts(log).count(last) == 2, server.tail)
+        await self.signal(server, signal.SIGTERM)
+        self.assertEqual(await server.ended(LIMIT), 0, server.tail())
+
+    def texts(self, log: pathlib.Path) -> list[str]:
+        """Return what stands in a log of JSON."""
+        return [json.loads(line)["text"] for line in log.read_text().splitlines()]
+
+    async def test_check(self) -> None:
+        """The commands that need no server say with their status whether all is well."""
+        file = self.folder / "sipsess.toml"
+        file.write_text('listeners = ["udp:0:interface=127.0.0.1"]\n')
+        for command in ("check", "doctor"):
+            status, output = await self.sipsess(command, str(file))
+            self.assertEqual((status, f"{file} is good" in output), (0, True), output)
+        file.write_text("nonsense = 1\n")
+        for command in ("check", "doctor"):
+            status, output = await self.sipsess(command, str(file))
+            self.assertEqual(status, 1, output)
+            self.assertIn(f"{file}:1: nonsense: unknown key 'nonsense'", output)
 
 
 class PluginTests(ProcessCase):

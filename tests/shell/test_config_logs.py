@@ -12,7 +12,7 @@ from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sipsess.config.logs import ConfiguredLog, open_log
+from sipsess.config.logs import ConfiguredLog, format_json, open_log
 from sipsess.config.model import LoggingTable
 
 
@@ -58,9 +58,21 @@ class LogTests(SynchronousTestCase):
         """An object in each line."""
         log = self.make(LoggingTable(file=self.file, format="json"))
         self.say(log, "sipsess.core", info="a")
-        [line] = self.file.read_text().splitlines()
-        event = json.loads(line)
-        self.assertEqual((event["text"], event["log_namespace"]), ("a", "sipsess.core"))
+        event = json.loads(self.file.read_text())
+        self.assertRegex(event.pop("time"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+        self.assertEqual(event, {"level": "info", "namespace": "sipsess.core", "text": "a"})
+
+    def test_json_of_a_failure(self) -> None:
+        """A failure has its traceback; an event of old code may have no level."""
+        log = self.make(LoggingTable(file=self.file, format="json"))
+        try:
+            raise ZeroDivisionError("boom")
+        except ZeroDivisionError:
+            Logger("x", observer=log).failure("it failed")
+        event = json.loads(self.file.read_text())
+        self.assertEqual((event["level"], event["text"]), ("critical", "it failed"))
+        self.assertIn("ZeroDivisionError: boom", event["failure"])
+        self.assertIsNone(json.loads(format_json({"log_format": "x"}))["level"])
 
     def test_standard_output(self) -> None:
         """The standard output of the start; Twisted makes events of what is written to it later."""

@@ -202,11 +202,12 @@ class PluginTests(PlanCase):
             application = "menu"
             """
         )
+        directory = f"the plugin directory {self.directory}"
         self.assertEqual(
             found,
             [
-                f"1: plugin_directories[0]: {self.directory}/gone does not exist",
-                f"1: plugin_directories[1]: {self.directory}/file is no directory",
+                f"1: plugin_directories[0]: {directory}/gone does not exist",
+                f"1: plugin_directories[1]: {directory}/file is no directory",
             ],
         )
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from twisted.application.service import Application
-from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 import sipsess
@@ -377,7 +377,7 @@ class ConfigTests(TapCase):
             self.make("--config", file, "--require-plugin", "gone")
         lines = str(caught.exception.code).split("\n")
         self.assertEqual(len(lines), 3)
-        self.assertIn("required_plugins[0]: the plugin 'gone' was not found", lines[0])
+        self.assertIn(f"sipsess: {file}: the plugin 'gone' was not found; there are", lines[0])
         self.assertIn(f"sipsess: {file}:1: nonsense: unknown key 'nonsense'", lines[1])
         self.assertEqual(
             lines[2],
@@ -417,6 +417,32 @@ class ConfigTests(TapCase):
             log = application.getComponent(ILogObserver)
             self.assertIs(log, service.deployment.log)
             log.configure(table, None)
+
+    def test_log_that_is_in_use(self) -> None:
+        """A log that has heard of something already is not asked for a second time."""
+        service: Any = self.make("--config", self.save('[logging]\nfile = "x.log"\n'))
+        Logger("test", observer=service.deployment.log).info("starting up")
+        service.privilegedStartService()
+        self.assertNotIn("listening", (self.directory / "x.log").read_text())
+        stopping = service.stopService()
+        self.net.run_for(1)
+        self.successResultOf(stopping)
+        service.deployment.log.configure(service.deployment.plan.config.logging, None)
+
+    def test_log_of_twist(self) -> None:
+        """Under twist, which asks nobody for a log, ours is written besides its own."""
+        file = self.save('[logging]\nfile = "x.log"\n')
+        service: Any = self.make("--config", file)
+        service.privilegedStartService()
+        service.startService()
+        said = (self.directory / "x.log").read_text()
+        self.assertEqual(said.count("listening on udp:5060"), 1)
+        stopping = service.stopService()
+        self.net.run_for(1)
+        self.successResultOf(stopping)
+        Logger("test").info("after the end")
+        self.assertNotIn("after the end", (self.directory / "x.log").read_text())
+        service.deployment.log.configure(service.deployment.plan.config.logging, None)
 
     def test_log_of_twistd(self) -> None:
         """Without [logging] it is twistd that makes the log."""
