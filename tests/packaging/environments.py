@@ -187,10 +187,10 @@ class Environment:
 
 @cache
 def bare() -> Environment:
-    """Return an environment with Twisted and setuptools in it, and no sipsess."""
+    """Return an environment with what sipsess requires and setuptools in it, and no sipsess."""
     environment = Environment(workspace() / "bare")
     venv.create(environment.path, symlinks=True)
-    for distribution in _closure(["twisted", "setuptools"]):
+    for distribution in _closure(["cattrs", "twisted", "setuptools"]):
         for item in distribution.files or ():
             if ".." in item.parts or "test" in item.parts:
                 continue
