@@ -9,6 +9,7 @@ as without a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -18,7 +19,6 @@ from sipsess.endpoint import (
     AnonymousGate,
     DigestGate,
     DigestIdentifier,
-    Endpoint,
     EndpointRealm,
     HA1Checker,
     HeaderIdentifier,
@@ -47,17 +47,7 @@ def needs_identification(config: Config) -> bool:
     return (
         config.anonymous is not None
         or config.digest is not None
-        or any(_tells_apart(endpoint) for endpoint in config.endpoints)
-    )
-
-
-def _tells_apart(endpoint: Endpoint) -> bool:
-    return bool(
-        endpoint.networks
-        or endpoint.users
-        or endpoint.headers
-        or endpoint.transports
-        or endpoint.digest_users
+        or any(endpoint.is_told_apart for endpoint in config.endpoints)
     )
 
 
@@ -78,9 +68,10 @@ def plan_gate(
     for mistake in mistakes:
         note(*mistake)
     if not needs_identification(config):
-        return AnonymousGate
+        nobody = [item for item in config.endpoints if item.name == ANONYMOUS.name]
+        return partial(AnonymousGate, *nobody)
     return lambda: IdentifyGate(
-        [endpoint for endpoint in config.endpoints if endpoint.name != ANONYMOUS.name],
+        config.endpoints,
         _choose_identifiers(config, identifiers),
         digest=digest,
         # Who is refused at once could never prove to be somebody.
@@ -91,6 +82,9 @@ def plan_gate(
 def _check_endpoints(loaded: Loaded) -> Iterator[tuple[Place, str]]:
     """Yield each endpoint that anybody could have, or that nobody could prove to be."""
     for number, endpoint in loaded.enumerate("endpoints"):
+        if endpoint.name == ANONYMOUS.name and endpoint.is_told_apart:
+            text = "'anonymous' is who is nobody: nothing can tell that it is"
+            yield ("endpoints", number), text
         if endpoint.is_claimed:
             text = (
                 "whoever writes one of these into his From would be this endpoint; give it "

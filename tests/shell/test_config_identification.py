@@ -60,7 +60,11 @@ class GateTests(PlanCase):
     def test_nobody_is_told_apart(self) -> None:
         """Without anything to go by everybody is anonymous, as without a file."""
         for text in ("", '[[endpoints]]\nname = "trunk"\nis_trusted = true\n'):
-            self.assertIsInstance(self.gate(text), AnonymousGate)
+            gate = self.gate(text)
+            assert isinstance(gate, AnonymousGate)
+            self.assertEqual(gate.endpoint, ANONYMOUS)
+        gate = self.gate('[[endpoints]]\nname = "anonymous"\nmax_redirects = 0\n')
+        self.assertEqual(gate.endpoint, replace(ANONYMOUS, max_redirects=0))
 
     def test_networks(self) -> None:
         """An endpoint with a network makes a gate, which refuses all others unless told not to."""
@@ -68,7 +72,7 @@ class GateTests(PlanCase):
         anonymous = '[[endpoints]]\nname = "anonymous"\n'
         gate = self.gate(trunk + anonymous)
         assert isinstance(gate, IdentifyGate)
-        self.assertEqual([item.name for item in gate.endpoints], ["trunk"])
+        self.assertEqual([item.name for item in gate.endpoints], ["trunk", "anonymous"])
         self.assertEqual(gate.anonymous, "refuse")
         names = [item.name for item in gate.identifiers]
         self.assertEqual(names, ["network", "user", "header"])
@@ -189,6 +193,13 @@ class MistakeTests(PlanCase):
                 "3: endpoints[0].users: whoever writes one of these into his From would be this "
                 "endpoint; give it networks, headers or digest_users as well"
             ],
+        )
+
+    def test_nobody_is_told_apart(self) -> None:
+        """Who is nobody is known by nothing."""
+        self.assertEqual(
+            self.refuse('[[endpoints]]\nname = "anonymous"\nnetworks = ["192.0.2.0/24"]\n'),
+            ["1: endpoints[0]: 'anonymous' is who is nobody: nothing can tell that it is"],
         )
 
     def test_users(self) -> None:
