@@ -20,6 +20,7 @@ from sipsess.doctor import (
     ask_server,
     examine_listeners,
     examine_media,
+    examine_secrets,
     examine_server,
 )
 from sipsess.doctor.findings import write_findings
@@ -93,6 +94,7 @@ def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:
             yield Finding(WRONG, subject, str(mistake))
     else:
         yield Finding(OK, subject, f"{file} is good" if file else "there is no file")
+    yield from examine_secrets(loaded)
     yield from _examine_plugins(plugins)
 
 

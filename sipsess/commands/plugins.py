@@ -10,6 +10,7 @@ from typing import Any
 from twisted.python import usage
 
 from sipsess.commands import CommandOptions
+from sipsess.config import load
 from sipsess.interfaces import ISDPHandler, ISessionSupplement
 from sipsess.registry import Plugins
 from sipsess.session import Chain
@@ -35,6 +36,13 @@ class Options(CommandOptions):
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self["plugin-dir"] = []
+
+    def opt_config(self, file: str) -> None:
+        """A configuration file; its plugin directories count."""
+        loaded = load(file)
+        if "plugin_directories" in loaded.broken:
+            raise usage.UsageError("\n".join(map(str, loaded.mistakes)))
+        self["plugin-dir"] += map(str, loaded.config.plugin_directories)
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory with plugin files of yours, as for twistd sipsess; repeatable."""

@@ -120,6 +120,7 @@ class _Planner:
         config = self._loaded.config
         self._check_required()
         self._check_certificates()
+        self._check_endpoints()
         return Plan(
             config,
             self._loaded.source,
@@ -161,6 +162,12 @@ class _Planner:
                     load_credentials(spec.files)
                 except LocalError as error:
                     self._note(("listeners", number), str(error))
+
+    def _check_endpoints(self) -> None:
+        """Notice applications that an endpoint may have, and nobody has."""
+        for number, endpoint in self._loaded.enumerate("endpoints"):
+            for name in sorted(endpoint.applications):
+                self._find(name, ("endpoints", number, "applications"))
 
     # -- routes ----------------------------------------------------------------------------
 

@@ -75,9 +75,13 @@ class Structurer:
 
     def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
         self.converter = converter = Converter()
+        self._directory = directory
+        self._environment = environment
+        #: The files that secrets were read from.
+        self.secret_files: list[Path] = []
         #: The keys of each class that was met, by attribute.
         self.known_keys: dict[type, dict[str, str]] = {}
-        for kind, read in _plain_readers(directory, environment).items():
+        for kind, read in _plain_readers(directory, self._read_secret).items():
             if isinstance(kind, type):
                 converter.register_structure_hook(kind, _hook(read))
             else:
@@ -133,6 +137,12 @@ class Structurer:
         if kind is None:
             return None
         return lambda value, _: tuple(map(str, self.converter.structure(value, kind)))
+
+    def _read_secret(self, value: Any) -> Secret:
+        secret = values.read_secret(value, self._directory, self._environment)
+        if "file" in value:
+            self.secret_files.append(values.read_path(value["file"], self._directory))
+        return secret
 
     def _read_credentials(self, value: Any, kind: Any) -> DigestCredentials:
         tables = self.converter.structure(value, tuple[LoginTable, ...])
@@ -193,7 +203,7 @@ def can_stand_in_file(kind: Any) -> bool:
 
 
 def _plain_readers(
-    directory: Path, environment: Mapping[str, str]
+    directory: Path, read_secret: Callable[[Any], Secret]
 ) -> dict[Any, Callable[[Any], Any]]:
     """Return who reads a value of each type that is no class of ours."""
     return {
@@ -207,7 +217,7 @@ def _plain_readers(
         values.PortRange: values.read_ports,
         IPv4Network | IPv6Network: values.read_network,
         Path: lambda value: values.read_path(value, directory),
-        Secret: lambda value: values.read_secret(value, directory, environment),
+        Secret: read_secret,
         dict: values.read_table,
     }
 

@@ -36,7 +36,7 @@ _SIZES = {
 #: The longest secret.
 MAX_SECRET = 4096
 
-#: Stands for every value of TOML that is no table, array or string.
+#: What people call the kinds of values; what is none of these is a date or a time.
 _WORDS: Mapping[type, str] = {
     bool: "a truth value",
     int: "a number",

@@ -13,6 +13,7 @@ from .listening import examine_listeners
 from .machine import Machine
 from .media import examine_media
 from .running import Running, ask_server, examine_server
+from .secrets import examine_secrets
 
 __all__ = [
     "NOTE",
@@ -24,5 +25,6 @@ __all__ = [
     "ask_server",
     "examine_listeners",
     "examine_media",
+    "examine_secrets",
     "examine_server",
 ]

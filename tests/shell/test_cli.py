@@ -357,6 +357,18 @@ class PluginsTests(CommandCase):
         )
         self.assertIn("warnings:", output)
 
+    def test_directories_of_a_file(self) -> None:
+        """The plugin directories of a configuration count, unless they cannot be read."""
+        self.write("stamp.py", STAMP)
+        file = self.write("sipsess.toml", 'plugin_directories = ["."]\nnonsense = 1\n')
+        status, output, _ = self.run_command("plugins", "--config", file)
+        self.assertEqual(status, 0)
+        self.assertTrue(any(" stamp " in line for line in output))
+        file = self.write("sipsess.toml", "plugin_directories = 5\n")
+        self.assertIn(
+            f"{file}:1: plugin_directories: is an array", self.mistake("plugins", "--config", file)
+        )
+
     def test_missing_directory(self) -> None:
         """A directory that is not there is one line."""
         self.assertIn("does not exist", self.mistake("plugins", "--plugin-dir", "/nowhere"))

@@ -10,6 +10,7 @@ from sipsess.config.deployment import Deployment
 from sipsess.config.model import LoggingTable
 from sipsess.config.plan import make_plan
 from sipsess.dialog.usage import CONFIRMED
+from sipsess.errors import LocalError
 from sipsess.manager import MAX_SESSIONS
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
@@ -286,11 +287,20 @@ class ReloadTests(DeploymentCase):
         self.stop(deployment)
 
     def test_certificates(self) -> None:
-        """A server that has certificates reads them again."""
+        """Certificates are read again; one that cannot be stays as it was, which is said."""
         deployment = self.deploy(self.TABLE.format("hi"))
         read: list[bool] = []
         server: Any = deployment.server
         server.reload_certificates = lambda: read.append(True)
         self.reload(deployment, self.TABLE.format("hi"))
         self.assertEqual(read, [True])
+
+        def fail() -> None:
+            raise LocalError("c.pem cannot be read")
+
+        server.reload_certificates = fail
+        done = self.reload(deployment, self.TABLE.format("hi"))
+        self.assertEqual(
+            done, ["nothing has changed", "not changed, certificates: c.pem cannot be read"]
+        )
         self.stop(deployment)

@@ -86,6 +86,16 @@ class RouteTests(PlanCase):
             ],
         )
 
+    def test_applications_of_endpoints(self) -> None:
+        """An endpoint that may have only an application that is not there may have none."""
+        self.assertEqual(
+            self.refuse('[[endpoints]]\nname = "x"\napplications = ["echo", "hallo"]\n'),
+            [
+                "3: endpoints[0].applications: there is no application 'hallo', did you mean "
+                "'hello'?"
+            ],
+        )
+
     def test_options(self) -> None:
         """Options are checked before anybody calls: names, types, and what makes sense."""
         for options, said in (

@@ -550,6 +550,35 @@ class CommandTests(CommandCase):
         self.assertEqual(sum(line.startswith(f"  WRONG  {file}:") for line in lines), 2)
         self.assertIn("listener udp:5060", lines)
 
+    def test_secrets(self) -> None:
+        """Files with passwords, hashes and keys are nobody else's."""
+        text = """
+            [[endpoints]]
+            name = "trunk"
+            credentials = [{ realm = "*", user = "me", password = { file = "secret" } }]
+            digest_users = ["anna"]
+            [digest]
+            realm = "pbx.example"
+            files = ["users", "gone"]
+            [[listeners]]
+            transport = "tls"
+            port = 5061
+            tls = { certificate = "c.pem", key = "k.pem" }
+        """
+        file = self.write("sipsess.toml", text)
+        names = ("secret", "users", "k.pem")
+        for name in names:
+            os.chmod(self.write(name, "sesame\n"), 0o600)
+        lines, _ = self.examine(file)
+        self.assertIn("  ok     files: 4, none of them open to everybody", lines)
+        for name, mode in zip(names, (0o604, 0o602, 0o666), strict=True):
+            os.chmod(self.directory / name, mode)
+        lines, _ = self.examine(file)
+        for name in names:
+            path = self.directory / name
+            at = lines.index(f"  note   {path} can be read by everybody on this machine")
+            self.assertEqual(lines[at + 1], f"         -> chmod o= {path}")
+
     def test_usual_file(self) -> None:
         """sipsess.toml is looked at when it is here."""
         self.addCleanup(os.chdir, os.getcwd())
