@@ -145,7 +145,7 @@ def describe(kind: Any) -> str:
     from sipsess.secret import Secret
 
     plain: dict[Any, str] = {
-        **{bool: "true or false", int: "number", float: "time", str: "string"},
+        **{bool: "true or false", int: "number", float: "number or time", str: "string"},
         **{values.Seconds: "time", values.Count: "number from 1", values.Size: "size"},
         **{values.PortRange: '"LOW-HIGH"', pathlib.Path: "name of a file", Secret: "secret"},
         **{Any: "anything", CREDENTIALS: "array of tables"},
