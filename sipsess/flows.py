@@ -34,6 +34,8 @@ REASONS: dict[str, str] = {
     "connection-not-reading": "a peer did not read what was sent to it over a connection",
     "connect-failed": "a connection to a peer could not be opened",
     "connect-queue-full": "too much waits for connections that are being opened",
+    "websocket-refused": "an HTTP request asked for no WebSocket of SIP (400, 403, 426)",
+    "websocket-broken": "a peer broke the rules of WebSocket",
     "certificate-mismatch": "the certificate of a peer is not that of the domain (RFC 5922)",
 }
 

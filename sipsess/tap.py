@@ -105,7 +105,7 @@ class Options(usage.Options):
         self["config"] = os.path.abspath(file)
 
     def opt_listen(self, where: str) -> None:
-        """Where to listen, udp|tcp|tls:PORT[:interface=ADDRESS]; repeatable. [default: udp:5060]"""
+        """Where to listen, udp|tcp|tls|ws|wss:PORT[:interface=ADDRESS]. [default: udp:5060]"""
         try:
             parse_listen(where)
         except ListenError as error:

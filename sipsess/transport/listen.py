@@ -14,6 +14,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from sipsess.transport.address import SourceAddress, SourceAddresses, escape, ip
 from sipsess.transport.connections import Connections
 from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listener import Listener, StreamListener
+from sipsess.transport.stream import Connection, StreamConnection
 from sipsess.transport.udp import MAX_DATAGRAM, DatagramCore, UDPListener
 
 if TYPE_CHECKING:
@@ -38,11 +40,14 @@ FREE_PORT_ATTEMPTS = 16
 BACKLOG = 256
 
 _USUAL = ("interface", "advertise")
+_SECRETS = ("cert", "key", "ca", "verify")
 #: What we listen for, as the configuration writes it, and what may be said of each.
 OPTIONS = {
     "udp": _USUAL,
     "tcp": _USUAL,
-    "tls": (*_USUAL, "cert", "key", "ca", "verify"),
+    "tls": (*_USUAL, *_SECRETS),
+    "ws": (*_USUAL, "origin"),
+    "wss": (*_USUAL, "origin", *_SECRETS),
 }
 #: The transports that need a certificate.
 SECURE = frozenset({"TLS", "WSS"})
@@ -87,6 +92,8 @@ class ListenSpec:
     advertised: str | None = None
     #: Of TLS.
     files: TLSFiles = field(default_factory=TLSFiles)
+    #: Of WebSocket: the web pages that may connect; all may when empty.
+    origins: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -115,9 +122,10 @@ def parse_listen(text: str) -> ListenSpec:
     r"""
     Read where to listen.
 
-    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or ``tcp`` for ``udp``; for
-        ``tls`` also ``:cert=FILE:key=FILE[:ca=FILE][:verify=yes]``. Colons of an IPv6 address are
-        written ``\:``, and port 0 takes a free one.
+    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or another of :data:`OPTIONS` in
+        front; ``tls`` and ``wss`` need ``:cert=FILE:key=FILE`` and take ``:ca=FILE`` and
+        ``:verify=yes``, ``ws`` and ``wss`` take ``:origin=ORIGIN[,ORIGIN...]``. Colons of an IPv6
+        address are written ``\:``, and port 0 takes a free one.
     :raises ListenError: with what to write instead.
     """
     fields = _split(text)
@@ -139,7 +147,12 @@ def parse_listen(text: str) -> ListenSpec:
     if named.get("verify", "no") not in ("yes", "no"):
         raise _wrong(text, "verify= is yes or no", fields)
     return ListenSpec(
-        transport.upper(), int(port), interface, named.get("advertise") or None, _files_of(named)
+        transport.upper(),
+        int(port),
+        interface,
+        named.get("advertise") or None,
+        _files_of(named),
+        tuple(filter(None, named.get("origin", "").split(","))),
     )
 
 
@@ -295,10 +308,11 @@ def open_stream(
             credentials = load_credentials(spec.files)
         except LocalError as error:
             raise ListenError(f"cannot listen on {spec.name}: {error}") from error
+    make = _load_websocket(spec) if spec.transport in ("WS", "WSS") else StreamConnection
 
     def listen(interface: str, port: int) -> StreamListener:
         listener = StreamListener(
-            connections, spec.transport, source_address, spec.advertised, credentials
+            connections, spec.transport, source_address, spec.advertised, credentials, make
         )
         listener.listen(
             lambda factory: _listen_stream(reactor, factory, interface, port, make_socket)
@@ -306,6 +320,22 @@ def open_stream(
         return listener
 
     return _open(spec, listen)
+
+
+def _load_websocket(spec: ListenSpec) -> Callable[..., Connection]:
+    """
+    Return what makes the connections of a WebSocket listener.
+
+    :raises ListenError: when the extra is absent.
+    """
+    try:
+        from sipsess.transport.websocket import WebSocketConnection
+    except ImportError as error:
+        raise ListenError(
+            f"cannot listen on {spec.name}: WebSocket needs more packages ({error.name} is "
+            f"missing): pip install 'sipsess[ws]'"
+        ) from error
+    return partial(WebSocketConnection, origins=frozenset(spec.origins))
 
 
 def _open(spec: ListenSpec, listen: Callable[[str, int], AnyListener]) -> Listening:

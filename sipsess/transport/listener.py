@@ -128,6 +128,7 @@ class StreamListener(Factory):
     :param source_address: says what our address is towards a peer, for a wildcard.
     :param advertised: the host that peers shall see instead of the local address.
     :param credentials: of TLS, when it is below.
+    :param make: makes what handles one connection.
     """
 
     noisy = False
@@ -139,8 +140,10 @@ class StreamListener(Factory):
         source_address: SourceAddress,
         advertised: str | None = None,
         credentials: Credentials | None = None,
+        make: Callable[..., Connection] = StreamConnection,
     ) -> None:
         self.connections = connections
+        self._make = make
         #: What TLS shows, where it is below.
         self.credentials = credentials
         self.kind = kind
@@ -174,7 +177,7 @@ class StreamListener(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         """Return what handles one connection."""
-        return StreamConnection(
+        return self._make(
             self.connections,
             self.kind,
             self.connections.next_serial(),
