@@ -217,6 +217,8 @@ class PeerTestCase(TestCase):
     """Starts peers and servers, and ends them whatever happens."""
 
     timeout = 90
+    #: What servers of this process listen on, and calls go over.
+    transport = "UDP"
 
     def setUp(self) -> None:
         """Make a folder for the files of this test, with a short path: sockets need one."""
@@ -293,7 +295,7 @@ class PeerTestCase(TestCase):
         """
         server = SIPServer(
             reactor,
-            ["udp:0:interface=127.0.0.1"],
+            [f"{self.transport.lower()}:0:interface=127.0.0.1"],
             handlers=[AudioHandler()],
             applications=applications,
             application=applications[0].name if applications else None,

@@ -21,8 +21,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from sipsess.server import SIPServer
 
-from .peers import PATIENCE, Peer, PeerTestCase, reactor, sip_port
-from .tools import free_port, read_statistics
+from .peers import PATIENCE, Peer, PeerTestCase, reactor, sip_port, until
+from .tools import free_port, read_statistics, tcp_ports
 
 #: Where the scenarios are.
 SCENARIOS = pathlib.Path(__file__).resolve().parent / "scenarios"
@@ -39,6 +39,9 @@ LOSSY = ("-recv_timeout", f"{LIMIT - 1}000", "-trace_stat", "-stf", "statistics.
 
 class ScenarioTestCase(PeerTestCase):
     """Plays scenarios against servers that have all the plugins that are shipped."""
+
+    #: SIPp's option: u1 for UDP, t1 for one connection of TCP, tn for one for each call.
+    sipp_transport = "u1"
 
     async def calls(
         self,
@@ -92,8 +95,12 @@ class ScenarioTestCase(PeerTestCase):
         """
         port = port or free_port()
         sipp = self._play(scenario, port, options, keys)
-        await sipp.bound(port)
-        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{port}"))
+        if self.transport == "UDP":
+            await sipp.bound(port)
+        else:
+            await until(lambda: port in tcp_ports(sipp.pid), lambda: f"{sipp.name}: {sipp.tail()}")
+        suffix = "" if self.transport == "UDP" else f";transport={self.transport.lower()}"
+        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{port}{suffix}"))
         await self.quiet(server)
 
     def count_repeated(self, server: SIPServer) -> int:
@@ -107,7 +114,8 @@ class ScenarioTestCase(PeerTestCase):
         """Start SIPp."""
         self.require("sipp")
         command = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", "127.0.0.1", "-p", str(port)]
-        command += ["-mp", str(free_port()), "-m", "1", "-recv_timeout", str(RECEIVE_LIMIT)]
+        command += ["-t", self.sipp_transport, "-mp", str(free_port()), "-m", "1"]
+        command += ["-recv_timeout", str(RECEIVE_LIMIT)]
         command += ["-timeout", f"{LIMIT}s", "-timeout_error", "-nostdin", "-trace_err"]
         command += ["-trace_msg", "-error_file", f"{scenario}.errors"]
         command += ["-message_file", f"{scenario}.messages", *options]

@@ -55,6 +55,16 @@ def _is_free(host: str, port: int) -> bool:
 
 def udp_ports(pid: int) -> set[int]:
     """Return the UDP ports that a process has bound now; empty when it has gone."""
+    return _ports(pid, "udp")
+
+
+def tcp_ports(pid: int) -> set[int]:
+    """Return the TCP ports that a process listens on now; empty when it has gone."""
+    return _ports(pid, "tcp", "0A")
+
+
+def _ports(pid: int, protocol: str, state: str = "") -> set[int]:
+    """Return the ports of sockets of a process: all, or those in a state (in hexadecimal)."""
     inodes = set()
     try:
         for descriptor in os.scandir(f"/proc/{pid}/fd"):
@@ -65,11 +75,11 @@ def udp_ports(pid: int) -> set[int]:
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
         found = set()
-        for table in ("udp", "udp6"):
+        for table in (protocol, f"{protocol}6"):
             path = pathlib.Path(f"/proc/{pid}/net/{table}")
             for line in path.read_text().splitlines()[1:] if path.exists() else ():
                 fields = line.split()
-                if fields[9] in inodes:
+                if fields[9] in inodes and state in ("", fields[3]):
                     found.add(int(fields[1].rpartition(":")[2], 16))
     except _GONE:
         return set()
