@@ -319,7 +319,8 @@ class VirtualConnection:
 
     def _check_buffer(self) -> None:
         producer = self._producer
-        if producer is not None and not self._is_producer_paused and self._in_flight > BUFFER:
+        if producer is not None and self._in_flight > BUFFER:
+            # At each write, as Twisted's transports do.
             self._is_producer_paused = True
             producer.pauseProducing()
         elif producer is not None and self._is_producer_paused and not self._in_flight:

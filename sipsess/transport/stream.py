@@ -302,9 +302,10 @@ class Connection(TwistedProtocol):
     # -- IPushProducer: the transport says whether the peer reads
 
     def pauseProducing(self) -> None:
-        """Note that the peer does not read as fast as we write."""
-        self._paused_since = self.owner.seconds()
-        self._unsent = 0
+        """Note that the peer does not read as fast as we write; Twisted says it again and again."""
+        if self._paused_since is None:
+            self._paused_since = self.owner.seconds()
+            self._unsent = 0
 
     def resumeProducing(self) -> None:
         """Note that it has read all."""

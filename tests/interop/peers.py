@@ -57,6 +57,7 @@ PACKAGES = {
     "tshark": "tshark",
     "lp-auto-answer": "linphone-cli",
     "linphone-daemon": "linphone-cli",
+    "openssl": "openssl",
 }
 
 
@@ -295,7 +296,7 @@ class PeerTestCase(TestCase):
         """
         server = SIPServer(
             reactor,
-            [f"{self.transport.lower()}:0:interface=127.0.0.1"],
+            self.where(),
             handlers=[AudioHandler()],
             applications=applications,
             application=applications[0].name if applications else None,
@@ -304,6 +305,10 @@ class PeerTestCase(TestCase):
         server.startService()
         self.addCleanup(self._stop, server)
         return server
+
+    def where(self) -> list[str]:
+        """Return where servers of this process listen."""
+        return [f"{self.transport.lower()}:0:interface=127.0.0.1"]
 
     def serve_all(self, *applications: IApplication, **options: Any) -> SIPServer:
         """Start a server like :meth:`serve`, with the supplements that ``twistd sipsess`` has."""
@@ -404,7 +409,7 @@ class Control(NetstringReceiver):
 CONFIGURATION = """\
 poll_method epoll
 sip_listen 127.0.0.1:{port}
-sip_transports udp
+sip_transports {transports}
 call_max_calls 20
 audio_source aufile,{speaks}
 audio_player aubridge,nobody
@@ -440,6 +445,7 @@ class Baresip:
     :param speaks: a WAV file, 8 kHz, that it says into its call; a call ends with the file.
     :param registrar: the port of a server on which it registers as ``phone``; ``None`` for nowhere.
     :param password: with which it answers challenges.
+    :param pem: a file with its certificate and key; then it speaks TLS, on the next port.
     """
 
     def __init__(
@@ -448,6 +454,7 @@ class Baresip:
         speaks: pathlib.Path,
         registrar: int | None = None,
         password: str = "",
+        pem: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -461,8 +468,9 @@ class Baresip:
             modules=found[0] if found else MODULES[0],
             speaks=speaks,
             folder=folder,
+            transports="udp,tcp,tls" if pem else "udp,tcp",
         )
-        (folder / "config").write_text(text)
+        (folder / "config").write_text(text + (f"sip_certificate {pem}\n" if pem else ""))
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
         account = f"<sip:phone@127.0.0.1:{home}>;auth_pass={password};regint={seconds}"
         (folder / "accounts").write_text(f"{account};answermode=auto;audio_codecs=pcmu,pcma\n")
@@ -485,12 +493,13 @@ async def start_baresip(
     speaks: pathlib.Path,
     registrar: int | None = None,
     password: str = "",
+    pem: str = "",
 ) -> Baresip:
     """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks, registrar, password)
+    phone = Baresip(folder, speaks, registrar, password, pem)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)
