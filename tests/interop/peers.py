@@ -58,6 +58,8 @@ PACKAGES = {
     "lp-auto-answer": "linphone-cli",
     "linphone-daemon": "linphone-cli",
     "openssl": "openssl",
+    "chromium": "chromium",
+    "npm": "npm",
 }
 
 

@@ -1,0 +1,123 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+JsSIP in a browser calls over WebSocket; only when ``SIPSESS_LONG`` is set, as both are heavy.
+
+Media for browsers is not there yet: the offer of WebRTC must get a clear refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SkipTest
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
+
+from sipsess.applications.echo import EchoApplication
+from sipsess.server import SIPServer
+
+from .peers import PeerTestCase, reactor, sip_port
+
+#: Calls, and reports how that went.
+PAGE = """<!DOCTYPE html><meta charset="utf-8"><script src="jssip.js"></script><script>
+const report = (outcome) => fetch("/outcome", {method: "POST", body: JSON.stringify(outcome)});
+const phone = new JsSIP.UA({
+  sockets: [new JsSIP.WebSocketInterface("ws://127.0.0.1:PORT")],
+  uri: "sip:browser@127.0.0.1", register: false,
+});
+phone.on("disconnected", (event) => report({error: "disconnected: " + event.reason}));
+phone.on("connected", () => {
+  phone.call("sip:echo@127.0.0.1", {
+    mediaConstraints: {audio: true, video: false},
+    eventHandlers: {
+      failed: (event) => report({
+        cause: event.cause, originator: event.originator,
+        status: event.message && event.message.status_code,
+        warning: event.message && event.message.getHeader("Warning"),
+      }),
+      confirmed: () => report({error: "confirmed"}),
+    },
+  });
+});
+phone.start();
+</script>
+"""
+
+
+class _Outcome(Resource):
+    """Takes what the page reports."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        Resource.__init__(self)
+        self.told: Deferred[dict[str, Any]] = Deferred()
+
+    def render_POST(self, request: Any) -> bytes:
+        """See ``IResource``."""
+        if not self.told.called:
+            self.told.callback(json.loads(request.content.read()))
+        return b""
+
+
+class BrowserTests(PeerTestCase):
+    """A softphone of the web."""
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        """Skip unless asked for."""
+        super().setUp()
+        if not os.environ.get("SIPSESS_LONG"):
+            raise SkipTest("a browser is heavy: set SIPSESS_LONG=1")
+        self.require("chromium", "npm")
+
+    async def bundle(self) -> bytes:
+        """Return JsSIP as one file."""
+        (self.folder / "entry.mjs").write_text(
+            'import JsSIP from "jssip"; globalThis.JsSIP = JsSIP;\n'
+        )
+        npm = self.start("npm", ["npm", "install", "--no-audit", "--no-fund", "jssip", "esbuild"])
+        self.assertEqual(await npm.ended(120), 0, npm.tail())
+        build = ["node_modules/.bin/esbuild", "entry.mjs", "--bundle", "--format=iife"]
+        esbuild = self.start("esbuild", [*build, "--outfile=jssip.js"])
+        self.assertEqual(await esbuild.ended(60), 0, esbuild.tail())
+        return (self.folder / "jssip.js").read_bytes()
+
+    def serve_page(self, script: bytes, port: int) -> tuple[str, Deferred[dict[str, Any]]]:
+        """Serve the page; return its URL, and what it will report."""
+        root, outcome = Resource(), _Outcome()
+        root.putChild(b"", Data(PAGE.replace("PORT", str(port)).encode(), "text/html"))
+        root.putChild(b"jssip.js", Data(script, "text/javascript"))
+        root.putChild(b"outcome", outcome)
+        listening = reactor.listenTCP(0, Site(root), interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        return f"http://127.0.0.1:{listening.getHost().port}/", outcome.told
+
+    async def test_call(self) -> None:
+        """The offer of WebRTC gets 488 with a Warning that says what is wrong."""
+        script = await self.bundle()
+        server = SIPServer(
+            reactor,
+            ["ws:0:interface=127.0.0.1"],
+            applications=[EchoApplication()],
+            application="echo",
+        )
+        server.startService()
+        self.addCleanup(self._stop, server)
+        url, told = self.serve_page(script, sip_port(server))
+        fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        profile = f"--user-data-dir={self.folder / 'profile'}"
+        browser = self.start("chromium", ["chromium", *quiet, *fake, profile, url])
+        outcome = await told.addTimeout(60, reactor)
+        await browser.stop()
+        self.assertEqual(
+            (outcome.get("status"), outcome.get("originator")), (488, "remote"), outcome
+        )
+        self.assertRegex(outcome["warning"], r'^30\d 127\.0\.0\.1:\d+ ".+"')
+        await self.quiet(server)
