@@ -191,17 +191,20 @@ SIP = rfc(
     done("17.2.2", "Non-INVITE server transaction", f"{_SERVER}.NonInviteServerTests"),
     done("17.2.3", "Requests find their transaction", f"{_LAYER}.RequestMatchingTests"),
     done("17.1.4", "Transport errors", f"{_LAYER}.FlowTests"),
+    done("18", "UDP, TCP, TLS", "shell.test_stream", "shell.test_tls"),
     partial(
         "18.1.1",
         "Sending requests",
-        "there is UDP only: a request above 1300 bytes leaves on it all the same",
+        "an ACK above 1300 bytes leaves over UDP all the same; so does what a URI asks UDP for",
         "pure.test_transaction_via.ClientViaTests",
+        "shell.test_connections.SizeTests",
     ),
     partial(
         "18.2.2",
         "Sending responses",
         "``maddr`` is not followed, as anybody could be its victim",
         f"{_REQUESTS}.WayTests",
+        "shell.test_connections.LostTests.test_response_goes_to_the_sent_by",
     ),
     done("18.1.2", "Stray responses go nowhere", f"{_REQUESTS}.StrayTests.test_response"),
     done(
@@ -235,7 +238,13 @@ SIP = rfc(
         "pure.test_message_challenge",
         "pure.test_message_digest.VectorTests.test_rfc_3261",
     ),
-    missing("26", "TLS and SIPS", "there is no TLS transport"),
+    partial(
+        "26.2",
+        "TLS and SIPS",
+        "a sips URI that comes over UDP or TCP is not refused",
+        "shell.test_tls.CallTests",
+        "shell.test_tls.IdentityTests",
+    ),
 )
 
 CORE = (
@@ -629,7 +638,8 @@ CORE = (
         partial(
             "4.4.1",
             "Keep-alive",
-            "the line breaks of clients are taken; no flow is kept open",
+            "those of clients are answered; this side sends none",
+            "shell.test_stream.FramingTests.test_ping",
             "shell.test_udp.VirtualTests.test_keep_alives",
             "pure.test_message_framing.StreamFramerTests.test_keep_alives",
         ),
@@ -674,6 +684,25 @@ CORE = (
             f"{_IDENTITY}.AssertTests.test_within_the_call",
             f"{_IDENTITY}.AssertTests.test_responses",
         ),
+    ),
+    rfc(
+        5922,
+        "Domain certificates",
+        done("4", "The name that a connection must prove", "shell.test_tls.IdentityTests"),
+        done("7.1", "Whom a certificate speaks for", "shell.test_identity.IdentityTests"),
+        done("7.2", "Comparing", "shell.test_identity.IdentityTests.test_addresses"),
+    ),
+    rfc(
+        5923,
+        "Connection reuse",
+        partial(
+            "5",
+            "Requests to who has connected",
+            "this side honours ``alias`` and asks nobody for it; over TCP, which the RFC leaves "
+            "out, it counts for the address that has connected",
+            "shell.test_connections.AliasTests",
+        ),
+        done("8", "Over TLS: for proven domains only", "shell.test_tls.IdentityTests.test_alias"),
     ),
     rfc(
         6026,
@@ -756,6 +785,23 @@ CORE = (
             f"{_IDENTITY}.HistoryTests",
         ),
         done("10.1", "Entries", "pure.test_message_history_info"),
+    ),
+    rfc(
+        7118,
+        "SIP over WebSocket",
+        done("4", "The hand-shake", "shell.test_websocket.HandshakeTests"),
+        done("5", "Messages", "shell.test_websocket.MessageTests"),
+        done(
+            "6",
+            "Keep-alive",
+            "shell.test_websocket.MessageTests.test_keep_alives",
+        ),
+        partial(
+            "7",
+            "Authentication",
+            "by digest; cookies of HTTP are not looked at, the origin is",
+            "shell.test_websocket.OriginTests",
+        ),
     ),
     rfc(
         7616,

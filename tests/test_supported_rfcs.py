@@ -14,7 +14,7 @@ from tests.rfc import ALL, DONE, NOT, RFC, STATUSES, Section
 from tests.source import ROOT, package_modules
 
 #: RFCs that the source names in passing: a format, a name, or what came before or beside.
-MENTIONED = frozenset({768, 2543, 2606, 3398, 3959, 4855, 5888, 7118, 8289, 8840})
+MENTIONED = frozenset({768, 2543, 2606, 3398, 3959, 4855, 5888, 8289, 8840})
 
 _ROLE = re.compile(r":rfc:`(\d+)")
 

@@ -1,6 +1,8 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-JsSIP in a browser calls over WebSocket; only when ``SIPSESS_LONG`` is set, as both are heavy.
+JsSIP in a browser registers and calls over WebSocket.
+
+Both are heavy, and come when ``SIPSESS_LONG`` is set only.
 
 Media for browsers is not there yet: the offer of WebRTC must get a clear refusal.
 """
@@ -18,19 +20,21 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 from sipsess.applications.echo import EchoApplication
+from sipsess.registrar import RegistrarOptions
 from sipsess.server import SIPServer
 
 from .peers import PeerTestCase, reactor, sip_port
 
-#: Calls, and reports how that went.
+#: Registers, calls, and reports how that went.
 PAGE = """<!DOCTYPE html><meta charset="utf-8"><script src="jssip.js"></script><script>
 const report = (outcome) => fetch("/outcome", {method: "POST", body: JSON.stringify(outcome)});
 const phone = new JsSIP.UA({
   sockets: [new JsSIP.WebSocketInterface("ws://127.0.0.1:PORT")],
-  uri: "sip:browser@127.0.0.1", register: false,
+  uri: "sip:browser@127.0.0.1", register: true,
 });
 phone.on("disconnected", (event) => report({error: "disconnected: " + event.reason}));
-phone.on("connected", () => {
+phone.on("registrationFailed", (event) => report({error: "not registered: " + event.cause}));
+phone.on("registered", () => {
   phone.call("sip:echo@127.0.0.1", {
     mediaConstraints: {audio: true, video: false},
     eventHandlers: {
@@ -99,7 +103,7 @@ class BrowserTests(PeerTestCase):
         return f"http://127.0.0.1:{listening.getHost().port}/", outcome.told
 
     async def test_call(self) -> None:
-        """The offer of WebRTC gets 488 with a Warning that says what is wrong."""
+        """It registers; its offer of WebRTC gets 488 with a Warning that says what is wrong."""
         script = await self.bundle()
         server = SIPServer(
             reactor,
@@ -107,6 +111,7 @@ class BrowserTests(PeerTestCase):
             applications=[EchoApplication()],
             application="echo",
         )
+        server.add_registrar(RegistrarOptions(admits_anybody=True))
         server.startService()
         self.addCleanup(self._stop, server)
         url, told = self.serve_page(script, sip_port(server))
@@ -115,9 +120,9 @@ class BrowserTests(PeerTestCase):
         profile = f"--user-data-dir={self.folder / 'profile'}"
         browser = self.start("chromium", ["chromium", *quiet, *fake, profile, url])
         outcome = await told.addTimeout(60, reactor)
-        await browser.stop()
         self.assertEqual(
             (outcome.get("status"), outcome.get("originator")), (488, "remote"), outcome
         )
         self.assertRegex(outcome["warning"], r'^30\d 127\.0\.0\.1:\d+ ".+"')
+        await browser.stop()
         await self.quiet(server)
