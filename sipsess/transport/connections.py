@@ -18,6 +18,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from ipaddress import ip_network
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 #: Connections at a time: each costs a file and some 20 KiB.
 MAX_CONNECTIONS = 4096
-#: Connections of one host at a time; an office of phones behind one NAT fits.
+#: Connections of one host at a time, of one network of 64 bits in IPv6, where a host has as many
+#: addresses as it likes; an office of phones behind one NAT fits.
 MAX_CONNECTIONS_PER_PEER = 256
 #: Connections that are being opened at a time; beyond it the network is down, and more would only
 #: wait, too.
@@ -73,6 +75,8 @@ class _Opening:
         self.waiters: dict[Deferred[Flow], None] = {}
         self.queue: list[tuple[Flow, bytes]] = []
         self.size = 0
+        #: Why it came to nothing.
+        self.error: ConnectFailed | None = None
         self.attempt: Deferred[Any] | None = None
 
     def wait(self) -> Deferred[Flow]:
@@ -130,6 +134,7 @@ class Connections:
         #: what can go over UDP as well.
         self._failed: RecentDict[Address, float] = RecentDict(MAX_FAILED)
         self._lost: dict[Flow, TransportError | None] = {}
+        self._telling: IDelayedCall | None = None
         self._sweeper: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
         self._report_after = float("-inf")
@@ -242,6 +247,8 @@ class Connections:
         if opening is not None:
             return opening
         transport, address, _ = target
+        if self._closing is not None:
+            raise ConnectFailed("the server stops")
         if transport not in CONNECTABLE:
             raise ConnectFailed(f"nobody can be reached over {transport} from here")
         if len(self._openings) >= MAX_OPENING or len(self) >= self.max_connections:
@@ -253,6 +260,8 @@ class Connections:
         except LocalError as error:
             self._openings.pop(target, None)
             raise ConnectFailed(str(error)) from error
+        if opening.error is not None:
+            raise opening.error
         return opening
 
     def _begin(self, opening: _Opening, listener: StreamListener | None) -> None:
@@ -303,6 +312,7 @@ class Connections:
             return
         self._failed.put((host, port), self.seconds() + FAILURE_LIFE)
         error = ConnectFailed(f"no {transport} connection to {format_host(host)}:{port}: {why}")
+        opening.error = error
         flow = Flow(transport, ("", 0), (host, port), is_reliable=True)
         self.core.count_refusal("connect-failed", flow)
         now = self.seconds()
@@ -310,8 +320,7 @@ class Connections:
             self.core.flow_lost(waiting, now, error)
         waiters, opening.waiters = opening.waiters, {}
         for waiter in waiters:
-            if not waiter.called:
-                waiter.errback(error)
+            waiter.errback(error)
 
     # -- what connections tell -------------------------------------------------------------
 
@@ -321,7 +330,7 @@ class Connections:
             return False
         if len(self) >= self.max_connections:
             code = "connections-full"
-        elif self._peers[host] >= self.max_per_peer:
+        elif self._peers[_peer_of(host)] >= self.max_per_peer:
             code = "peer-connections-full"
         else:
             return True
@@ -337,7 +346,7 @@ class Connections:
         """See :class:`.ConnectionOwner`."""
         self._flows[connection] = {connection.flow}
         self._targets[connection] = []
-        self._peers.add(connection.flow.remote[0])
+        self._peers.add(_peer_of(connection.flow.remote[0]))
         if self._sweeper is None:
             self._sweeper = self.reactor.callLater(SWEEP_INTERVAL, self._sweep)
         if self._closing is not None:
@@ -349,7 +358,10 @@ class Connections:
         self._by_flow[flow] = connection
         if connection.target is None:
             return
-        opening = self._openings.pop(connection.target)
+        opening = self._openings.pop(connection.target, None)
+        if opening is None:
+            connection.close()
+            return
         self._by_target[opening.target] = connection
         self._targets[connection].append(opening.target)
         for waiting, wire in opening.queue:
@@ -359,18 +371,21 @@ class Connections:
         for waiter in waiters:
             waiter.callback(flow)
 
-    def closed(self, connection: Connection, reason: Failure) -> None:
-        """See :class:`.ConnectionOwner`."""
-        flows = self._flows.pop(connection)
+    def ending(self, connection: Connection) -> None:
+        """See :class:`.ConnectionOwner`; what is sent from now on finds another way."""
         for target in self._targets.pop(connection):
             self._by_target.pop(target, None)
-        self._peers.remove(connection.flow.remote[0])
+        for flow in self._flows[connection]:
+            if self._by_flow.pop(flow, None) is not None:
+                self._lose(flow, None)
+
+    def closed(self, connection: Connection, reason: Failure) -> None:
+        """See :class:`.ConnectionOwner`."""
+        del self._flows[connection]
+        self._peers.remove(_peer_of(connection.flow.remote[0]))
         if not connection.has_opened:
             self._hand_shake_failed(connection, reason)
-        now = self.seconds()
-        for flow in flows:
-            if self._by_flow.pop(flow, None) is not None:
-                self.core.flow_lost(flow, now)
+        self._tell_lost()
         if not self._flows:
             self._rest()
 
@@ -401,11 +416,14 @@ class Connections:
 
     def _lose(self, flow: Flow, error: TransportError | None) -> None:
         """Tell the core, in a turn of its own, that nothing can be sent on a flow."""
-        if not self._lost:
-            self.reactor.callLater(0, self._tell_lost)
+        if self._telling is None:
+            self._telling = self.reactor.callLater(0, self._tell_lost)
         self._lost[flow] = error
 
     def _tell_lost(self) -> None:
+        telling, self._telling = self._telling, None
+        if telling is not None and telling.active():
+            telling.cancel()
         lost, self._lost = self._lost, {}
         now = self.seconds()
         for flow, error in lost.items():
@@ -417,9 +435,15 @@ class Connections:
         """Look at the limits of time of all connections."""
         self._sweeper = self.reactor.callLater(SWEEP_INTERVAL, self._sweep)
         now = self.seconds()
-        in_use = self._in_use()
+        in_use: list[Collection[Flow]] = []
+
+        def is_in_use(connection: Connection) -> bool:
+            if not in_use:
+                in_use.append(self._in_use())
+            return any(flow in in_use[0] for flow in self._flows[connection])
+
         for connection in tuple(self._flows):
-            connection.check(now, in_use)
+            connection.check(now, is_in_use)
 
     def _rest(self) -> None:
         """Stop looking: there are no connections."""
@@ -438,9 +462,9 @@ class Connections:
         """
         self._closing = Deferred()
         for opening in tuple(self._openings.values()):
+            self._fail(opening, "the server stops")
             if opening.attempt is not None:
                 opening.attempt.cancel()
-            self._fail(opening, "the server stops")
         for connection in tuple(self._flows):
             connection.close()
         if not self._flows:
@@ -462,3 +486,8 @@ def _target(transport: str, address: Address, name: str) -> Target:
     if transport not in ("TLS", "WSS"):
         return transport, (normal_host(host), port), ""
     return transport, (normal_host(host), port), (name or host).lower().rstrip(".")
+
+
+def _peer_of(host: str) -> str:
+    """Return what the connections of a host are counted under."""
+    return host if ip_version(host) == 4 else str(ip_network((host, 64), strict=False))

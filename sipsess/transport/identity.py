@@ -44,12 +44,14 @@ def identities_of(certificate: x509.Certificate) -> Identities:
 
     URIs of SIP without a user come first; only without any the DNS names count, and only without
     any alternative name the common name.
+
+    :raises ValueError: when it cannot be read.
     """
     try:
         names = certificate.extensions.get_extension_for_oid(
             ExtensionOID.SUBJECT_ALTERNATIVE_NAME
         ).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return Identities(_usable(str(item.value) for item in common))
     assert isinstance(names, x509.SubjectAlternativeName)

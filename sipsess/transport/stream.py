@@ -13,7 +13,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -50,6 +50,9 @@ MAX_UNSENT = 262_144
 #: Seconds that a polite end may take.
 CLOSE_LIMIT = 3.0
 
+#: The reason code of a connection that nobody uses.
+IDLE = "connection-idle"
+
 #: What connections are looked for by: transport, address, and the name when it must be proven.
 Target: TypeAlias = tuple[str, Address, str]
 
@@ -83,6 +86,9 @@ class ConnectionOwner(Protocol):
 
     def opened(self, connection: Connection) -> None:
         """Hear that a connection can be used."""
+
+    def ending(self, connection: Connection) -> None:
+        """Hear that a connection can be used no more; its end follows."""
 
     def closed(self, connection: Connection, reason: Failure) -> None:
         """Hear that a connection is no more."""
@@ -180,10 +186,11 @@ class Connection(TwistedProtocol):
             return
         assert self._credentials is not None
         proven = self._credentials.identify(self.transport)
+        name = self.flow.name or self.flow.remote[0]
         if self.is_incoming:
             self.identities = proven.domains
-        elif not proven.prove(self.flow.name or self.flow.remote[0]):
-            self.fault = f"the certificate is not that of {self.flow.name or self.flow.remote[0]}"
+        elif not proven.prove(name):
+            self.fault = f"the certificate is not that of {name}"
             self.give_up("certificate-mismatch")
             return
         self.transport_ready()
@@ -200,8 +207,7 @@ class Connection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = ConnectionDone) -> None:  # type: ignore[assignment]
         """Tell the table, once."""
-        self.is_open = False
-        self.is_closing = True
+        self._end(float("inf"))
         self.owner.closed(self, reason)
 
     # -- what kinds of connections do in their own way
@@ -249,9 +255,7 @@ class Connection(TwistedProtocol):
         transport: Any = self.transport
         if self.is_open:
             transport.unregisterProducer()
-        self.is_open = False
-        self.is_closing = True
-        self._close_by = self.owner.seconds() + CLOSE_LIMIT
+        self._end(self.owner.seconds() + CLOSE_LIMIT)
         transport.loseConnection()
 
     def give_up(self, reason_code: str) -> None:
@@ -262,31 +266,36 @@ class Connection(TwistedProtocol):
 
     def abort(self) -> None:
         """End the connection at once."""
-        self.is_open = False
-        self.is_closing = True
-        self._close_by = float("inf")
+        self._end(float("inf"))
         transport: Any = self.transport
         transport.abortConnection()
 
+    def _end(self, close_by: float) -> None:
+        """Let nothing be sent any more."""
+        self._close_by = close_by
+        self.is_open = False
+        if not self.is_closing:
+            self.is_closing = True
+            self.owner.ending(self)
+
     # -- time
 
-    def check(self, now: float, in_use: Container[Flow]) -> None:
+    def check(self, now: float, is_in_use: Callable[[Connection], bool]) -> None:
         """
         End the connection when something takes too long.
 
-        :param in_use: the flows of calls.
+        :param is_in_use: asked about an idle connection.
         """
         if self.is_closing:
             if now >= self._close_by:
                 self.abort()
             return
-        reason_code = self.overdue(now)
-        if reason_code is not None and (
-            reason_code != "connection-idle" or self.flow not in in_use
-        ):
+        reason_code = self._overdue(now)
+        if reason_code is not None and not (reason_code == IDLE and is_in_use(self)):
+            self.fault = "it took too long"
             self.give_up(reason_code)
 
-    def overdue(self, now: float) -> str | None:
+    def _overdue(self, now: float) -> str | None:
         """Return the reason code of what takes too long, or ``None``."""
         if not self.is_open:
             is_late = now - self._began >= HANDSHAKE_LIMIT
@@ -297,7 +306,7 @@ class Connection(TwistedProtocol):
             return "connection-slow"
         if self.is_incoming and not self._has_spoken and now - self._began >= SILENCE_LIMIT:
             return "connection-silent"
-        return "connection-idle" if now - self._heard >= IDLE_LIMIT else None
+        return IDLE if now - self._heard >= IDLE_LIMIT else None
 
     # -- IPushProducer: the transport says whether the peer reads
 

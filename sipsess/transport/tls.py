@@ -79,7 +79,12 @@ class Credentials:
     def identify(self, transport: Any) -> Identities:
         """Return whom the certificate of a connection's far end speaks for."""
         certificate = transport.getPeerCertificate()
-        return _NOBODY if certificate is None else identities_of(certificate.to_cryptography())
+        if certificate is None:
+            return _NOBODY
+        try:
+            return identities_of(certificate.to_cryptography())
+        except ValueError:
+            return _NOBODY  # OpenSSL was content with it, but it cannot be read
 
 
 @implementer(IOpenSSLServerConnectionCreator)

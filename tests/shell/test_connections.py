@@ -12,7 +12,7 @@ from sipsess.flow import Address, Flow
 from sipsess.message import Request, Response, parse
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
-from sipsess.transport import connections
+from sipsess.transport import connections, stream
 from tests.shell.streams import RawPeer, StreamCase, options
 
 BOB = "192.0.2.1"
@@ -134,7 +134,10 @@ class ConnectTests(ConnectCase):
         self.net.partition(self.alice, self.bob)
         connecting = self.caller.connect("TCP", (BOB, 5060))
         self.stop_only(self.caller)
-        self.failureResultOf(connecting, ConnectFailed)
+        error = self.failureResultOf(connecting, ConnectFailed).value
+        self.assertRegex(str(error), "the server stops$")
+        late = self.caller.connect("TCP", (BOB, 5060))
+        self.assertEqual(str(self.failureResultOf(late).value), "the server stops")
 
     def test_one_address(self) -> None:
         """Who listens on one address connects from it."""
@@ -281,6 +284,35 @@ class LostTests(ConnectCase):
         session.invite_client.answered.addErrback(lambda failure: None)
         self.net.run_for(1)
         self.assertIn("503", str(session.end_reason))
+
+    def test_closing_connection(self) -> None:
+        """A connection that is being closed is used no more, however long its end takes."""
+        session = self.call()
+        for connection in tuple(self.caller.connections._flows):
+            connection.close()
+        answered = session.send_request("INFO")
+        self.assertFalse(self.caller.core.flows.is_open(session.flow))
+        self.net.run_for(1)
+        self.assertIsInstance(self.successResultOf(answered), Response)
+
+    def test_idle_call(self) -> None:
+        """A connection is not closed for being idle while a call uses it, also one opened again."""
+        session = self.call()
+        self.net.run_for(stream.IDLE_LIMIT * 1.5)
+        self.assertEqual(len(self.server.connections), 1)
+        session.terminate()
+        self.net.run_for(stream.IDLE_LIMIT * 1.5)
+        self.assertEqual(len(self.server.connections), 0)
+
+    def test_too_many_wait(self) -> None:
+        """What cannot even wait for a connection is lost at once."""
+        session = self.call()
+        self.break_all(self.caller)
+        self.caller.connections.max_connections = 0
+        answered = session.send_request("INFO")
+        self.net.run_for(0.1)
+        error = self.failureResultOf(answered, ConnectFailed).value
+        self.assertEqual(str(error), "there are too many connections")
 
     def test_queue_is_bounded(self) -> None:
         """What waits for a connection that is being opened has a limit."""

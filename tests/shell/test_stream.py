@@ -179,6 +179,15 @@ class LimitTests(StreamCase):
         self.net.run_for(1)
         self.assertIsNone(self.connect(carol).lost)
 
+    def test_many_addresses(self) -> None:
+        """In IPv6 the addresses of one network of 64 bits count as one host."""
+        self.server.connections.max_per_peer = 2
+        hosts = [self.net.host(f"2001:db8:1::{number}") for number in range(1, 4)]
+        peers = [self.connect(host, to="2001:db8::1") for host in hosts]
+        self.assertEqual([peer.lost is None for peer in peers], [True, True, False])
+        other = self.net.host("2001:db8:2::1")
+        self.assertIsNone(self.connect(other, to="2001:db8::1").lost)
+
     def test_a_bug_of_ours(self) -> None:
         """What the core raises is logged once a minute, and the connection goes on."""
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import ConnectFailed, LocalError
@@ -20,7 +21,7 @@ from sipsess.transport import stream
 from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listen import ListenError, ListenSpec, parse_listen
 from tests.certificates import Authority, names
-from tests.shell.streams import StreamCase, options
+from tests.shell.streams import RawPeer, StreamCase, options
 
 BOB = "192.0.2.1"
 
@@ -219,6 +220,27 @@ class GarbageTests(TLSCase):
         peer.wire.abortConnection()
         self.net.run_for(1)
         self.assertEqual(self.refusals(), {"connection-handshake-failed": 1})
+
+
+class SilentServerTests(TLSCase):
+    """A far end that takes the connection and says nothing."""
+
+    def test_no_hand_shake(self) -> None:
+        """The attempt has a limit, and says what took too long."""
+        silent = RawPeer()
+        factory = ServerFactory()
+        factory.noisy = False
+        factory.buildProtocol = lambda addr: silent  # type: ignore[method-assign]
+        listening = self.bob.listenTCP(5099, factory)
+        caller = self.caller()
+        connecting = caller.connect("TLS", (BOB, 5099))
+        self.net.run_for(stream.HANDSHAKE_LIMIT - 2)
+        self.assertNoResult(connecting)
+        self.net.run_for(4)
+        error = self.failureResultOf(connecting, ConnectFailed).value
+        self.assertIn("it took too long", str(error))
+        self.assertIsNotNone(silent.lost)
+        listening.stopListening()
 
 
 class ReloadTests(TLSCase):
