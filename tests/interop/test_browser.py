@@ -1,6 +1,6 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-JsSIP in a browser registers and calls over WebSocket.
+JsSIP in a browser registers, calls and is called over WebSocket.
 
 Both are heavy, and come when ``SIPSESS_LONG`` is set only.
 
@@ -22,10 +22,11 @@ from twisted.web.static import Data
 from sipsess.applications.echo import EchoApplication
 from sipsess.registrar import RegistrarOptions
 from sipsess.server import SIPServer
+from sipsess.session import SessionEnded
 
 from .peers import PeerTestCase, reactor, sip_port
 
-#: Registers, calls, and reports how that went.
+#: Registers, calls, reports how that went, and is busy when it is called.
 PAGE = """<!DOCTYPE html><meta charset="utf-8"><script src="jssip.js"></script><script>
 const report = (outcome) => fetch("/outcome", {method: "POST", body: JSON.stringify(outcome)});
 const phone = new JsSIP.UA({
@@ -34,6 +35,9 @@ const phone = new JsSIP.UA({
 });
 phone.on("disconnected", (event) => report({error: "disconnected: " + event.reason}));
 phone.on("registrationFailed", (event) => report({error: "not registered: " + event.cause}));
+phone.on("newRTCSession", ({originator, session}) => {
+  if (originator === "remote") session.terminate({status_code: 486});
+});
 phone.on("registered", () => {
   phone.call("sip:echo@127.0.0.1", {
     mediaConstraints: {audio: true, video: false},
@@ -103,7 +107,7 @@ class BrowserTests(PeerTestCase):
         return f"http://127.0.0.1:{listening.getHost().port}/", outcome.told
 
     async def test_call(self) -> None:
-        """It registers; its offer of WebRTC gets 488 with a Warning that says what is wrong."""
+        """The offer of WebRTC gets 488 with a Warning; a call of ours reaches the browser."""
         script = await self.bundle()
         server = SIPServer(
             reactor,
@@ -111,7 +115,7 @@ class BrowserTests(PeerTestCase):
             applications=[EchoApplication()],
             application="echo",
         )
-        server.add_registrar(RegistrarOptions(admits_anybody=True))
+        server.users.add_registrar(RegistrarOptions(admits_anybody=True))
         server.startService()
         self.addCleanup(self._stop, server)
         url, told = self.serve_page(script, sip_port(server))
@@ -124,5 +128,7 @@ class BrowserTests(PeerTestCase):
             (outcome.get("status"), outcome.get("originator")), (488, "remote"), outcome
         )
         self.assertRegex(outcome["warning"], r'^30\d 127\.0\.0\.1:\d+ ".+"')
+        with self.assertRaisesRegex(SessionEnded, "486"):
+            await server.users.dial("browser")
         await browser.stop()
         await self.quiet(server)

@@ -21,8 +21,12 @@ from wsproto.events import (
     TextMessage,
 )
 
-from sipsess.message import Response, parse
+from sipsess.message import Request as SIPRequest
+from sipsess.message import Response, build_response, parse
 from sipsess.message.limits import MAX_MESSAGE
+from sipsess.registrar import RegistrarOptions
+from sipsess.server import SIPServer
+from sipsess.session import SessionEnded
 from sipsess.testing import VirtualNetwork
 from sipsess.transport import stream
 from sipsess.transport.listen import ListenError, ListenSpec, parse_listen
@@ -192,6 +196,39 @@ class MessageTests(WebCase):
             session.terminate(486)
         self.net.run_for(70)
         self.assertEqual(self.server.core.layer.leftovers(), [])
+
+
+class RegisteredTests(WebCase):
+    """Browsers that registered."""
+
+    def test_called(self) -> None:
+        """RFC 7118 B.1: a browser is called over the connection that it registered on."""
+        self.stop(self.server)
+        server = self.server = SIPServer(self.bob, list(self.listen))
+        server.users.add_registrar(RegistrarOptions(admits_anybody=True))
+        server.startService()
+        peer = self.web()
+        register = (
+            "REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bKr\r\n"
+            "From: <sip:web@192.0.2.1>;tag=a\r\nTo: <sip:web@192.0.2.1>\r\nCall-ID: r\r\n"
+            "CSeq: 1 REGISTER\r\nContact: <sip:web@x.invalid;transport=ws>;expires=600\r\n"
+            "Max-Forwards: 70\r\n\r\n"
+        )
+        self.tell(peer, TextMessage(data=register))
+        self.assertTrue(peer.messages[0].startswith(b"SIP/2.0 200 "), peer.messages)
+        calling = server.users.dial("web")
+        self.net.run_for(1)
+        request = parse(peer.messages[-1])
+        assert isinstance(request, SIPRequest)
+        self.assertEqual(request.uri, "sip:web@x.invalid;transport=ws")
+        self.assertEqual(request.via.transport, "WS")
+        refusal = build_response(request, 486, to_tag="t").to_bytes()
+        self.tell(peer, TextMessage(data=refusal.decode()))
+        self.assertIn("486", str(self.failureResultOf(calling, SessionEnded).value))
+        peer.wire.loseConnection()
+        self.net.run_for(1)
+        self.failureResultOf(server.users.dial("web"))
+        self.net.run_for(70)
 
 
 class EndTests(WebCase):
