@@ -7,7 +7,7 @@ Theory of operation
     be used; then it is closing, politely or at once. What comes is cut into messages and given to
     the core, and nothing that happens there reaches the reactor. Whatever a peer can delay has a
     limit: the hand-shake, the first message, each message once it has begun, silence, and reading
-    what is sent to it. The table of connections asks for :meth:`Connection.overdue` now and then,
+    what is sent to it. The table of connections calls :meth:`Connection.check` now and then,
     so that no connection needs a timer of its own.
 """
 

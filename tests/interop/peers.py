@@ -615,7 +615,7 @@ class Capture:
         :param fields: such as ``rtp.seq``; none for one line of text for each packet.
         """
         command = ["tshark", "-n", "-r", str(self._path), "-Y", condition]
-        command += ["-d", f"udp.port=={self._port},sip"]
+        command += ["-d", f"udp.port=={self._port},sip", "-d", f"tcp.port=={self._port},sip"]
         if fields:
             command += ["-T", "fields", *(word for field in fields for word in ("-e", field))]
         reader = self._test.start("tshark -r", command)
@@ -626,6 +626,6 @@ class Capture:
 
     async def problems(self, *ports: int) -> list[list[str]]:
         """Return what is wrong with the packets that left from some ports, one text for each."""
-        ours = " || ".join(f"udp.srcport == {port}" for port in ports)
+        ours = " || ".join(f"{kind}.srcport == {port}" for port in ports for kind in ("udp", "tcp"))
         fields = ("frame.number", "_ws.col.Info", "_ws.expert.message")
         return await self.read(f"{PROBLEMS} && ({ours})", *fields)

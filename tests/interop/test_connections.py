@@ -15,7 +15,7 @@ from tests.certificates import Authority, names
 from tests.shell.streams import RawPeer, options
 from tests.shell.test_websocket import WebPeer
 
-from .peers import Baresip, PeerTestCase, reactor, sip_port, start_baresip, until
+from .peers import Baresip, Capture, PeerTestCase, reactor, sip_port, start_baresip, until
 from .sounds import THEIRS, write_tone
 from .test_baresip import BaresipTestCase
 from .tools import ROOT, phone_command
@@ -104,6 +104,31 @@ class BaresipTCPTests(BaresipTestCase):
         self.assertEqual(call.session.flow.transport, "TCP")
         await call.hangup()
         await self.quiet(server)
+
+
+class CaptureTests(BaresipTestCase):
+    """tshark looks on."""
+
+    transport = "TCP"
+
+    async def test_nothing_malformed(self) -> None:
+        """An independent reader understands all that we send in a call over TCP."""
+        self.require("baresip", "tshark")
+        phone = await self.start_phone()
+        server = self.serve(EchoApplication())
+        port = sip_port(server)
+        capture = Capture(self, port, f"tcp port {port}")
+        await capture.begin()
+        uri = f"sip:echo@127.0.0.1:{port};transport=tcp"
+        await phone.control.command("dial", uri)
+        await phone.control.expect("CALL_ESTABLISHED")
+        await phone.control.command("hangup")
+        await self.quiet(server)
+        await capture.end()
+        sent = f"tcp.srcport == {port} && sip.Status-Code"
+        statuses = await capture.read(sent, "sip.Status-Code", "sip.CSeq.method")
+        self.assertEqual(statuses, [["200", "INVITE"], ["200", "BYE"]])
+        self.assertEqual(await capture.problems(port), [])
 
 
 class PhoneTests(SecureTestCase):
