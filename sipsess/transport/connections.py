@@ -52,6 +52,8 @@ MAX_OPENING = 256
 MAX_QUEUED = 262_144
 #: Seconds that opening may take: short enough for another way to be tried within Timer B.
 CONNECT_LIMIT = 10.0
+#: Seconds that the peers get for a polite end when the server stops.
+STOP_LIMIT = 0.5
 #: Seconds between two looks at the limits of time.
 SWEEP_INTERVAL = 1.0
 #: Seconds for which an address is remembered where nobody took a connection, and how many are.
@@ -137,6 +139,7 @@ class Connections:
         self._telling: IDelayedCall | None = None
         self._sweeper: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
+        self._closing_limit: IDelayedCall | None = None
         self._report_after = float("-inf")
 
     def __len__(self) -> int:
@@ -450,6 +453,9 @@ class Connections:
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None:
             sweeper.cancel()
+        limit, self._closing_limit = self._closing_limit, None
+        if limit is not None and limit.active():
+            limit.cancel()
         closing = self._closing
         if closing is not None and not closing.called:
             closing.callback(None)
@@ -458,7 +464,7 @@ class Connections:
         """
         Close all connections, politely; none is opened any more.
 
-        :return: fires when they are gone, some seconds later at most.
+        :return: fires when they are gone, at once or soon after the limit.
         """
         self._closing = Deferred()
         for opening in tuple(self._openings.values()):
@@ -467,9 +473,14 @@ class Connections:
                 opening.attempt.cancel()
         for connection in tuple(self._flows):
             connection.close()
+        self._closing_limit = self.reactor.callLater(STOP_LIMIT, self._abort_all)
         if not self._flows:
             self._rest()
         return self._closing
+
+    def _abort_all(self) -> None:
+        for connection in tuple(self._flows):
+            connection.abort()
 
     def reopen(self) -> None:
         """Take connections again, after :meth:`close`."""

@@ -45,8 +45,8 @@ IDLE_LIMIT = 600.0
 #: Seconds that a peer may leave unread what was sent to it.
 WRITE_LIMIT = 32.0
 #: Bytes that may wait for a peer that does not read, besides what the system and Twisted hold:
-#: four of the longest messages.
-MAX_UNSENT = 262_144
+#: two of the longest messages.
+MAX_UNSENT = 131_072
 #: Seconds that a polite end may take.
 CLOSE_LIMIT = 3.0
 

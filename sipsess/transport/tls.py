@@ -124,6 +124,8 @@ def _wrap(creator: Any, is_client: bool, factory: Any, clock: Any) -> TLSMemoryB
 def _make_context(files: TLSFiles, own: dict[str, Any], trust: Any) -> SSL.Context:
     try:
         context: SSL.Context = ssl.CertificateOptions(trustRoot=trust, **own).getContext()
+        # A client that renegotiates costs us much and itself little.
+        context.set_options(SSL.OP_NO_RENEGOTIATION)
     except SSL.Error as error:
         raise LocalError(
             f"{files.certificate} and {files.key} cannot be used together: {_text_of(error)}"

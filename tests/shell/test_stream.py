@@ -225,7 +225,7 @@ class StopTests(StreamCase):
         peer.wire.pauseProducing()
         self.say(peer, options())
         stopping = self.server.stopService()
-        self.net.run_for(stream.CLOSE_LIMIT + 3)
+        self.net.run_for(connections.STOP_LIMIT + 0.2)
         self.successResultOf(stopping)
         self.assertEqual(len(self.server.connections), 0)
         peer.wire.resumeProducing()
