@@ -15,7 +15,15 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import _parse
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP, IUDPTransport
+from twisted.internet.interfaces import (
+    IConnector,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorUDP,
+    IUDPTransport,
+)
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -23,7 +31,14 @@ from zope.interface.verify import verifyObject
 
 from sipsess.flow import Flow
 from sipsess.testing import VirtualNetwork
-from sipsess.transport.listen import ListenError, ListenSpec, open_udp, parse_listen
+from sipsess.transport.listen import (
+    BACKLOG,
+    ListenError,
+    ListenSpec,
+    open_stream,
+    open_udp,
+    parse_listen,
+)
 from sipsess.transport.udp import MAX_DATAGRAM, SendError
 
 
@@ -225,6 +240,10 @@ class FakeSocket:
         if self.error is not None:
             raise self.error
 
+    def listen(self, backlog: int) -> None:
+        """Note that connections are taken."""
+        self.log.append(("listen", backlog))
+
     def fileno(self) -> int:
         """Return a number that nobody has."""
         return 9999
@@ -264,7 +283,7 @@ class FakePort:
         return False
 
 
-@implementer(IReactorUDP, IReactorSocket)
+@implementer(IReactorUDP, IReactorTCP, IReactorSocket)
 class FakeReactor:
     """Stands for a reactor with real sockets."""
 
@@ -299,9 +318,27 @@ class FakeReactor:
         self.adopted.append((fileDescriptor, addressFamily, maxPacketSize))
         return self.connect(protocol, FakePort(IPv6Address("UDP", "::", 5060)))
 
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> FakePort:
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> FakePort:
+        """Open an IPv4 port that takes connections."""
+        return FakePort(IPv4Address("TCP", interface, port or 4000))
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: tuple[str, int] | None = None,
+    ) -> IConnector:
         """Refuse."""
         raise NotImplementedError
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> FakePort:
+        """Adopt an IPv6 port that takes connections."""
+        self.adopted.append((fileDescriptor, addressFamily, 0))
+        return FakePort(IPv6Address("TCP", "::", 5060))
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> None:
         """Refuse."""
@@ -335,6 +372,7 @@ class AdoptTests(SynchronousTestCase):
     def test_verified(self) -> None:
         """The fakes provide what they claim."""
         verifyObject(IReactorUDP, self.reactor)
+        verifyObject(IReactorTCP, self.reactor)
         verifyObject(IReactorSocket, self.reactor)
         port = FakePort(IPv4Address("UDP", "0.0.0.0", 1))
         verifyObject(IListeningPort, port)
@@ -354,6 +392,34 @@ class AdoptTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.reactor.adopted, [(9999, socket.AF_INET6, MAX_DATAGRAM)])
+
+    def test_ipv6_only_for_connections(self) -> None:
+        """So is the one that takes connections; it may be bound while old ones linger."""
+        connections: Any = None
+        listening = open_stream(
+            self.reactor,
+            parse_listen("tcp:5060"),
+            connections,
+            source_address=lambda remote: "192.0.2.1",
+            make_socket=self.make_socket(),
+        )
+        self.assertEqual(
+            self.sockets[0].log,
+            [
+                (socket.AF_INET6, socket.SOCK_STREAM),
+                (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
+                (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+                False,
+                ("::", 5060),
+                ("listen", BACKLOG),
+                "close",
+            ],
+        )
+        four, six = listening.listeners
+        self.assertEqual((four.name, six.name), ("tcp:5060", "tcp6:5060"))
+        for listener in (four, six):
+            self.successResultOf(listener.stop())
+            self.successResultOf(listener.stop())
 
     def test_free_port(self) -> None:
         """Port 0 is bound by IPv4 first, and IPv6 takes the same number."""
