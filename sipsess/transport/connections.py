@@ -52,6 +52,9 @@ MAX_OPENING = 256
 MAX_QUEUED = 262_144
 #: Seconds that opening may take: short enough for another way to be tried within Timer B.
 CONNECT_LIMIT = 10.0
+#: Seconds that opening may take when the request can go over UDP as well, and only its size speaks
+#: against that: many filters drop what they do not want, and say nothing.
+WIDER_LIMIT = 2.0
 #: Seconds that the peers get for a polite end when the server stops.
 STOP_LIMIT = 0.5
 #: Seconds between two looks at the limits of time.
@@ -175,7 +178,14 @@ class Connections:
         until = self._failed.get(address)
         if until is not None and self.seconds() < until:
             return None
-        return self.open_flow("TCP", address, "")
+        flow = self.open_flow("TCP", address, "")
+        if flow is None or flow.serial:
+            return flow
+        try:
+            self._opening(_target("TCP", address, ""), WIDER_LIMIT)
+        except ConnectFailed:
+            return None
+        return flow
 
     def offer_alias(self, flow: Flow, port: int) -> None:
         """See :meth:`.ConnectionTable.offer_alias`."""
@@ -240,7 +250,7 @@ class Connections:
         opening.size += len(wire)
         opening.queue.append((flow, wire))
 
-    def _opening(self, target: Target) -> _Opening:
+    def _opening(self, target: Target, limit: float = CONNECT_LIMIT) -> _Opening:
         """
         Return the attempt to reach a target, begun now if there is none.
 
@@ -259,7 +269,8 @@ class Connections:
         listener = self._choose(transport, address)
         opening = self._openings[target] = _Opening(target)
         try:
-            self._begin(opening, listener if isinstance(listener, StreamListener) else None)
+            known = listener if isinstance(listener, StreamListener) else None
+            self._begin(opening, known, limit)
         except LocalError as error:
             self._openings.pop(target, None)
             raise ConnectFailed(str(error)) from error
@@ -267,7 +278,7 @@ class Connections:
             raise opening.error
         return opening
 
-    def _begin(self, opening: _Opening, listener: StreamListener | None) -> None:
+    def _begin(self, opening: _Opening, listener: StreamListener | None, limit: float) -> None:
         transport, (host, port), name = opening.target
         credentials = None if transport == "TCP" else self._credentials_of(listener)
         connection = StreamConnection(
@@ -289,7 +300,7 @@ class Connections:
             factory = credentials.connect(name, factory, self.reactor)
         kind = TCP6ClientEndpoint if ip_version(host) == 6 else TCP4ClientEndpoint
         bound = None if listener is None or listener.is_wildcard else (listener.address[0], 0)
-        endpoint = kind(self.reactor, host, port, CONNECT_LIMIT, bound)
+        endpoint = kind(self.reactor, host, port, limit, bound)
         opening.attempt = endpoint.connect(factory)
         opening.attempt.addErrback(self._connect_failed, opening)
 

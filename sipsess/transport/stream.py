@@ -42,6 +42,9 @@ MESSAGE_LIMIT = 20.0
 #: Seconds without a byte after which a connection that no call uses is closed. Outbound keep-alives
 #: (:rfc:`5626#section-4.4.1`) come every 120 s at the latest.
 IDLE_LIMIT = 600.0
+#: Seconds without a byte of ours after which a connection that we opened, and that calls or
+#: registrations use, is pinged, so that no NAT forgets it (:rfc:`5626#section-4.4.1`).
+PING_INTERVAL = 100.0
 #: Seconds that a peer may leave unread what was sent to it.
 WRITE_LIMIT = 32.0
 #: Bytes that may wait for a peer that does not read, besides what the system and Twisted hold:
@@ -146,7 +149,7 @@ class Connection(TwistedProtocol):
         self.target: Target | None = None
         #: The domains that the peer's certificate has proven.
         self.identities: tuple[str, ...] = ()
-        self._began = self._heard = owner.seconds()
+        self._began = self._heard = self._spoke = owner.seconds()
         #: When the message that is not whole yet began.
         self._within_since: float | None = None
         #: When the peer stopped reading, and what was written since.
@@ -245,8 +248,12 @@ class Connection(TwistedProtocol):
             if self._unsent > MAX_UNSENT:
                 self.give_up("connection-not-reading")
                 return
+        self._spoke = self.owner.seconds()
         transport: Any = self.transport
         transport.write(data)
+
+    def ping(self) -> None:
+        """Show that we are there."""
 
     def close(self) -> None:
         """End the connection when what was written has left."""
@@ -284,7 +291,7 @@ class Connection(TwistedProtocol):
         """
         End the connection when something takes too long.
 
-        :param is_in_use: asked about an idle connection.
+        :param is_in_use: asked about a connection on which nothing comes or goes.
         """
         if self.is_closing:
             if now >= self._close_by:
@@ -294,6 +301,8 @@ class Connection(TwistedProtocol):
         if reason_code is not None and not (reason_code == IDLE and is_in_use(self)):
             self.fault = "it took too long"
             self.give_up(reason_code)
+        elif not self.is_incoming and now - self._spoke >= PING_INTERVAL and is_in_use(self):
+            self.ping()
 
     def _overdue(self, now: float) -> str | None:
         """Return the reason code of what takes too long, or ``None``."""
@@ -350,6 +359,13 @@ class StreamConnection(Connection):
         self._framer = StreamFramer()
         #: One line break has come; a second one makes it a ping that was cut.
         self._is_half_ping = False
+        #: A ping of ours has no answer yet, and need not get one: not all peers know of them.
+        self._awaits_pong = False
+
+    def ping(self) -> None:
+        """Show that we are there; it may or may not be answered."""
+        self._awaits_pong = True
+        self.write(PING)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take messages and keep-alives."""
@@ -373,6 +389,9 @@ class StreamConnection(Connection):
 
     def _receive_keep_alive(self, frame: bytes) -> None:
         """Answer a ping (:rfc:`5626#section-3.5.1`), be it cut in two."""
+        if frame == PONG and self._awaits_pong:
+            self._awaits_pong = False
+            return
         is_ping = frame == PING or self._is_half_ping
         self._is_half_ping = not is_ping
         if is_ping:

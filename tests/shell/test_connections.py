@@ -304,6 +304,18 @@ class LostTests(ConnectCase):
         self.net.run_for(stream.IDLE_LIMIT * 1.5)
         self.assertEqual(len(self.server.connections), 0)
 
+    def test_keep_alive(self) -> None:
+        """RFC 5626 4.4.1: a connection that we opened for a call is pinged, and it is answered."""
+        session = self.call()
+        self.net.run_for(350)
+        pings = [event for event in self.net.trace if event.data == b"\r\n\r\n"]
+        pongs = [event for event in self.net.trace if event.data == b"\r\n"]
+        self.assertEqual({event.source[0] for event in pings}, {"192.0.2.2"})
+        self.assertEqual((len(pings), len(pongs)), (3, 3))
+        session.terminate()
+        self.net.run_for(350)
+        self.assertEqual(len([e for e in self.net.trace if e.data == b"\r\n\r\n"]), 3)
+
     def test_too_many_wait(self) -> None:
         """What cannot even wait for a connection is lost at once."""
         session = self.call()
@@ -492,6 +504,24 @@ class SizeTests(ConnectCase):
         self.finish(second)
         self.assertEqual(self.refusals(self.caller), {"connect-failed": 1})
         self.assertEqual(self.vias(b"CANCEL"), ["UDP", "UDP"])
+
+    def test_filtered(self) -> None:
+        """Where nobody answers to TCP, UDP does not wait for long."""
+        self.net.partition(self.alice, self.bob)
+        session = self.dial()
+        self.net.run_for(connections.WIDER_LIMIT - 0.6)
+        self.assertEqual(self.vias(), [])
+        self.net.heal()
+        self.net.run_for(0.5)
+        self.assertEqual(self.vias(), ["UDP"])
+        self.finish(session)
+
+    def test_no_room(self) -> None:
+        """When no connection can be opened at all, UDP it is at once."""
+        self.caller.connections.max_connections = 0
+        session = self.dial()
+        self.assertEqual(self.vias(), ["UDP"])
+        self.finish(session)
 
     def test_not_invite(self) -> None:
         """So do other requests, and their retransmissions begin when they are on UDP."""
