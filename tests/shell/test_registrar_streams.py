@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from sipsess.call import Call
 from sipsess.errors import TransportError
+from sipsess.ids import IdSource
 from sipsess.message import Request, Response, StreamFramer, build_response, parse
 from sipsess.registrar import RegistrarOptions
 from sipsess.registrar.registrar import FLOW_TIMER, PURGE_PERIOD
@@ -167,7 +169,9 @@ class ClientTests(StreamCase):
         self.server = SIPServer(self.bob, listen=self.listen)
         self.server.users.add_registrar(RegistrarOptions(admits_anybody=True), self.net.seconds)
         self.server.startService()
-        self.customer = SIPServer(self.alice, listen=self.listen)
+        # It waits a random time before it registers anew.
+        ids = IdSource(random.Random(2))
+        self.customer = SIPServer(self.alice, listen=self.listen, ids=ids)
         account = Account("sip:alice@192.0.2.1", "sip:192.0.2.1;transport=tcp", expires=3600)
         self.line = self.customer.users.add_account(account)
         self.customer.startService()
