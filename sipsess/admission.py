@@ -92,7 +92,7 @@ class Admission:
     def local_tag(self) -> str:
         """The To tag of every response to the request (:rfc:`3261#section-8.2.6.2`)."""
         if not self._local_tag:
-            self._local_tag = self.core.ids.tag()
+            self._local_tag = self.core.new_tag(self.flow)
         return self._local_tag
 
     # -- the gates -------------------------------------------------------------------------

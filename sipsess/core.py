@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from sipsess.admission import Admission, reason_of
 from sipsess.counters import Counters
+from sipsess.defence import DefenceSettings, Perimeter
 from sipsess.errors import RemoteError, SIPError, TransportError
 from sipsess.failures import FailureLog
 from sipsess.flow import Address, Flow
@@ -142,6 +143,9 @@ class SIPCore:
     :param flow_for: ``flow_for(transport, address)`` returns a flow of ours to an address, or
         ``None`` when no listener reaches it.
     :param connections: ``None`` where there are datagrams only.
+    :param defence: what is done about scanners, floods and invented addresses; ``None`` for
+        nothing.
+    :raises LocalError: when a network in the settings of the defence cannot be read.
     """
 
     ignoring_user = IgnoringUser()
@@ -158,6 +162,7 @@ class SIPCore:
         connections: ConnectionTable | None = None,
         timing: Timing | None = None,
         trace: ITrace | None = None,
+        defence: DefenceSettings | None = None,
     ) -> None:
         self.counters = Counters()
         self.ids = ids or IdSource()
@@ -182,6 +187,13 @@ class SIPCore:
         self._failures = FailureLog(self.counters, lambda: self.turn.now)
         self._secret = self.ids.token(24).encode()
         self.shedder = Shedder(self)
+        #: What stands before everything else; ``None`` lets all through.
+        self.perimeter: Perimeter | None = None
+        if defence is not None:
+            self.perimeter = Perimeter(
+                defence, self._secret, self.count_refusal, self.layer.has_server, seconds
+            )
+            self.layer.on_refused = self.perimeter.refused
         self.watch(trace)
 
     def watch(self, trace: ITrace | None) -> None:
@@ -213,6 +225,9 @@ class SIPCore:
             if self.trace is not None:
                 self.trace.bytes_received(flow, data, now)
             try:
+                perimeter = self.perimeter
+                if perimeter is not None and perimeter.takes(data, flow, now):
+                    return
                 shedder = self.shedder
                 if shedder.is_asked(waited) and shedder.takes(data, flow, now, waited):
                     return
@@ -460,18 +475,19 @@ class SIPCore:
     ) -> None:
         """Send one answer without a transaction (8.2.7); each copy of the request gets it again."""
         response = build_response(
-            request, status, reason_of(status, text), to_tag=self._stateless_tag(request)
+            request, status, reason_of(status, text), to_tag=self._stateless_tag(request, flow)
         )
         for name, value in headers.items():
             response.headers.set(name, value)
         self.send(flow, response.to_bytes())
 
-    def _stateless_tag(self, request: Request) -> str:
+    def _stateless_tag(self, request: Request, flow: Flow) -> str:
         """Return a To tag that is the same for each copy of a request, as 8.2.7 demands."""
         names = ("Via", "From", "Call-ID", "CSeq")
         text = "\n".join(request.headers.get(name) or "" for name in names)
         data = text.encode("utf-8", "surrogateescape")
-        return blake2s(data, key=self._secret, digest_size=8).hexdigest()
+        tag = blake2s(data, key=self._secret, digest_size=8).hexdigest()
+        return tag if self.perimeter is None else tag + self.perimeter.proof_for(flow)
 
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """Send a response outside sessions; the message hooks see it before it is serialised."""
@@ -494,6 +510,11 @@ class SIPCore:
 
     # -- what sessions need ----------------------------------------------------------------
 
+    def new_tag(self, flow: Flow) -> str:
+        """Return a tag of ours towards a peer; repeating it proves the peer's address."""
+        tag = self.ids.tag()
+        return tag if self.perimeter is None else tag + self.perimeter.proof_for(flow)
+
     def stamp_via(self, request: Request, flow: Flow) -> None:
         """Set the top Via of a request of ours."""
         request.headers.prepend("Via", client_via(flow, self.ids.branch()))
@@ -504,6 +525,8 @@ class SIPCore:
 
         One that is too large for a datagram goes over a connection, if one can be opened (18.1.1).
         """
+        if self.perimeter is not None and request.to_tag is None:
+            self.perimeter.expect(flow, self.turn.now)
         wider = self.flows.wider_flow(request, flow)
         if wider is None:
             return self.layer.create_client(request, flow, user, self.turn.now)
@@ -522,6 +545,8 @@ class SIPCore:
     # -- outputs ---------------------------------------------------------------------------
 
     def _send_out(self, flow: Flow, wire: bytes) -> None:
+        if self.perimeter is not None and self.perimeter.holds(wire, flow, self.turn.now):
+            return
         self.counters.messages_sent += 1
         if self.trace is not None:
             self.trace.bytes_sent(flow, wire, self.turn.now)

@@ -453,7 +453,7 @@ class DialogManager:
         request = build_request(
             "INVITE",
             uri,
-            from_=f"{sender};tag={ids.tag()}",
+            from_=f"{sender};tag={self.core.new_tag(flow)}",
             to=f"<{_address_of_record(uri)}>",
             call_id=ids.call_id(),
             cseq=1,

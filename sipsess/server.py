@@ -30,6 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sipsess.core import SIPCore
+from sipsess.defence import DefenceSettings
 from sipsess.dialog.usage import FAIL
 from sipsess.endpoint import ANONYMOUS, AnonymousGate, Endpoint
 from sipsess.errors import ConnectFailed, LocalError
@@ -78,6 +79,8 @@ DEFAULT_LISTEN = ("udp:5060",)
 DEFAULT_RTP_PORTS = (10000, 29999)
 #: Seconds that stopping waits for the ends of calls.
 DRAIN_LIMIT = 4.0
+#: What suits a server on a public address.
+DEFAULT_DEFENCE = DefenceSettings()
 #: The port that a URI need not name.
 _SIP_PORT = 5060
 
@@ -108,8 +111,11 @@ class SIPServer(Service):
     :param trust: a file of authorities that secure far ends must be certified by, where there is no
         TLS listener that says it; the system's when empty.
     :param drain_limit: seconds that stopping waits for the ends of calls.
+    :param defence: what is done about scanners, floods and invented addresses; ``None`` for
+        nothing.
     :raises ListenError: when a listen string cannot be read.
-    :raises LocalError: when there is no such application, or no RTP port.
+    :raises LocalError: when there is no such application, no RTP port, or no such network as the
+        defence names.
     """
 
     #: When the delayed call was meant to come.
@@ -136,6 +142,7 @@ class SIPServer(Service):
         make_call: Callable[[Session], Call] | None = None,
         trust: str = "",
         drain_limit: float = DRAIN_LIMIT,
+        defence: DefenceSettings | None = DEFAULT_DEFENCE,
     ) -> None:
         self.reactor = reactor
         self.specs = tuple(read_specs(listen, advertise))
@@ -160,6 +167,7 @@ class SIPServer(Service):
             connections=self.connections,
             timing=timing,
             trace=trace,
+            defence=defence,
         )
         self.connections.core = self.core
         self.core.turn.closing = self._arm

@@ -164,7 +164,10 @@ class SessionEnding(Part):
         """See :meth:`.UsageOwner.usage_confirmed`."""
         session = self.session
         session.note("confirmed")
-        session.core.counters.sessions_answered += 1
+        core = session.core
+        core.counters.sessions_answered += 1
+        if core.perimeter is not None and session.is_callee:
+            core.perimeter.succeeded(session.flow, core.turn.now)
         session.kept_invite.compact()
         if session.final_response is not None:
             session.invite_client.settle(session.final_response)

@@ -143,7 +143,7 @@ class Session:
         self.kept_invite = KeptRequest(invite, flow)
         self.flow, self.way = flow, way_of(invite, flow, is_callee=is_callee)
         self.is_callee = is_callee
-        self.local_tag: str = core.ids.tag() if is_callee else (invite.from_tag or "")
+        self.local_tag: str = core.new_tag(flow) if is_callee else (invite.from_tag or "")
         #: Every early and confirmed dialog, by remote tag; :attr:`dialog` is the chosen one.
         self.dialogs: dict[str, Dialog] = {}
         self.dialog: Dialog | None = None

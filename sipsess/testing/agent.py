@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 
 from sipsess.core import SIPCore
+from sipsess.defence import DefenceSettings
 from sipsess.endpoint import AnonymousGate
 from sipsess.errors import LocalError
 from sipsess.flow import Address, Flow
@@ -60,6 +61,8 @@ class Agent:
     :param rtp_ports: the first and the last RTP port.
     :param timing: the timers of :rfc:`3261`, if others are wanted.
     :param trace: watches the core.
+    :param defence: what is done about scanners, floods and invented addresses; ``None`` for
+        nothing.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Agent:
         rtp_ports: Address | tuple[int, int] = (10000, 10998),
         timing: Timing | None = None,
         trace: ITrace | None = None,
+        defence: DefenceSettings | None = None,
     ) -> None:
         self.host = host
         self.network = host.network
@@ -90,6 +94,7 @@ class Agent:
             flow_for=self._flow_for,
             timing=timing,
             trace=trace,
+            defence=defence,
         )
         self.core.turn.closing = self._arm
         self.ports = RTPPorts(host, *rtp_ports)

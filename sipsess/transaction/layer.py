@@ -95,6 +95,7 @@ class TransactionLayer:
         "counters",
         "limit",
         "peer_limit",
+        "on_refused",
         "step_trace",
         "timers",
         "timing",
@@ -123,6 +124,8 @@ class TransactionLayer:
         self.limit = limit
         self.byte_limit = byte_limit
         self.peer_limit = peer_limit
+        #: Told about each refusal before it is sent, if set: transaction, status and time.
+        self.on_refused: Callable[[ServerTransaction, int, float], None] | None = None
         #: Server transactions by the host that their requests came from.
         self._peers = Tally()
         #: The bytes of all requests that server transactions keep.

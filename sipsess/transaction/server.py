@@ -80,6 +80,9 @@ class ServerTransaction(Transaction):
             a non-INVITE (:rfc:`4320`), or anything but another 2xx after a 2xx to an INVITE.
         """
         response.to_bytes()  # if that fails, no state changes
+        on_refused = self._layer.on_refused
+        if on_refused is not None and response.status >= 300 and not self.has_final:
+            on_refused(self, response.status, now)
         self.step(self.classify(response.status), response, now)
 
     def let_go_of_request(self) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
+
+from sipsess.recent import RecentDict
 
 #: Remote hosts whose source address is remembered; more are asked for again.
 MAX_SOURCE_ADDRESSES = 4096
@@ -19,9 +21,6 @@ SOURCE_ADDRESS_LIFE = 60.0
 _ANYWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class SourceAddress(Protocol):
@@ -68,47 +67,6 @@ def normal_host(host: str) -> str:
 def escape(text: str) -> str:
     """Write a value as Twisted's endpoint strings want it: a backslash before each colon."""
     return text.replace("\\", "\\\\").replace(":", "\\:")
-
-
-class RecentDict(Generic[Key, Value]):
-    """
-    A bounded dictionary that forgets what was not used lately.
-
-    Two generations: when the young one is full it becomes the old one, and what was the old one is
-    forgotten. So no operation ever takes long, and at most ``2 * limit`` entries are kept.
-
-    :param limit: entries of one generation.
-    """
-
-    __slots__ = ("_limit", "_old", "_young")
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._young: dict[Key, Value] = {}
-        self._old: dict[Key, Value] = {}
-
-    def __len__(self) -> int:
-        return len(self._young.keys() | self._old.keys())
-
-    def get(self, key: Key) -> Value | None:
-        """Return the value, or ``None`` when it is not there or forgotten."""
-        value = self._young.get(key)
-        if value is None:
-            value = self._old.get(key)
-            if value is not None:
-                self.put(key, value)
-        return value
-
-    def put(self, key: Key, value: Value) -> None:
-        """Remember a value."""
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._young.clear()
-        self._old.clear()
 
 
 def probe_source_address(

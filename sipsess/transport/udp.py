@@ -30,8 +30,8 @@ from twisted.logger import Logger
 
 from sipsess.errors import TransportError
 from sipsess.flow import Address, Flow
+from sipsess.recent import RecentDict
 from sipsess.transport.address import (
-    RecentDict,
     SourceAddress,
     ip_version,
     loopback,

@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sipsess.defence import DefenceSettings
 from sipsess.errors import LocalError
 from sipsess.flow import Address
 from sipsess.message.framing import StreamFramer
@@ -36,6 +37,9 @@ MAX_LINES = 20
 KEPT_RECORDS = 20
 
 _SIP = 5060
+
+#: Whoever is spoken for by strangers would be banned, for what they say.
+NO_BANS = DefenceSettings(failures_per_minute=0)
 
 
 @implementer(ILogObserver)
@@ -73,6 +77,7 @@ class Field:
                 deferring=rng.choice((0.0, 0.5)),
                 is_timed=rng.random() < 0.5,
                 has_update=rng.random() < 0.8,
+                defence=rng.choice((None, NO_BANS)),
             )
         )
         self.net = self.scene.net

@@ -19,7 +19,6 @@ from sipsess.testing import VirtualHost, VirtualNetwork
 from sipsess.transport import address as address_module
 from sipsess.transport import udp
 from sipsess.transport.address import (
-    RecentDict,
     SourceAddresses,
     escape,
     ip_version,
@@ -384,35 +383,6 @@ class AddressTests(SynchronousTestCase):
     def test_escape(self) -> None:
         """Colons and backslashes are escaped."""
         self.assertEqual(escape("a:\\"), "a\\:\\\\")
-
-
-class RecentDictTests(SynchronousTestCase):
-    """A bounded dictionary."""
-
-    def test_bounded(self) -> None:
-        """At most two generations are kept."""
-        recent: RecentDict[int, str] = RecentDict(10)
-        for number in range(100):
-            recent.put(number, "x")
-            self.assertLessEqual(len(recent), 20)
-        self.assertEqual(recent.get(99), "x")
-        self.assertIsNone(recent.get(50))
-
-    def test_used_stays(self) -> None:
-        """What is used is not forgotten."""
-        recent: RecentDict[int, str] = RecentDict(10)
-        recent.put(-1, "hot")
-        for number in range(100):
-            recent.put(number, "x")
-            self.assertEqual(recent.get(-1), "hot")
-
-    def test_clear(self) -> None:
-        """Everything can be forgotten."""
-        recent: RecentDict[int, str] = RecentDict(1)
-        recent.put(1, "x")
-        recent.put(2, "x")
-        recent.clear()
-        self.assertEqual(len(recent), 0)
 
 
 class FakeProbe:

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from sipsess.call import Call
+from sipsess.defence import DefenceSettings
 from sipsess.dialog.usage import CONFIRMED, INCOMING
 from sipsess.endpoint import Endpoint
 from sipsess.errors import LocalError
@@ -36,6 +37,9 @@ from tests.sim.checks import Errors, disagreements, faults_of_person
 from tests.sim.promises import Promise, is_documented
 from tests.sim.stories import LONG_ENOUGH, Answering, Ringing
 from tests.sim.weather import Weather
+
+#: What a server does unless told otherwise.
+DEFENCE = DefenceSettings()
 
 ADDRESSES = {"alice": "192.0.2.1", "bob": "192.0.2.2", "carol": "192.0.2.3"}
 CAROL = ADDRESSES["carol"]
@@ -82,6 +86,8 @@ class Setting:
     has_update: bool = True
     #: Whether all calls end in the end because everybody stops, not because they are hung up.
     is_stopped: bool = False
+    #: What everybody does about scanners, floods and invented addresses: what a server does.
+    defence: DefenceSettings | None = DEFENCE
     #: Who has video.
     video: tuple[str, ...] = ("alice", "bob", "carol")
 
@@ -136,6 +142,7 @@ class Scene:
             applications=[self.puppets[name], Answering(), Ringing(), Busy()],
             application="puppet",
             gates=[Door(Endpoint("everybody", reliable=setting.reliable[1]))],
+            defence=setting.defence,
         )
 
     def close(self) -> None:

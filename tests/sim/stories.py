@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.application import Application
 from sipsess.call import Call
+from sipsess.defence import DefenceSettings
 from sipsess.session import Session
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import Link, VirtualNetwork
@@ -122,6 +123,7 @@ class Stage:
             applications=[Answering(), Ringing(), Early()],
             application="answering",
             listen="udp:5060:interface=" + address.replace(":", r"\:"),
+            defence=DefenceSettings(),
         )
 
     def dial(self, user: str = "answering", **options: Any) -> Session:

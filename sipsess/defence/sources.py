@@ -1,0 +1,109 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Who has sent something: one record for each source, in tables that have a limit.
+
+Theory of operation
+    A source is an IPv4 address, or the /64 of an IPv6 address, of which anybody who has one has
+    them all. Strangers, whose addresses may be invented, and those who have proven theirs stand in
+    two tables, so that no flood of inventions can push out what is known of a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv6Address
+
+from sipsess.recent import RecentDict
+
+from .bucket import Bucket
+
+#: Strangers that are remembered (twice as many at most); each record is some 200 bytes.
+MAX_STRANGERS = 16384
+#: Sources with a proven address that are remembered, likewise.
+MAX_PROVEN = 16384
+#: The part of an IPv6 address that tells one customer of a provider from another.
+_PREFIX = (1 << 128) - (1 << 64)
+
+
+def source_key(host: str) -> str:
+    """Return what tells one source from another: an IPv4 address, or the /64 of an IPv6 one."""
+    return host if ":" not in host else _prefix_of(host)
+
+
+@lru_cache(maxsize=8192)
+def _prefix_of(host: str) -> str:
+    address = IPv6Address(host)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else f"{IPv6Address(int(address) & _PREFIX)}/64"
+
+
+class Source:
+    """What is known of one source; the :class:`.Perimeter` reads and writes it."""
+
+    __slots__ = (
+        *("banned_until", "calls", "failures", "is_denied", "is_trusted", "key", "overdraft"),
+        *("proof", "proven_until", "registers", "requests", "suspect_until"),
+    )
+
+    def __init__(self, key: str, now: float) -> None:
+        self.key = key
+        #: Nothing is asked of it, and nothing noted.
+        self.is_trusted = False
+        #: The access list does not let it in.
+        self.is_denied = False
+        self.banned_until = 0.0
+        #: Until when its address counts as proven.
+        self.proven_until = 0.0
+        #: Until when one more excess of failures is a ban, proven or not.
+        self.suspect_until = 0.0
+        #: What only those have seen who receive what is sent to its address.
+        self.proof = b""
+        self.failures = Bucket(now)
+        #: Bytes that were sent to it beyond those that it has sent.
+        self.overdraft = Bucket(now)
+        #: Requests, new calls and REGISTERs; made when there is a limit.
+        self.requests: Bucket | None = None
+        self.calls: Bucket | None = None
+        self.registers: Bucket | None = None
+
+
+class Sources:
+    """
+    All sources that are remembered.
+
+    :param make: makes the record of a new one: ``make(key, host)``.
+    """
+
+    __slots__ = ("_make", "_proven", "_strangers", "_trusted")
+
+    def __init__(self, make: Callable[[str, str], Source]) -> None:
+        self._make = make
+        #: By host, to be found at once.
+        self._trusted: dict[str, Source] = {}
+        self._proven: RecentDict[str, Source] = RecentDict(MAX_PROVEN)
+        self._strangers: RecentDict[str, Source] = RecentDict(MAX_STRANGERS)
+
+    def __len__(self) -> int:
+        return len(self._trusted) + len(self._proven) + len(self._strangers)
+
+    def find(self, host: str) -> Source:
+        """Return the record of a host, made anew when there is none."""
+        source = self._trusted.get(host)
+        if source is not None:
+            return source
+        key = source_key(host)
+        source = self._proven.get(key) or self._strangers.get(key)
+        if source is None:
+            source = self._make(key, host)
+            if not source.is_trusted:
+                self._strangers.put(key, source)
+            else:
+                if len(self._trusted) >= MAX_PROVEN:
+                    self._trusted.clear()
+                self._trusted[host] = source
+        return source
+
+    def keep(self, source: Source) -> None:
+        """Remember a source whose address is proven where strangers cannot push it out."""
+        self._proven.put(source.key, source)
