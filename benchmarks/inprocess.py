@@ -15,6 +15,7 @@ from benchmarks.plugins.benchmark_applications import answer
 from benchmarks.portless.benchmark_portless import portless
 from sipsess.collector import Collector
 from sipsess.core import SIPCore
+from sipsess.defence import DefenceSettings
 from sipsess.endpoint import AnonymousGate
 from sipsess.flow import Address
 from sipsess.ids import IdSource
@@ -108,6 +109,7 @@ class Calls:
             seconds=lambda: self.now,
             ids=IdSource(random.Random(1)),
             gates=[AnonymousGate()],
+            defence=DefenceSettings(),
         )
         self.manager = DialogManager(
             self.core,

@@ -95,6 +95,16 @@ class Admission:
             self._local_tag = self.core.new_tag(self.flow)
         return self._local_tag
 
+    def authenticated(self) -> None:
+        """
+        Hear of a gate that a nonce of ours came back with good credentials.
+
+        The defence then takes the peer for who it says it is, and forgives a failure of it.
+        """
+        perimeter = self.core.perimeter
+        if perimeter is not None:
+            perimeter.authenticated(self.flow, self.core.turn.now)
+
     # -- the gates -------------------------------------------------------------------------
 
     def begin(self) -> None:

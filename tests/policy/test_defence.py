@@ -36,9 +36,7 @@ class Locked:
         if admission.request.headers.get("Authorization") != "good":
             raise Reject(401, headers={"WWW-Authenticate": 'Digest realm="a", nonce="b"'})
         admission.endpoint = ANONYMOUS
-        perimeter = admission.core.perimeter
-        assert perimeter is not None
-        perimeter.authenticated(admission.flow, admission.core.turn.now)
+        admission.authenticated()
         return Verdict.CONTINUE
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -132,8 +132,9 @@ class BanTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Listen to the log."""
         self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        observer = Mock(side_effect=self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.bans = Bans(DefenceSettings())
 
     def seconds(self, now: float, transport: str = "UDP", key: str = "192.0.2.66") -> float:

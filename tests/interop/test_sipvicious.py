@@ -1,0 +1,121 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""sipvicious looks for a server, for its users and for their passwords, and finds none of them."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sipsess.applications.echo import EchoApplication
+from sipsess.core import Admission
+from sipsess.defence import DefenceSettings
+from sipsess.interfaces import IRequestGate
+from sipsess.server import SIPServer
+from sipsess.supplement import Reject, Verdict
+
+from .peers import PeerTestCase, reactor, sip_port
+from .tools import free_port, read_statistics
+
+#: Where others call from meanwhile.
+OTHER = "127.0.0.2"
+#: Whom the scanner asks for.
+USERS = "100-399"
+#: Calls that others place meanwhile.
+CALLS = 50
+#: Seconds that a scan takes at most.
+LIMIT = 60.0
+
+
+@implementer(IRequestGate)
+class Challenging:
+    """Challenges everybody in the same way, but for who calls from :data:`OTHER`."""
+
+    name = "challenging"
+
+    def admit(self, admission: Admission) -> Verdict:
+        """See the interface."""
+        if admission.flow.remote[0] == OTHER:
+            return Verdict.CONTINUE
+        challenge = 'Digest realm="sipsess", nonce="1234", algorithm=MD5, qop="auth"'
+        raise Reject(401, headers={"WWW-Authenticate": challenge})
+
+
+class ScannerTests(PeerTestCase):
+    """A server that trusts nobody, not even this machine."""
+
+    timeout = 180
+
+    def begin(self, *gates: IRequestGate, **settings: Any) -> SIPServer:
+        """Start a server that has one user within the range that is scanned."""
+        self.require("svmap", "svwar", "svcrack", "sipp")
+        user, echo = EchoApplication(), EchoApplication()
+        user.name = "105"
+        return self.serve(
+            *(user, echo), gates=gates or None, defence=DefenceSettings(trusted=(), **settings)
+        )
+
+    async def scan(self, server: SIPServer, program: str, *words: str) -> str:
+        """Let a scanner do its work while others call; return what it printed."""
+        port = sip_port(server)
+        server.manager.default_application = None
+        command = [program, *words, "-p", str(port), "-P", str(free_port()), "-b", "127.0.0.1"]
+        scanner = self.start(program, [*command, "-t", "0.005", "127.0.0.1"])
+        path = self.folder / "statistics.csv"
+        caller = self.start("sipp", self._calls(port, path))
+        endings = [Deferred.fromCoroutine(peer.ended(LIMIT)) for peer in (scanner, caller)]
+        for ending in endings:
+            await ending
+        found = read_statistics(path)
+        self.assertEqual((found.failed, found.successful), (0, CALLS), caller.tail())
+        return scanner.output
+
+    def _calls(self, port: int, path: pathlib.Path) -> list[str]:
+        """Return what places some calls from another address."""
+        command = ["sipp", "-sn", "uac", f"127.0.0.1:{port}", "-i", OTHER, "-p", str(free_port())]
+        command += ["-s", "echo", "-m", str(CALLS), "-r", "25", "-d", "100", "-nostdin"]
+        return [*command, "-trace_stat", "-stf", str(path), "-fd", "1"]
+
+    def count(self, server: SIPServer, reason: str) -> int:
+        """Return how often something was refused for a reason."""
+        return server.core.counters.refused.get(reason, 0)
+
+    def check_banned(self, server: SIPServer) -> None:
+        """Check that the scanner is banned, and nobody else."""
+        perimeter = server.core.perimeter
+        assert perimeter is not None
+        bans = perimeter.bans.active(reactor.seconds())
+        self.assertEqual([ban.address for ban in bans], ["127.0.0.1"])
+        self.assertGreater(self.count(server, "banned"), 100)
+
+    async def test_map(self) -> None:
+        """A server that does not answer a scanner is not found."""
+        server = self.begin()
+        self.assertIn("found nothing", await self.scan(server, "svmap"))
+        self.assertGreater(self.count(server, "scanner"), 0)
+
+    async def test_users_behind_a_challenge(self) -> None:
+        """Whoever is asked for gets the same challenge, so no user is told from a nobody."""
+        for method in ("REGISTER", "INVITE"):
+            server = self.begin(Challenging(), scanner_agents=())
+            output = await self.scan(server, "svwar", "-e", USERS, "-m", method, "--force")
+            self.assertIn("found nothing", output, method)
+            self.assertNotRegex(output, r"\| *105 *\|", method)
+
+    async def test_users_of_an_open_server(self) -> None:
+        """Without a challenge a user can be asked for, but not many: the scanner is banned."""
+        for method, guesses in (("OPTIONS", 35), ("INVITE", 70)):
+            server = self.begin(scanner_agents=())
+            await self.scan(server, "svwar", "-e", USERS, "-m", method)
+            self.assertLess(self.count(server, "no-application"), guesses, method)
+            self.check_banned(server)
+
+    async def test_passwords(self) -> None:
+        """Who tries passwords is banned after some thirty."""
+        server = self.begin(Challenging(), scanner_agents=())
+        words = ("-u", "105", "-r", "100-999", "--maximumtime", "3")
+        self.assertIn("found nothing", await self.scan(server, "svcrack", *words))
+        self.assertLess(self.count(server, "gate-refused"), 70)
+        self.check_banned(server)
