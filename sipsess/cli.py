@@ -48,6 +48,7 @@ class Options(usage.Options):
         ("check", None, check.Options, "What is wrong with a configuration file"),
         ("doctor", None, doctor.Options, "What is likely to go wrong here, and what to do"),
         ("reload", None, ask.ReloadOptions, "Let the running server read its file again"),
+        ("bans", None, ask.BansOptions, "Who is banned, for how long; and to lift a ban"),
     ]
 
     def __init__(self) -> None:
@@ -134,6 +135,7 @@ COMMANDS: dict[str, Callable[[Any], int]] = {
     "check": _check,
     "doctor": _doctor,
     "reload": _printing(ask.reload),
+    "bans": _printing(ask.bans),
 }
 
 

@@ -45,6 +45,7 @@ from sipsess.registrar import Source
 from sipsess.registration import RegistrationClient
 from sipsess.sdphandlers.audio import count_packets
 from sipsess.session import Session
+from sipsess.transport.address import normal_host
 
 #: The longest request, in bytes.
 MAX_REQUEST = 16_384
@@ -391,12 +392,33 @@ def describe_registration(client: RegistrationClient, now: float) -> dict[str, A
     }
 
 
+def _bans(manager: DialogManager, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    perimeter = manager.core.perimeter
+    if perimeter is None:
+        raise ControlError("this server bans nobody")
+    host = request.get("lift")
+    if host is not None:
+        try:
+            is_lifted = perimeter.lift(normal_host(str(host)))
+        except ValueError:
+            raise ControlError(f"{host!r} is no IP address") from None
+        if not is_lifted:
+            raise ControlError(f"{host} is not banned")
+    with manager.core.turn:
+        now = manager.core.turn.now
+    return [
+        {"address": ban.address, "seconds": round(ban.until - now, 1), "count": ban.count}
+        for ban in perimeter.bans.active(now)
+    ]
+
+
 #: What can be asked.
 COMMANDS: dict[str, Command] = {
     "calls": _calls,
     "explain": _explain,
     "counters": _counters,
     "status": _status,
+    "bans": _bans,
 }
 
 

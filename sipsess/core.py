@@ -260,6 +260,13 @@ class SIPCore:
         """Return when :meth:`handle_timeout` should be called at the latest, or ``None``."""
         return self.timers.next_wake()
 
+    def refusal_of_host(self, host: str) -> str | None:
+        """Return the reason code why a host may not connect; ``None`` when it may."""
+        if self.perimeter is None:
+            return None
+        with self.turn:
+            return self.perimeter.refusal_of(host, self.turn.now)
+
     def refuse_stream(self, error: RemoteError, flow: Flow) -> None:
         """Answer, if it can be done, what nobody can read on a connection, which is then over."""
         with self.turn:

@@ -1,5 +1,5 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""``sipsess calls``, ``explain``, ``counters`` and ``reload``: what a running server is asked."""
+"""``sipsess calls``, ``explain``, ``counters``, ``bans``, ``reload``: what a server is asked."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ class ReloadOptions(Options):
         "Lets the server read its --config again: what is changed holds for the calls to come. A "
         "file with a mistake changes nothing."
     )
+
+
+class BansOptions(Options):
+    """The options of ``sipsess bans``."""
+
+    synopsis = "Usage: sipsess bans [options]"
+    optParameters = [
+        ["lift", None, None, "The address of somebody who shall be heard again."],
+    ]
 
 
 class ExplainOptions(Options):
@@ -114,3 +123,19 @@ def reload(options: Options) -> Iterator[str]:
     :raises ControlError: with all that is wrong, or when no server answers.
     """
     yield from ask("reload", options["control"])
+
+
+def bans(options: Options) -> Iterator[str]:
+    """
+    Lift a ban if that is wanted, and return those that are in force.
+
+    :raises ControlError: when no server answers, or that address is not banned.
+    """
+    arguments = {} if options["lift"] is None else {"lift": options["lift"]}
+    found = ask("bans", options["control"], **arguments)
+    if not found:
+        yield "nobody is banned"
+        return
+    yield f"{'for':>8}  {'bans':>4}  address"
+    for ban in found:
+        yield f"{ban['seconds']:7.0f}s  {ban['count']:4}  {ban['address']}"

@@ -97,6 +97,10 @@ class Bans:
             )
         return now + seconds
 
+    def lift(self, key: str) -> bool:
+        """Forget the bans of a source; ``False`` when there are none."""
+        return self._bans.pop(key, None) is not None
+
     def _make_room(self, now: float) -> None:
         bans = self._bans
         if len(bans) >= MAX_BANS:

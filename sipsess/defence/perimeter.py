@@ -280,12 +280,23 @@ class Perimeter:
             return
         source.banned_until = self.bans.ban(source.key, flow.remote[0], reason, flow.transport, now)
 
+    def lift(self, host: str) -> bool:
+        """Hear a host again, and forget its failures; ``False`` when it was never banned."""
+        source = self._sources.find(host)
+        source.banned_until = source.suspect_until = 0.0
+        source.failures.level = 0.0
+        return self.bans.lift(source.key)
+
     # -- connections -----------------------------------------------------------------------
 
-    def admits(self, host: str, now: float) -> bool:
-        """Whether a host may open a connection."""
+    def refusal_of(self, host: str, now: float) -> str | None:
+        """Return why a host may not open a connection; ``None`` when it may."""
         source = self._sources.find(host)
-        return source.is_trusted or not (source.is_denied or source.banned_until > now)
+        if source.is_trusted:
+            return None
+        if source.is_denied:
+            return "access-denied"
+        return "banned" if source.banned_until > now else None
 
 
 def _rates(settings: DefenceSettings) -> Iterable[float]:

@@ -189,6 +189,7 @@ class DigestGate:
             admission.refuse("digest-other-way", 403)
             return Verdict.HANDLED
         admission.endpoint, admission.user = claimed or endpoint, answer.username
+        admission.authenticated()
         return Verdict.CONTINUE
 
     def _not_proven(self, failure: Failure, admission: Admission, proof: DigestProof) -> Verdict:

@@ -31,8 +31,9 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import ConnectFailed, LocalError, TransportError
 from sipsess.flow import Address, Flow, format_host
+from sipsess.recent import RecentDict
 from sipsess.tally import Tally
-from sipsess.transport.address import RecentDict, ip_version, normal_host
+from sipsess.transport.address import ip_version, normal_host
 from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listener import StreamListener
 from sipsess.transport.stream import Connection, ConnectionCore, StreamConnection, Target
@@ -342,11 +343,14 @@ class Connections:
         """Tell whether a host may have one more connection; count it when not."""
         if self._closing is not None:
             return False
+        code: str | None
         if len(self) >= self.max_connections:
             code = "connections-full"
         elif self._peers[_peer_of(host)] >= self.max_per_peer:
             code = "peer-connections-full"
         else:
+            code = self.core.refusal_of_host(host)
+        if code is None:
             return True
         flow = Flow(listener.kind, listener.address, (host, 0), listener.name, is_reliable=True)
         self.core.count_refusal(code, flow)

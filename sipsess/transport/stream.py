@@ -69,6 +69,9 @@ class ConnectionCore(Protocol):
     def refuse_stream(self, error: RemoteError, flow: Flow) -> None:
         """Answer what cannot be read, if that can be done."""
 
+    def refusal_of_host(self, host: str) -> str | None:
+        """Return why a host may not connect."""
+
     def count_refusal(self, reason_code: str, flow: Flow) -> None:
         """Count."""
 

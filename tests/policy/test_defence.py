@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from sipsess.application import Application
 from sipsess.call import Call
-from sipsess.core import Admission
+from sipsess.core import Admission, SIPCore
 from sipsess.defence import DefenceSettings, Perimeter
 from sipsess.defence.perimeter import SUSPICION
 from sipsess.endpoint import ANONYMOUS
@@ -137,10 +137,21 @@ class AccessTests(DefenceTestCase):
         self.serve(access=("deny 192.0.2.64/26",), trusted=("192.0.2.65",))
         perimeter = self.agent.core.perimeter
         assert perimeter is not None
-        for host, verdict in (("192.0.2.66", False), ("192.0.2.65", True), ("192.0.2.9", True)):
-            self.assertIs(perimeter.admits(host, 0.0), verdict)
+        core = self.agent.core
+        for host, reason in (
+            ("192.0.2.66", "access-denied"),
+            ("192.0.2.65", None),
+            ("192.0.2.9", None),
+        ):
+            self.assertEqual(core.refusal_of_host(host), reason)
         perimeter.bans.ban("192.0.2.10", "192.0.2.10", "failures", "TCP", 0.0)
-        self.assertFalse(perimeter.admits("192.0.2.10", 59.0))
+        self.assertEqual(core.refusal_of_host("192.0.2.10"), "banned")
+        self.serve()
+        self.assertIsNone(self.box_without().refusal_of_host("192.0.2.66"))
+
+    def box_without(self) -> SIPCore:
+        """Return a core that has no defence."""
+        return Agent(self.net.host("192.0.2.3", name="open")).core
 
 
 class ScannerTests(DefenceTestCase):
@@ -273,6 +284,17 @@ class BanTests(DefenceTestCase):
         self.ask(NOBODY, X_Proof=answer.to_tag)
         self.assertEqual(self.refused["banned"], banned + 1)
         self.hang_up(answer)
+
+    def test_lifted(self) -> None:
+        """A ban that is lifted is as if it had never been."""
+        self.guess(31)
+        self.assertFalse(self.is_heard())
+        perimeter = self.agent.core.perimeter
+        assert perimeter is not None
+        self.assertTrue(perimeter.lift("192.0.2.66"))
+        self.assertFalse(perimeter.lift("192.0.2.66"))
+        self.guess(29)
+        self.assertTrue(self.is_heard())
 
     def test_network_of_ipv6(self) -> None:
         """A ban is for the whole /64."""

@@ -67,7 +67,7 @@ class MainTests(CommandCase):
 
     def test_nothing(self) -> None:
         """Without a command the commands are named."""
-        names = "call, plugins, calls, explain, counters, status, check, doctor, reload"
+        names = "call, plugins, calls, explain, counters, status, check, doctor, reload, bans"
         self.assertIn(names, self.mistake())
 
     def test_unknown(self) -> None:
@@ -375,7 +375,7 @@ class PluginsTests(CommandCase):
 
 
 class QuestionTests(CommandCase):
-    """``sipsess calls``, ``explain``, ``counters`` and ``reload``."""
+    """``sipsess calls``, ``explain``, ``counters``, ``reload`` and ``bans``."""
 
     def answer(self, result: object) -> None:
         """Let the server answer."""
@@ -436,6 +436,17 @@ class QuestionTests(CommandCase):
         status, output, errors = self.run_command("reload")
         self.assertEqual((status, output), (1, []))
         self.assertEqual(errors, ["sipsess: x.toml:1: a: no", "sipsess: x.toml:2: b: no"])
+
+    def test_bans(self) -> None:
+        """The bans are a table, and one can be lifted."""
+        self.answer([{"address": "192.0.2.66", "seconds": 59.9, "count": 2}])
+        _, output, _ = self.run_command("bans")
+        lines = [line.split() for line in output]
+        self.assertEqual(lines, [["for", "bans", "address"], ["60s", "2", "192.0.2.66"]])
+        self.answer([])
+        output = self.run_command("bans", "--lift", "192.0.2.66")[1]
+        self.assertEqual(output, ["nobody is banned"])
+        self.assertEqual(self.asked, [("bans", None, {"lift": "192.0.2.66"})])
 
     def test_no_server(self) -> None:
         """Nobody answers: one line."""

@@ -384,6 +384,20 @@ class AnswerTests(ControlCase):
             self.net.run_for(1)
         self.assertEqual(counters["sessions"], 0)
 
+    def test_bans(self) -> None:
+        """Who is banned and for how long; a ban can be lifted."""
+        perimeter = self.server.core.perimeter
+        assert perimeter is not None
+        for host in ("192.0.2.66", "192.0.2.67"):
+            perimeter.bans.ban(host, host, "failures", "UDP", self.net.seconds())
+        self.net.run_for(10)
+        found = self.ask(command="bans", lift="192.0.2.67")["result"]
+        self.assertEqual(found, [{"address": "192.0.2.66", "seconds": 50.0, "count": 1}])
+        self.assertIn("is not banned", self.ask(command="bans", lift="192.0.2.67")["error"])
+        self.assertIn("no IP address", self.ask(command="bans", lift="bob")["error"])
+        self.server.core.perimeter = None
+        self.assertIn("bans nobody", self.ask(command="bans")["error"])
+
     def test_nonsense(self) -> None:
         """Whatever comes gets an answer."""
         for line in (b"", b"\xff", b"[]", b"7", b'{"command": []}', b'{"command": null}'):

@@ -188,6 +188,14 @@ class LimitTests(StreamCase):
         other = self.net.host("2001:db8:2::1")
         self.assertIsNone(self.connect(other, to="2001:db8::1").lost)
 
+    def test_banned(self) -> None:
+        """Who is banned cannot connect, others can."""
+        banned = {"192.0.2.2": "banned"}
+        self.patch(self.server.core, "refusal_of_host", banned.get)
+        self.assertIsNotNone(self.connect().lost)
+        self.assertEqual(self.refusals(), {"banned": 1})
+        self.assertIsNone(self.connect(self.net.host("192.0.2.3", name="carol")).lost)
+
     def test_a_bug_of_ours(self) -> None:
         """What the core raises is logged once a minute, and the connection goes on."""
 
