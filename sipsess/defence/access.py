@@ -41,7 +41,11 @@ class NetworkSet:
         self._networks = tuple(item for text in texts for item in parse_networks(text))
 
     def __contains__(self, host: object) -> bool:
-        address = ip_address(str(host))
+        try:
+            address = ip_address(str(host))
+        except ValueError:
+            # Such as a Contact can name, and nothing can be sent to.
+            return False
         return any(address in network for network in self._networks)
 
 

@@ -27,13 +27,20 @@ _PREFIX = (1 << 128) - (1 << 64)
 
 
 def source_key(host: str) -> str:
-    """Return what tells one source from another: an IPv4 address, or the /64 of an IPv6 one."""
+    """
+    Return what tells one source from another: an IPv4 address, or the /64 of an IPv6 one.
+
+    What is no address, as a Contact can name, is a source of its own.
+    """
     return host if ":" not in host else _prefix_of(host)
 
 
 @lru_cache(maxsize=8192)
 def _prefix_of(host: str) -> str:
-    address = IPv6Address(host)
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
     mapped = address.ipv4_mapped
     return str(mapped) if mapped is not None else f"{IPv6Address(int(address) & _PREFIX)}/64"
 

@@ -57,6 +57,10 @@ def run_field(seed: int, corpus: Sequence[bytes], result: Result) -> None:
             if number == WARM:
                 warm = count_objects()
         growth = count_objects() - warm
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"seed {seed}, after {field.fed} datagrams: {error!r}") from error
     finally:
         field.close()
     if growth > MAX_GROWTH:

@@ -109,7 +109,8 @@ class FindingTests(SynchronousTestCase):
             patch.object(StreamFramer, "feed", side_effect=ValueError("here")),
             patch.object(Field, "batch", lambda field, count: None),
         ):
-            self.assertRaises(ValueError, run_field, 1, load(), Result())
+            error = self.assertRaises(AssertionError, run_field, 1, load(), Result())
+        self.assertIn("seed 1, after 0 datagrams: ValueError('here')", str(error))
 
 
 class RunTests(SynchronousTestCase):

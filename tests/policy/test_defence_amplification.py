@@ -151,6 +151,14 @@ class ReflectionTests(DefenceTestCase):
         self.assertLess(self.got["192.0.2.77"], allowance)
         self.assertGreater(self.got["192.0.2.77"], SETTINGS.unproven_bytes)
 
+    def test_contact_that_is_no_address(self) -> None:
+        """A BYE that can go nowhere hurts nobody."""
+        invite = self.peer.invite(f"sip:answering@{SERVER}")
+        invite.headers.set("Contact", "<sip:x@18446744073709551616.0.2.3>")
+        self.reflected(lambda number: invite.to_bytes())
+        self.assertGreater(self.agent.core.counters.send_errors, 0)
+        self.net.assert_quiet()
+
 
 class ProofTests(DefenceTestCase):
     """How an address is proven, and for how long."""

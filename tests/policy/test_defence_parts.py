@@ -58,6 +58,12 @@ class AccessTests(SynchronousTestCase):
         self.assertIn("::1", networks)
         self.assertNotIn("::2", networks)
 
+    def test_no_address(self) -> None:
+        """What is no address is in no network, and every rule passes it by."""
+        for host in ("18446744073709551616.0.2.3", "a:b", ""):
+            self.assertNotIn(host, NetworkSet(["all"]))
+            self.assertTrue(AccessList(["deny all"]).allows(host))
+
 
 class BucketTests(SynchronousTestCase):
     """Leaky buckets."""
@@ -104,6 +110,7 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(source_key("::ffff:192.0.2.1"), "192.0.2.1")
         self.assertEqual(source_key("2001:db8::1"), "2001:db8::/64")
         self.assertEqual(source_key("2001:db8:0:0:ffff::"), "2001:db8::/64")
+        self.assertEqual(source_key("a:b"), "a:b")
 
     def test_found_again(self) -> None:
         """A source is made once, whichever of its addresses speaks."""
