@@ -54,6 +54,7 @@ from sipsess.turn import Turn
 #: Why this room drops messages.
 REASONS: dict[str, str] = {
     "misrouted-response": "A response held several Via headers, so it was meant for somebody else.",
+    "response-cseq": "A response has another number in CSeq than its request.",
 }
 
 #: Told after each step: transaction, event, old state, new state.
@@ -208,6 +209,9 @@ class TransactionLayer:
         client = self._clients.get((message.via.branch, message.cseq.method))
         if client is None:
             return message
+        if message.cseq.number != client.request.cseq.number:
+            # 8.2.6.2: they are equal; a dialog would count wrong after it.
+            raise RemoteError("response-cseq", REASONS["response-cseq"])
         if client.state == CLIENT_COMPLETED:
             self._feed_copy(client, message.status, now)
         else:

@@ -78,6 +78,18 @@ class ForkTests(SessionTestCase):
         self.peer.reply(self.peer.expect("BYE"), 200)
         self.finish()
 
+    def test_a_200_with_another_cseq(self) -> None:
+        """It is no answer to our INVITE, and no other fork: the call that stands goes on."""
+        self.start()
+        session, invite = self.answered()
+        self.peer.reply(invite, 200, headers={"CSeq": "256 INVITE"})
+        self.net.run_for(1)
+        self.assertEqual(self.peer.count("ACK"), 1)
+        self.assertEqual(self.peer.count("BYE"), 0)
+        self.assertEqual(self.box.core.counters.refused, {"response-cseq": 1})
+        self.hang_up(session)
+        self.finish()
+
     def test_endless_forks(self) -> None:
         """Over the limit forks are ignored, early or answered."""
         self.start()

@@ -224,6 +224,15 @@ class ResponseMatchingTests(SynchronousTestCase):
         self.assertEqual(error.reason_code, "misrouted-response")
         self.assertEqual(transaction.state, "CALLING")
 
+    def test_other_number(self) -> None:
+        """RFC 3261 8.2.6.2: a response has the CSeq of its request, or it is none to it."""
+        transaction = self.world.call()
+        wire = answer(transaction.request, 200).to_bytes()
+        wire = wire.replace(b"CSeq: 1 ", b"CSeq: 256 ")
+        error = self.assertRaises(RemoteError, self.world.receive, wire)
+        self.assertEqual(error.reason_code, "response-cseq")
+        self.assertEqual((transaction.state, self.world.calls), ("CALLING", []))
+
     def test_broken_response(self) -> None:
         """A response that is not valid is refused and leaves the transaction as it was."""
         transaction = self.world.call()
