@@ -9,12 +9,12 @@ that the collector knows are counted after the first ones, when all caches are w
 from __future__ import annotations
 
 import gc
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tests.fuzz.field import Field, feed_stream
+from tests.fuzz.field import Field
+from tests.fuzz.streams import StreamField
 
 #: Batches in the life of a field, and how many of them warm it up.
 BATCHES = 12
@@ -24,8 +24,8 @@ WARM = 6
 MAX_GROWTH = 1500
 #: Mutated datagrams per batch.
 BATCH = 500
-#: Mutated streams per batch.
-STREAMS = 20
+#: Streams in the life of a field.
+STREAMS = 60
 
 
 @dataclass
@@ -45,18 +45,18 @@ def run_field(seed: int, corpus: Sequence[bytes], result: Result) -> None:
     :raises AssertionError: when something does not hold; the text has the seed.
     """
     field = Field(seed, corpus)
-    rng = random.Random(seed)
     warm = 0
     try:
         for number in range(BATCHES):
             before = field.fed
             field.batch(BATCH)
             result.datagrams += field.fed - before
-            for _ in range(STREAMS):
-                result.streams += feed_stream(rng, corpus)
             if number == WARM:
                 warm = count_objects()
         growth = count_objects() - warm
+        streams = StreamField(seed, corpus, field.scene.errors)
+        streams.batch(STREAMS)
+        result.streams += streams.fed
     except AssertionError:
         raise
     except Exception as error:

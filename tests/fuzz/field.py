@@ -20,7 +20,6 @@ from zope.interface import implementer
 from sipsess.defence import DefenceSettings
 from sipsess.errors import LocalError
 from sipsess.flow import Address
-from sipsess.message.framing import StreamFramer
 from sipsess.trace import RecordBook
 from tests.fuzz.mutate import mutate
 from tests.fuzz.relatives import changed_answer, reply, sibling_request
@@ -262,23 +261,3 @@ _TALKING: tuple[Callable[[Scene, str], object], ...] = (
     *(Scene.press, Scene.speak, Scene.transfer, Scene.consult, Scene.join, Scene.hang_up),
     lambda scene, name: scene.update(name, with_offer=True),
 )
-
-
-def feed_stream(rng: random.Random, corpus: Sequence[bytes]) -> int:
-    """
-    Feed one mutated stream in random segments to a framer; it never raises.
-
-    :return: how many messages went into it.
-    """
-    count = rng.randint(1, 8)
-    stream = b"".join(
-        mutate(rng, rng.choice(corpus), corpus) if rng.random() < 0.4 else rng.choice(corpus)
-        for _ in range(count)
-    )
-    framer = StreamFramer()
-    at = 0
-    while at < len(stream) and framer.error is None:
-        size = rng.choice((1, 2, 3, 10, 100, 1460, 65535))
-        framer.feed(stream[at : at + size])
-        at += size
-    return count

@@ -107,10 +107,18 @@ class FindingTests(SynchronousTestCase):
         """A framer that raises."""
         with (
             patch.object(StreamFramer, "feed", side_effect=ValueError("here")),
-            patch.object(Field, "batch", lambda field, count: None),
+            patch.object(Field, "batch"),
         ):
             error = self.assertRaises(AssertionError, run_field, 1, load(), Result())
-        self.assertIn("seed 1, after 0 datagrams: ValueError('here')", str(error))
+        self.flushLoggedErrors(ValueError)
+        self.assertRegex(str(error), "seed 1, (.|\n)*a connection caught something")
+
+
+    def test_what_nothing_catches(self) -> None:
+        """An exception that reaches the network is told with its seed."""
+        with patch.object(Field, "batch", side_effect=ValueError("here")):
+            error = self.assertRaises(AssertionError, run_field, 1, load(), Result())
+        self.assertEqual(str(error), "seed 1, after 0 datagrams: ValueError('here')")
 
 
 class RunTests(SynchronousTestCase):
