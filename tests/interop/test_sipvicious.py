@@ -6,15 +6,16 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from sipsess.applications.echo import EchoApplication
-from sipsess.core import Admission
 from sipsess.defence import DefenceSettings
+from sipsess.endpoint import DigestGate, Endpoint, EndpointRealm, HA1Checker, MemoryStore
+from sipsess.endpoint.identify import IdentifyGate
 from sipsess.interfaces import IRequestGate
+from sipsess.registrar import RegistrarOptions
 from sipsess.server import SIPServer
-from sipsess.supplement import Reject, Verdict
 
 from .peers import PeerTestCase, reactor, sip_port
 from .tools import free_port, read_statistics
@@ -23,24 +24,28 @@ from .tools import free_port, read_statistics
 OTHER = "127.0.0.2"
 #: Whom the scanner asks for.
 USERS = "100-399"
+PASSWORDS = ("-u", "105", "-r", "100-999", "--maximumtime", "3")
 #: Calls that others place meanwhile.
 CALLS = 50
 #: Seconds that a scan takes at most.
 LIMIT = 60.0
 
 
-@implementer(IRequestGate)
-class Challenging:
-    """Challenges everybody in the same way, but for who calls from :data:`OTHER`."""
+#: What the user that the scanner looks for is called, and what its password is.
+USER, PASSWORD = "105", "150"
+REALM = "sipsess.example"
 
-    name = "challenging"
 
-    def admit(self, admission: Admission) -> Verdict:
-        """See the interface."""
-        if admission.flow.remote[0] == OTHER:
-            return Verdict.CONTINUE
-        challenge = 'Digest realm="sipsess", nonce="1234", algorithm=MD5, qop="auth"'
-        raise Reject(401, headers={"WWW-Authenticate": challenge})
+def make_gate() -> IdentifyGate:
+    """Return a gate that asks for the user's password, unless who calls is the other."""
+    users = MemoryStore()
+    users.add(USER, REALM, PASSWORD)
+    user = Endpoint(USER, digest_users=frozenset({USER}))
+    other = Endpoint("other", networks=(OTHER,))
+    portal = Portal(EndpointRealm([user]), [HA1Checker([users])])
+    # The scanner knows no other algorithm.
+    digest = DigestGate(portal, REALM, algorithms=("MD5",))
+    return IdentifyGate([user, other], digest=digest, anonymous="challenge")
 
 
 class ScannerTests(PeerTestCase):
@@ -52,10 +57,13 @@ class ScannerTests(PeerTestCase):
         """Start a server that has one user within the range that is scanned."""
         self.require("svmap", "svwar", "svcrack", "sipp")
         user, echo = EchoApplication(), EchoApplication()
-        user.name = "105"
-        return self.serve(
+        user.name = USER
+        server = self.serve(
             *(user, echo), gates=gates or None, defence=DefenceSettings(trusted=(), **settings)
         )
+        # The scanner believes to be in when a REGISTER is answered with 200.
+        server.add_registrar(RegistrarOptions()).start()
+        return server
 
     async def scan(self, server: SIPServer, program: str, *words: str) -> str:
         """Let a scanner do its work while others call; return what it printed."""
@@ -99,10 +107,10 @@ class ScannerTests(PeerTestCase):
     async def test_users_behind_a_challenge(self) -> None:
         """Whoever is asked for gets the same challenge, so no user is told from a nobody."""
         for method in ("REGISTER", "INVITE"):
-            server = self.begin(Challenging(), scanner_agents=())
+            server = self.begin(make_gate(), scanner_agents=())
             output = await self.scan(server, "svwar", "-e", USERS, "-m", method, "--force")
             self.assertIn("found nothing", output, method)
-            self.assertNotRegex(output, r"\| *105 *\|", method)
+            self.assertNotRegex(output, rf"\| *{USER} *\|", method)
 
     async def test_users_of_an_open_server(self) -> None:
         """Without a challenge a user can be asked for, but not many: the scanner is banned."""
@@ -114,8 +122,13 @@ class ScannerTests(PeerTestCase):
 
     async def test_passwords(self) -> None:
         """Who tries passwords is banned after some thirty."""
-        server = self.begin(Challenging(), scanner_agents=())
-        words = ("-u", "105", "-r", "100-999", "--maximumtime", "3")
-        self.assertIn("found nothing", await self.scan(server, "svcrack", *words))
-        self.assertLess(self.count(server, "gate-refused"), 70)
+        server = self.begin(make_gate(), scanner_agents=())
+        self.assertIn("found nothing", await self.scan(server, "svcrack", *PASSWORDS))
+        self.assertLess(self.count(server, "digest-wrong"), 35)
         self.check_banned(server)
+
+    async def test_passwords_without_a_ban(self) -> None:
+        """It is the ban that does it: a password like this one is found without."""
+        server = self.begin(make_gate(), scanner_agents=(), failures_per_minute=0.0)
+        output = await self.scan(server, "svcrack", *PASSWORDS)
+        self.assertRegex(output, rf"\| *{USER} *\| *{PASSWORD} *\|")
