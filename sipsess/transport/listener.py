@@ -68,9 +68,13 @@ def choose_listener(
     Return the listener that serves a transport and a remote address, or ``None``.
 
     The one on the very address that the peer sees comes first, then a wildcard one, then one that
-    is not on loopback.
+    is not on loopback. There is none where this host knows no way, as with a peer's IPv6 address
+    on a host that has IPv4 only.
     """
-    source = source_address(address[0])
+    try:
+        source = source_address(address[0])
+    except OSError:
+        return None
     best: Listener | None = None
     for listener in listeners:
         host = listener.address[0]

@@ -437,6 +437,21 @@ class FlowTests(ServerCase):
         self.assertIsNone(server.flow_for("TCP", ("192.0.2.2", 5060)))
         self.stop(server)
 
+    def test_contact_that_cannot_be_reached(self) -> None:
+        """What cannot be sent to a peer's Contact, for want of IPv6, goes where it came from."""
+        host = self.net.host("192.0.2.3", name="old")
+        peer = ScriptedPeer(self.net.host("192.0.2.9", name="peer"))
+        server = self.serve(host, listen=["udp:5060"])
+        self.assertIsNone(self.flow(server, "2001:db8::2"))
+        dialled = server.dial("sip:peer@192.0.2.9")
+        invite = peer.expect("INVITE")
+        peer.reply(invite, 200, headers={"Contact": "<sip:peer@[2001:db8::2]>"})
+        self.assertEqual(peer.expect("ACK").uri, "sip:peer@[2001:db8::2]")
+        self.successResultOf(dialled).session.terminate()
+        peer.reply(peer.expect("BYE"), 200)
+        peer.close()
+        self.stop(server)
+
     def test_loopback_listener(self) -> None:
         """A listener on the loopback address reaches nobody else; any other may be tried."""
         server = self.serve(listen=["udp:5060:interface=127.0.0.1"])
