@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.fuzz.field import Field
+from tests.fuzz.home import HomeField
 from tests.fuzz.streams import StreamField
 
 #: Batches in the life of a field, and how many of them warm it up.
@@ -24,6 +25,8 @@ WARM = 6
 MAX_GROWTH = 1500
 #: Mutated datagrams per batch.
 BATCH = 500
+#: Mutated datagrams among phones that register.
+HOME = 500
 #: Streams in the life of a field.
 STREAMS = 60
 
@@ -54,6 +57,9 @@ def run_field(seed: int, corpus: Sequence[bytes], result: Result) -> None:
             if number == WARM:
                 warm = count_objects()
         growth = count_objects() - warm
+        home = HomeField(seed, corpus, field.scene.errors)
+        home.batch(HOME)
+        result.datagrams += home.tap.fed
         streams = StreamField(seed, corpus, field.scene.errors)
         streams.batch(STREAMS)
         result.streams += streams.fed

@@ -19,23 +19,15 @@ from zope.interface import implementer
 
 from sipsess.defence import DefenceSettings
 from sipsess.errors import LocalError
-from sipsess.flow import Address
 from sipsess.trace import RecordBook
-from tests.fuzz.mutate import mutate
-from tests.fuzz.relatives import changed_answer, reply, sibling_request
+from tests.fuzz.wiretap import Wiretap
 from tests.sim.scene import ADDRESSES, LINKS, Reliability, Scene, Setting
 from tests.sim.stories import LONG_ENOUGH
 
-#: Where strangers send from; nobody hears the answers.
-STRANGERS: tuple[Address, ...] = (("192.0.2.66", 5060), ("192.0.2.67", 1), ("198.51.100.1", 65535))
-#: Of a message on its way, how many mutations follow it at most.
-FOLLOWERS = 3
 #: Lines that may be logged in a batch: each place may say a few a minute.
 MAX_LINES = 20
 #: Records of calls that are kept here, so that memory is level soon.
 KEPT_RECORDS = 20
-
-_SIP = 5060
 
 #: Whoever is spoken for by strangers would be banned, for what they say.
 NO_BANS = DefenceSettings(failures_per_minute=0)
@@ -65,7 +57,6 @@ class Field:
     def __init__(self, seed: int, corpus: Sequence[bytes]) -> None:
         self.seed = seed
         self.rng = rng = random.Random(seed)
-        self.corpus = corpus
         self.scene = Scene(
             Setting(
                 link=rng.choice(("clean", "jittery", "wild")),
@@ -80,69 +71,21 @@ class Field:
             )
         )
         self.net = self.scene.net
-        self.net.filters.append(self._meet)
+        self.tap = Wiretap(self.net, rng, corpus, sorted(ADDRESSES.values()))
         self.lines = Lines()
         globalLogPublisher.addObserver(self.lines)
-        #: Mutated datagrams that were fed.
-        self.fed = 0
-        self._quota = 0
-        #: What was sent lately, to be spliced.
-        self._seen: list[bytes] = []
         for person in self.scene.people.values():
             person.manager.records = RecordBook(KEPT_RECORDS)
+
+    @property
+    def fed(self) -> int:
+        """How many mutated datagrams were fed."""
+        return self.tap.fed
 
     def close(self) -> None:
         """Listen to the log no more."""
         self.scene.close()
         globalLogPublisher.removeObserver(self.lines)
-
-    # -- who is between --------------------------------------------------------------------
-
-    def _meet(self, source: Address, target: Address, data: bytes) -> bool:
-        """See a datagram on its way, and make something of it; true loses it."""
-        if self._quota <= 0 or _SIP not in (source[1], target[1]):
-            return False
-        rng = self.rng
-        if len(self._seen) < 64:
-            self._seen.append(data)
-        else:
-            self._seen[rng.randrange(64)] = data
-        for _ in range(rng.randint(0, FOLLOWERS)):
-            self._follow(source, target, data)
-        return rng.random() < 0.03
-
-    def _follow(self, source: Address, target: Address, data: bytes) -> None:
-        rng = self.rng
-        make: Callable[[random.Random, bytes], bytes]
-        if data.startswith(b"SIP/"):
-            make = rng.choice((changed_answer, changed_answer, _same))
-        else:
-            make = rng.choice((sibling_request, sibling_request, reply, _same))
-        made = make(rng, data)
-        if make is reply:
-            source, target = target, source
-        if made is data or rng.random() < 0.3:
-            made = mutate(rng, made, self._seen)
-        self._plan(rng.choice((0.0, 0.01, 0.1, 1.0)), source, target, made)
-
-    def _plan(self, delay: float, source: Address, target: Address, data: bytes) -> None:
-        self._quota -= 1
-        self.net.callLater(delay, self._feed, source, target, data)
-
-    def _feed(self, source: Address, target: Address, data: bytes) -> None:
-        host = self.net.find_host(target[0])
-        port = None if host is None else host.find_port(target, source)
-        if port is not None:
-            self.fed += 1
-            port.deliver(data, source)
-
-    def _stranger(self) -> None:
-        """Let a stranger, or somebody who says that he is one of the people, send something."""
-        rng = self.rng
-        name, other = rng.sample(sorted(ADDRESSES), 2)
-        source = rng.choice((*STRANGERS, (ADDRESSES[other], _SIP)))
-        made = mutate(rng, rng.choice(self.corpus), self._seen or self.corpus)
-        self._plan(rng.random(), source, (ADDRESSES[name], _SIP), made)
 
     # -- what the people do ----------------------------------------------------------------
 
@@ -176,12 +119,12 @@ class Field:
 
         :raises AssertionError: with what does not, and the seed.
         """
-        self._quota = count
+        self.tap.quota = count
         self.lines.count = 0
-        while self._quota > 0:
+        while self.tap.quota > 0:
             self._act()
             for _ in range(self.rng.randint(0, 4)):
-                self._stranger()
+                self.tap.stranger()
             self.net.run_for(self.rng.choice((0.01, 0.1, 0.5, 2.0)))
         self._check(self._faults)
         self._rest()
@@ -242,11 +185,6 @@ class Field:
         """Forget what the scene has noted, so that memory can be compared."""
         self.net.trace.clear()
         self.scene.forget()
-
-
-def _same(rng: random.Random, data: bytes) -> bytes:
-    """Return the message itself; it is mutated then."""
-    return data
 
 
 _RELIABLE: tuple[Reliability, ...] = ("no", "supported", "required")

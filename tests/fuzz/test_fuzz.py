@@ -113,7 +113,6 @@ class FindingTests(SynchronousTestCase):
         self.flushLoggedErrors(ValueError)
         self.assertRegex(str(error), "seed 1, (.|\n)*a connection caught something")
 
-
     def test_what_nothing_catches(self) -> None:
         """An exception that reaches the network is told with its seed."""
         with patch.object(Field, "batch", side_effect=ValueError("here")):

@@ -62,7 +62,7 @@ class ScannerTests(PeerTestCase):
             *(user, echo), gates=gates or None, defence=DefenceSettings(trusted=(), **settings)
         )
         # The scanner believes to be in when a REGISTER is answered with 200.
-        server.add_registrar(RegistrarOptions()).start()
+        server.users.add_registrar(RegistrarOptions()).start()
         return server
 
     async def scan(self, server: SIPServer, program: str, *words: str) -> str:
