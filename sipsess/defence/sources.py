@@ -18,7 +18,7 @@ from sipsess.recent import RecentDict
 
 from .bucket import Bucket
 
-#: Strangers that are remembered (twice as many at most); each record is some 200 bytes.
+#: Strangers that are remembered (twice as many at most); each record is some 300 bytes.
 MAX_STRANGERS = 16384
 #: Sources with a proven address that are remembered, likewise.
 MAX_PROVEN = 16384
