@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 
 from .settings import DefenceSettings
+from .sources import NEVER
 
 #: Bans that are remembered; when there are more, the one that would end first goes.
 MAX_BANS = 4096
@@ -54,13 +55,13 @@ class Bans:
     def __init__(self, settings: DefenceSettings) -> None:
         self._settings = settings
         self._bans: dict[str, Ban] = {}
-        self._minute = float("-inf")
+        self._minute = NEVER
         self._lines = 0
 
     def until(self, key: str) -> float:
-        """Return until when a source is banned; a time that is over when it is not."""
+        """Return until when a source is banned; a time before all others when it is not."""
         ban = self._bans.get(key)
-        return 0.0 if ban is None else ban.until
+        return NEVER if ban is None else ban.until
 
     def active(self, now: float) -> list[Ban]:
         """Return the bans that are in force, in the order in which they end."""

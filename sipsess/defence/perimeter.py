@@ -39,7 +39,7 @@ from .access import AccessList, NetworkSet
 from .bans import Bans
 from .bucket import Bucket
 from .settings import DefenceSettings
-from .sources import Source, Sources
+from .sources import NEVER, Source, Sources
 
 if TYPE_CHECKING:
     from sipsess.transaction import ServerTransaction
@@ -115,13 +115,15 @@ class Perimeter:
         self._failure_limit = settings.failures_per_minute
         self._failure_rate = settings.failures_per_minute / 60.0
         self._is_limited = any(_rates(settings))
-        self._sources = Sources(self._make)
+        self._sources = Sources(self._make, self._is_special)
         #: Who is banned, and was.
         self.bans = Bans(settings)
 
+    def _is_special(self, host: str) -> bool:
+        return host in self._trusted or not self._access.allows(host)
+
     def _make(self, key: str, host: str) -> Source:
         source = Source(key, self._seconds())
-        host = key.partition("/")[0]
         source.is_trusted = host in self._trusted
         source.is_denied = not (source.is_trusted or self._access.allows(host))
         source.banned_until = self.bans.until(key)
@@ -283,7 +285,7 @@ class Perimeter:
     def lift(self, host: str) -> bool:
         """Hear a host again, and forget its failures; ``False`` when it was never banned."""
         source = self._sources.find(host)
-        source.banned_until = source.suspect_until = 0.0
+        source.banned_until = source.suspect_until = NEVER
         source.failures.level = 0.0
         return self.bans.lift(source.key)
 

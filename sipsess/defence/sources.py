@@ -11,7 +11,6 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import IPv6Address
 
 from sipsess.recent import RecentDict
@@ -22,6 +21,8 @@ from .bucket import Bucket
 MAX_STRANGERS = 16384
 #: Sources with a proven address that are remembered, likewise.
 MAX_PROVEN = 16384
+#: Before any time.
+NEVER = float("-inf")
 #: The part of an IPv6 address that tells one customer of a provider from another.
 _PREFIX = (1 << 128) - (1 << 64)
 
@@ -32,11 +33,8 @@ def source_key(host: str) -> str:
 
     What is no address, as a Contact can name, is a source of its own.
     """
-    return host if ":" not in host else _prefix_of(host)
-
-
-@lru_cache(maxsize=8192)
-def _prefix_of(host: str) -> str:
+    if ":" not in host:
+        return host
     try:
         address = IPv6Address(host)
     except ValueError:
@@ -59,11 +57,11 @@ class Source:
         self.is_trusted = False
         #: The access list does not let it in.
         self.is_denied = False
-        self.banned_until = 0.0
+        self.banned_until = NEVER
         #: Until when its address counts as proven.
-        self.proven_until = 0.0
+        self.proven_until = NEVER
         #: Until when one more excess of failures is a ban, proven or not.
-        self.suspect_until = 0.0
+        self.suspect_until = NEVER
         #: What only those have seen who receive what is sent to its address.
         self.proof = b""
         self.failures = Bucket(now)
@@ -80,12 +78,19 @@ class Sources:
     All sources that are remembered.
 
     :param make: makes the record of a new one: ``make(key, host)``.
+    :param is_special: whether a host is trusted or denied; it then is a source of its own, even
+        where others of its network are not.
     """
 
-    __slots__ = ("_make", "_proven", "_strangers", "_trusted")
+    __slots__ = ("_is_special", "_keys", "_make", "_proven", "_strangers", "_trusted")
 
-    def __init__(self, make: Callable[[str, str], Source]) -> None:
+    def __init__(
+        self, make: Callable[[str, str], Source], is_special: Callable[[str], bool]
+    ) -> None:
         self._make = make
+        self._is_special = is_special
+        #: The keys of IPv6 addresses.
+        self._keys: RecentDict[str, str] = RecentDict(MAX_STRANGERS)
         #: By host, to be found at once.
         self._trusted: dict[str, Source] = {}
         self._proven: RecentDict[str, Source] = RecentDict(MAX_PROVEN)
@@ -99,7 +104,7 @@ class Sources:
         source = self._trusted.get(host)
         if source is not None:
             return source
-        key = source_key(host)
+        key = host if ":" not in host else self._key_of(host)
         source = self._proven.get(key) or self._strangers.get(key)
         if source is None:
             source = self._make(key, host)
@@ -110,6 +115,13 @@ class Sources:
                     self._trusted.clear()
                 self._trusted[host] = source
         return source
+
+    def _key_of(self, host: str) -> str:
+        key = self._keys.get(host)
+        if key is None:
+            key = host if self._is_special(host) else source_key(host)
+            self._keys.put(host, key)
+        return key
 
     def keep(self, source: Source) -> None:
         """Remember a source whose address is proven where strangers cannot push it out."""

@@ -127,6 +127,23 @@ class AccessTests(DefenceTestCase):
         self.assertTrue(self.is_heard())
         self.assertFalse(self.is_heard(self.other))
 
+    def test_single_addresses_of_ipv6(self) -> None:
+        """Trust and rules are for the addresses that they name, not for the whole /64."""
+        self.serve(access=("deny 2001:db8::66",), trusted=("::1/128", "2001:db8::5"))
+        perimeter = self.agent.core.perimeter
+        assert perimeter is not None
+        for host, is_trusted, is_denied in (
+            ("2001:db8::1", False, False),
+            ("2001:db8::5", True, False),
+            ("2001:db8::66", False, True),
+            ("::1", True, False),
+            ("::2", False, False),
+        ):
+            flow = Flow("UDP", ("2001:db8::1", 5060), (host, 5060))
+            # Without a proof, a megabyte may go only to who is trusted.
+            self.assertIs(perimeter.holds(b"x" * 1_000_000, flow, 0.0), not is_trusted, host)
+            self.assertIs(perimeter.takes(b"OPTIONS ", flow, 0.0), is_denied, host)
+
     def test_mistakes(self) -> None:
         """A network that cannot be read stops the start."""
         self.assertRaises(LocalError, self.serve, trusted=("example.com",))
