@@ -17,20 +17,16 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sipsess.defence import DefenceSettings
 from sipsess.errors import LocalError
 from sipsess.trace import RecordBook
 from tests.fuzz.wiretap import Wiretap
-from tests.sim.scene import ADDRESSES, LINKS, Reliability, Scene, Setting
+from tests.sim.scene import ADDRESSES, DEFENCE, LINKS, Reliability, Scene, Setting
 from tests.sim.stories import LONG_ENOUGH
 
 #: Lines that may be logged in a batch: each place may say a few a minute.
 MAX_LINES = 20
 #: Records of calls that are kept here, so that memory is level soon.
 KEPT_RECORDS = 20
-
-#: Whoever is spoken for by strangers would be banned, for what they say.
-NO_BANS = DefenceSettings(failures_per_minute=0)
 
 
 @implementer(ILogObserver)
@@ -67,7 +63,7 @@ class Field:
                 deferring=rng.choice((0.0, 0.5)),
                 is_timed=rng.random() < 0.5,
                 has_update=rng.random() < 0.8,
-                defence=rng.choice((None, NO_BANS)),
+                defence=rng.choice((None, DEFENCE)),
             )
         )
         self.net = self.scene.net
@@ -135,7 +131,7 @@ class Field:
         self._forget()
 
     def _rest(self) -> None:
-        """Let everybody hang up, and all timers end."""
+        """Let everybody hang up, and all timers and bans end: by UDP these last ten minutes."""
         self.net.link = LINKS["clean"]
         self.net.run_for(5.0)
         for _ in range(3):
