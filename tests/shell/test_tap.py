@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -265,6 +266,12 @@ class OptionsTests(TapCase):
         """Without options it is hello on UDP 5060."""
         server = self.make().server
         self.assertEqual([spec.name for spec in server.specs], ["udp:5060"])
+        # It defends itself: who is banned cannot connect.
+        perimeter = server.core.perimeter
+        assert perimeter is not None
+        perimeter.bans.ban("192.0.2.66", "192.0.2.66", "failures", "TCP", time.monotonic())
+        self.assertEqual(server.core.refusal_of_host("192.0.2.66"), "banned")
+        self.assertIsNone(server.core.refusal_of_host("127.0.0.1"))
         self.assertEqual(server.manager.router.sample_user, "hello")
         self.assertEqual(server.media_ports.capacity, 10000)
 
