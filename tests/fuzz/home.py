@@ -25,6 +25,7 @@ from sipsess.endpoint import (
     Login,
     MemoryStore,
 )
+from sipsess.flow import format_host
 from sipsess.registrar import RegistrarOptions
 from sipsess.registration import Account
 from sipsess.registration.client import MAX_DELAY
@@ -35,9 +36,13 @@ from tests.fuzz.streams import Answering
 from tests.fuzz.wiretap import Wiretap
 from tests.sim.checks import Errors
 
-HOME, ALICE, BOB = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+#: The server, and the phones, by IP version.
+ADDRESSES = {
+    4: ("192.0.2.1", "192.0.2.2", "192.0.2.3"),
+    6: ("2001:db8::1", "2001:db8::2", "2001:db8:1::3"),
+}
 REALM = "home.example"
-PHONES = {"alice": ALICE, "bob": BOB}
+PHONES = ("alice", "bob")
 #: Longer than any transaction, call and binding lives, and than a phone waits that was refused.
 REST = MAX_DELAY + 400.0
 
@@ -56,15 +61,17 @@ class HomeField:
         self.rng = random.Random(seed)
         self.errors = errors
         self.net = VirtualNetwork(seed)
-        self.home = self._make_home(self.net.host(HOME, name="home"))
+        home, *others = addresses = ADDRESSES[self.rng.choice((4, 6))]
+        self.domain = format_host(home)
+        self.home = self._make_home(self.net.host(home, name="home"))
         self.phones = {
             name: self._make_phone(name, self.net.host(address, name=name))
-            for name, address in PHONES.items()
+            for name, address in zip(PHONES, others, strict=True)
         }
         self.servers = [self.home, *self.phones.values()]
         for server in self.servers:
             server.startService()
-        self.tap = Wiretap(self.net, self.rng, corpus, [HOME, ALICE, BOB])
+        self.tap = Wiretap(self.net, self.rng, corpus, addresses)
 
     def _make_home(self, host: VirtualHost) -> SIPServer:
         users = MemoryStore()
@@ -91,7 +98,7 @@ class HomeField:
             defence=DefenceSettings(failures_per_minute=0),
         )
         phone.users.add_account(
-            Account(f"sip:{name}@{HOME}", expires=60, endpoint=self._endpoint(name))
+            Account(f"sip:{name}@{self.domain}", expires=60, endpoint=self._endpoint(name))
         )
         return phone
 
@@ -102,14 +109,14 @@ class HomeField:
 
     def _act(self) -> None:
         """Let a phone call the home, or the home a phone."""
-        name = self.rng.choice(sorted(PHONES))
+        name = self.rng.choice(PHONES)
         is_home = self.rng.random() < 0.5
         dialled = self.home.users.dial(name) if is_home else self._dial(name)
         dialled.addErrback(lambda failure: None)
 
     def _dial(self, name: str) -> Deferred[Any]:
         """Let a phone call the home."""
-        uri = f"sip:answering@{HOME}"
+        uri = f"sip:answering@{self.domain}"
         return self.phones[name].dial(uri, endpoint=self._endpoint(name))
 
     def batch(self, count: int) -> None:

@@ -11,8 +11,11 @@ from sipsess.testing import VirtualNetwork
 from tests.fuzz.mutate import mutate
 from tests.fuzz.relatives import changed_answer, reply, sibling_request
 
-#: Where strangers send from; nobody hears the answers.
-STRANGERS: tuple[Address, ...] = (("192.0.2.66", 5060), ("192.0.2.67", 1), ("198.51.100.1", 65535))
+#: Where strangers send from, by IPv4 and IPv6; nobody hears the answers.
+STRANGERS: dict[bool, tuple[Address, ...]] = {
+    False: (("192.0.2.66", 5060), ("192.0.2.67", 1), ("198.51.100.1", 65535)),
+    True: (("2001:db8::66", 5060), ("2001:db8:ffff::", 1), ("::ffff:192.0.2.66", 65535)),
+}
 #: Of a message on its way, how many mutations follow it at most.
 FOLLOWERS = 3
 #: The share of messages that do not arrive.
@@ -92,7 +95,7 @@ class Wiretap:
         """Let a stranger, or somebody who says that he is one of the people, send something."""
         rng = self.rng
         target, other = rng.sample(list(self.people), 2)
-        source = rng.choice((*STRANGERS, (other, _SIP)))
+        source = rng.choice((*STRANGERS[":" in target], (other, _SIP)))
         made = mutate(rng, rng.choice(self.corpus), self._seen or self.corpus)
         self._plan(rng.random(), source, (target, _SIP), made)
 
