@@ -174,6 +174,7 @@ def _plural(word: str) -> str:
 def sections() -> Iterator[tuple[str, str, type]]:
     """Yield the title, a sentence and the class of each table."""
     from sipsess.config import model
+    from sipsess.defence import DefenceSettings
     from sipsess.endpoint import Endpoint
     from sipsess.transport.listen import ListenSpec
 
@@ -200,6 +201,7 @@ def sections() -> Iterator[tuple[str, str, type]]:
         "<how-to/authenticate-callers.rst>`_.",
         model.DigestTable,
     )
+    yield "[defence]", "A change takes a restart.", DefenceSettings
     yield (
         "[registrar]",
         "With this table phones register here, as their endpoints allow.",

@@ -221,6 +221,7 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             hooks=plugins.hooks,
             rtp_ports=(plan.config.rtp.ports.low, plan.config.rtp.ports.high),
             advertise=advertise,
+            defence=plan.config.defence,
             seconds=time.monotonic,
         )
         add_registering(server, plan.config, plan.accounts)

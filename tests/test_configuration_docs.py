@@ -19,6 +19,7 @@ from sipsess.commands.check import check
 from sipsess.config import load, model
 from sipsess.config.plan import find_configured_plugins, make_plan
 from sipsess.config.values import PortRange
+from sipsess.defence import DefenceSettings
 from sipsess.endpoint import Endpoint
 from sipsess.transport.listen import ListenSpec
 from tests.examples import load as load_module
@@ -76,6 +77,7 @@ class ExampleTests(SynchronousTestCase):
             (model.RouteTable, tables["routes"]),
             (Endpoint, tables["endpoints"]),
             (model.DigestTable, [tables["digest"]]),
+            (DefenceSettings, [tables["defence"]]),
             (model.RegistrarTable, [tables["registrar"]]),
             (model.RegistrationTable, tables["registrations"]),
             (model.RTPTable, [tables["rtp"]]),
@@ -95,6 +97,7 @@ class ExampleTests(SynchronousTestCase):
         shown = load(path, secrets)
         self.assertEqual(shown.mistakes, ())
         assert shown.config.registrar is not None
+        self.assertEqual(shown.config.defence, DefenceSettings())
         self.assertEqual(shown.config.registrar.limits, model.RegistrarTable().limits)
         for name in ("rtp", "limits", "logging", "digest", "registrar"):
             table: Any = getattr(shown.config, name)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from sipsess.defence import DefenceSettings
 from sipsess.endpoint import Endpoint
 from sipsess.endpoint.digest_gate import LIFETIME
 from sipsess.manager import DIAL_LIMIT, MAX_SESSIONS
@@ -186,6 +187,8 @@ class Config:
     anonymous: Literal["refuse", "challenge", "allow"] | None = None
     #: How peers prove who they are.
     digest: DigestTable | None = None
+    #: What is done about scanners, floods and invented addresses.
+    defence: DefenceSettings = DefenceSettings()
     #: Lets phones register.
     registrar: RegistrarTable | None = None
     #: Where this server registers.

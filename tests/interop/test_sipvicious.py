@@ -15,6 +15,7 @@ from sipsess.endpoint import DigestGate, Endpoint, EndpointRealm, HA1Checker, Me
 from sipsess.endpoint.identify import IdentifyGate
 from sipsess.interfaces import IRequestGate
 from sipsess.registrar import RegistrarOptions
+from sipsess.routing import Router
 from sipsess.server import SIPServer
 
 from .peers import PeerTestCase, reactor, sip_port
@@ -68,7 +69,8 @@ class ScannerTests(PeerTestCase):
     async def scan(self, server: SIPServer, program: str, *words: str) -> str:
         """Let a scanner do its work while others call; return what it printed."""
         port = sip_port(server)
-        server.manager.default_application = None
+        # Only the two users are there.
+        server.manager.router = Router(server.manager.router.routes)
         command = [program, *words, "-p", str(port), "-P", str(free_port()), "-b", "127.0.0.1"]
         scanner = self.start(program, [*command, "-t", "0.005", "127.0.0.1"])
         path = self.folder / "statistics.csv"

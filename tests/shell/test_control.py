@@ -278,7 +278,7 @@ class ProtocolTests(ControlCase):
         first, second = transport.value().splitlines()
         self.assertEqual(json.loads(first), {"result": 1})
         self.assertIn(
-            "there are: calls, explain, counters, status, more", json.loads(second)["error"]
+            "there are: calls, explain, counters, status, bans, more", json.loads(second)["error"]
         )
         protocol.connectionLost()
         self.successResultOf(service.stopService())
