@@ -1,6 +1,6 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-Streams: mutated messages one after the other, cut anywhere, to a whole server over TCP.
+Streams: mutated messages one after the other, cut anywhere, over TCP and WebSocket.
 
 The peers connect, speak in segments, and go, stay or fall silent; afterwards no connection may be
 left, and a good call over TCP works.
@@ -36,6 +36,14 @@ REST = IDLE_LIMIT + 400.0
 KEPT_RECORDS = 20
 
 SERVER, CLIENT = "192.0.2.1", "192.0.2.2"
+TCP, WEBSOCKET = 5060, 8080
+
+#: How a browser begins (:rfc:`7118#section-4`).
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: sip\r\n\r\n"
+)
 
 
 class Answering(Application):
@@ -53,6 +61,12 @@ class Speaker(Protocol):
     """A peer that does not listen."""
 
     is_open = True
+
+    def __init__(self, port: int) -> None:
+        #: Which it speaks to.
+        self.port = port
+        #: It has said nothing yet.
+        self.is_new = True
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
         """Know that it is over."""
@@ -82,7 +96,7 @@ class StreamField:
     def _serve(self, address: str) -> SIPServer:
         server = SIPServer(
             self.net.host(address),
-            ["udp:5060", "tcp:5060"],
+            ["udp:5060", f"tcp:{TCP}", f"ws:{WEBSOCKET}"],
             applications=[Answering()],
             application="answering",
             defence=DefenceSettings(failures_per_minute=0),
@@ -94,14 +108,28 @@ class StreamField:
     # -- streams ---------------------------------------------------------------------------
 
     def _connect(self) -> Speaker:
-        speaker = Speaker()
+        speaker = Speaker(self.rng.choice((TCP, TCP, WEBSOCKET)))
         factory = ClientFactory()
         factory.noisy = False
         factory.buildProtocol = lambda addr: speaker  # type: ignore[method-assign]
-        self.rng.choice(self.hosts).connectTCP(SERVER, 5060, factory)
+        self.rng.choice(self.hosts).connectTCP(SERVER, speaker.port, factory)
         return speaker
 
-    def _stream(self) -> bytes:
+    def _stream(self, speaker: Speaker) -> bytes:
+        """Return what a peer says in one breath."""
+        parts = self._messages()
+        if speaker.port == TCP:
+            return b"".join(parts)
+        frames = b"".join(make_frame(self.rng, part) for part in parts)
+        if self.rng.random() < 0.2:
+            frames = mutate(self.rng, frames, self.corpus)
+        if speaker.is_new:
+            speaker.is_new = False
+            start = HANDSHAKE if self.rng.random() < 0.9 else mutate(self.rng, HANDSHAKE)
+            return start + frames
+        return frames
+
+    def _messages(self) -> list[bytes]:
         rng = self.rng
         parts: list[bytes] = []
         for _ in range(rng.randint(1, MESSAGES)):
@@ -112,7 +140,7 @@ class StreamField:
             self.fed += 1
             if rng.random() < 0.1:
                 parts.append(rng.choice((PING, b"\r\n", b"\r", b"\n", b"\0")))
-        return b"".join(parts)
+        return parts
 
     def _speak(self, speaker: Speaker, data: bytes) -> None:
         """Say a stream in segments, as long as anybody listens."""
@@ -137,11 +165,12 @@ class StreamField:
         for _ in range(count):
             speakers.append(self._connect())
             self.net.run_for(0.05)
-            self._speak(self.rng.choice(speakers), self._stream())
+            speaker = self.rng.choice([*speakers[-4:], speakers[-1]])
+            self._speak(speaker, self._stream(speaker))
             self.net.run_for(self.rng.choice((0.0, 0.5, 5.0)))
-            for speaker in speakers:
-                if speaker.is_open and self.rng.random() < 0.2:
-                    transport: Any = speaker.transport
+            for other in speakers:
+                if other.is_open and self.rng.random() < 0.05:
+                    transport: Any = other.transport
                     transport.loseConnection()
         self._rest()
         self._check([])
@@ -186,3 +215,17 @@ class StreamField:
     def _is_talking(self) -> bool:
         """Whether the good call is going on."""
         return any(session.is_answered for session in self.client.manager.sessions)
+
+
+def make_frame(rng: random.Random, data: bytes) -> bytes:
+    """Return bytes in a frame of a browser (:rfc:`6455#section-5.2`), rarely of an odd kind."""
+    first = 0x81 if rng.random() < 0.9 else rng.randrange(256)
+    length = len(data)
+    if length < 126:
+        head = bytes((first, 0x80 | length))
+    elif length < 65536:
+        head = bytes((first, 0x80 | 126)) + length.to_bytes(2)
+    else:
+        head = bytes((first, 0x80 | 127)) + length.to_bytes(8)
+    # A mask of zeros leaves the bytes as they are.
+    return head + bytes(4) + data
