@@ -33,9 +33,10 @@ from sipsess.errors import ConnectFailed, LocalError, TransportError
 from sipsess.flow import Address, Flow, format_host
 from sipsess.recent import RecentDict
 from sipsess.tally import Tally
-from sipsess.transport.address import ip_version, normal_host
+from sipsess.transport.address import ip_version
 from sipsess.transport.files import TLSFiles, load_credentials
 from sipsess.transport.listener import StreamListener
+from sipsess.transport.opening import Opening, make_target
 from sipsess.transport.stream import Connection, ConnectionCore, StreamConnection, Target
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ MAX_CONNECTIONS_PER_PEER = 256
 #: Connections that are being opened at a time; beyond it the network is down, and more would only
 #: wait, too.
 MAX_OPENING = 256
-#: Bytes that may wait for one connection to be opened.
-MAX_QUEUED = 262_144
 #: Seconds that opening may take: short enough for another way to be tried within Timer B.
 CONNECT_LIMIT = 10.0
 #: Seconds that opening may take when the request can go over UDP as well, and only its size speaks
@@ -71,25 +70,6 @@ CONNECTABLE = frozenset({"TCP", "TLS"})
 REPORT_INTERVAL = 60.0
 
 _log = Logger()
-
-
-class _Opening:
-    """An attempt to open a connection, and what waits for it."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.waiters: dict[Deferred[Flow], None] = {}
-        self.queue: list[tuple[Flow, bytes]] = []
-        self.size = 0
-        #: Why it came to nothing.
-        self.error: ConnectFailed | None = None
-        self.attempt: Deferred[Any] | None = None
-
-    def wait(self) -> Deferred[Flow]:
-        """Return a Deferred of one who waits; cancelling it leaves the others alone."""
-        waiter: Deferred[Flow] = Deferred(lambda waiter: self.waiters.pop(waiter, None))
-        self.waiters[waiter] = None
-        return waiter
 
 
 class Connections:
@@ -135,7 +115,7 @@ class Connections:
         self._by_flow: dict[Flow, Connection] = {}
         self._by_target: dict[Target, Connection] = {}
         self._peers = Tally()
-        self._openings: dict[Target, _Opening] = {}
+        self._openings: dict[Target, Opening] = {}
         #: Addresses where nobody took a connection, and until when they are not asked again for
         #: what can go over UDP as well.
         self._failed: RecentDict[Address, float] = RecentDict(MAX_FAILED)
@@ -161,7 +141,7 @@ class Connections:
 
         :param name: whom a secure far end must have proven to be; left out, the address itself.
         """
-        connection = self._by_target.get(_target(transport, address, name))
+        connection = self._by_target.get(make_target(transport, address, name))
         return None if connection is None else connection.flow
 
     def open_flow(self, transport: str, address: Address, name: str) -> Flow | None:
@@ -183,7 +163,7 @@ class Connections:
         if flow is None or flow.serial:
             return flow
         try:
-            self._opening(_target("TCP", address, ""), WIDER_LIMIT)
+            self._opening(make_target("TCP", address, ""), WIDER_LIMIT)
         except ConnectFailed:
             return None
         return flow
@@ -196,7 +176,7 @@ class Connections:
         targets = self._targets[connection]
         names = connection.identities if connection.is_secure else ("",)
         for name in names:
-            target = _target(flow.transport, (flow.remote[0], port), name)
+            target = make_target(flow.transport, (flow.remote[0], port), name)
             if len(targets) < MAX_ALIASES * len(names) and target not in self._by_target:
                 self._by_target[target] = connection
                 targets.append(target)
@@ -205,7 +185,7 @@ class Connections:
         """Send one message; what cannot be sent is told to ``core.flow_lost`` a little later."""
         connection = self._by_flow.get(flow)
         if connection is None and not flow.serial:
-            connection = self._by_target.get(_target(flow.transport, flow.remote, flow.name))
+            connection = self._by_target.get(make_target(flow.transport, flow.remote, flow.name))
             if connection is not None:
                 self._carry(connection, flow)
         if connection is not None:
@@ -227,7 +207,7 @@ class Connections:
         if found is not None:
             return succeed(found)
         try:
-            return self._opening(_target(transport, address, name)).wait()
+            return self._opening(make_target(transport, address, name)).wait()
         except ConnectFailed as error:
             return fail(error)
 
@@ -240,18 +220,15 @@ class Connections:
 
     def _queue(self, flow: Flow, wire: bytes) -> None:
         try:
-            opening = self._opening(_target(flow.transport, flow.remote, flow.name))
+            opening = self._opening(make_target(flow.transport, flow.remote, flow.name))
         except ConnectFailed as error:
             self._lose(flow, error)
             return
-        if opening.size + len(wire) > MAX_QUEUED:
+        if not opening.add(flow, wire):
             self.core.count_refusal("connect-queue-full", flow)
             self._lose(flow, None)
-            return
-        opening.size += len(wire)
-        opening.queue.append((flow, wire))
 
-    def _opening(self, target: Target, limit: float = CONNECT_LIMIT) -> _Opening:
+    def _opening(self, target: Target, limit: float = CONNECT_LIMIT) -> Opening:
         """
         Return the attempt to reach a target, begun now if there is none.
 
@@ -268,7 +245,7 @@ class Connections:
         if len(self._openings) >= MAX_OPENING or len(self) >= self.max_connections:
             raise ConnectFailed("there are too many connections")
         listener = self._choose(transport, address)
-        opening = self._openings[target] = _Opening(target)
+        opening = self._openings[target] = Opening(target)
         try:
             known = listener if isinstance(listener, StreamListener) else None
             self._begin(opening, known, limit)
@@ -279,7 +256,7 @@ class Connections:
             raise opening.error
         return opening
 
-    def _begin(self, opening: _Opening, listener: StreamListener | None, limit: float) -> None:
+    def _begin(self, opening: Opening, listener: StreamListener | None, limit: float) -> None:
         transport, (host, port), name = opening.target
         credentials = None if transport == "TCP" else self._credentials_of(listener)
         connection = StreamConnection(
@@ -317,25 +294,22 @@ class Connections:
             self._credentials = load_credentials(TLSFiles(ca=self._trust))
         return self._credentials
 
-    def _connect_failed(self, failure: Failure, opening: _Opening) -> None:
+    def _connect_failed(self, failure: Failure, opening: Opening) -> None:
         self._fail(opening, str(failure.value) or type(failure.value).__name__)
 
-    def _fail(self, opening: _Opening, why: str) -> None:
+    def _fail(self, opening: Opening, why: str) -> None:
         """Tell all who wait that a connection could not be opened."""
         transport, (host, port), _ = opening.target
         if self._openings.pop(opening.target, None) is None:
             return
         self._failed.put((host, port), self.seconds() + FAILURE_LIFE)
         error = ConnectFailed(f"no {transport} connection to {format_host(host)}:{port}: {why}")
-        opening.error = error
         flow = Flow(transport, ("", 0), (host, port), is_reliable=True)
         self.core.count_refusal("connect-failed", flow)
         now = self.seconds()
         for waiting in dict.fromkeys(flow for flow, _ in opening.queue):
             self.core.flow_lost(waiting, now, error)
-        waiters, opening.waiters = opening.waiters, {}
-        for waiter in waiters:
-            waiter.errback(error)
+        opening.fail(error)
 
     # -- what connections tell -------------------------------------------------------------
 
@@ -385,9 +359,7 @@ class Connections:
         for waiting, wire in opening.queue:
             self._carry(connection, waiting)
             connection.send(wire)
-        waiters, opening.waiters = opening.waiters, {}
-        for waiter in waiters:
-            waiter.callback(flow)
+        opening.succeed(flow)
 
     def ending(self, connection: Connection) -> None:
         """See :class:`.ConnectionOwner`; what is sent from now on finds another way."""
@@ -504,14 +476,6 @@ class Connections:
     def leftovers(self) -> list[str]:
         """Name what is still open or being opened, for tests."""
         return [repr(item) for item in (*self._flows, *self._openings)]
-
-
-def _target(transport: str, address: Address, name: str) -> Target:
-    """Return what a connection is looked for by; only a secure one has proven a name."""
-    host, port = address
-    if transport not in ("TLS", "WSS"):
-        return transport, (normal_host(host), port), ""
-    return transport, (normal_host(host), port), (name or host).lower().rstrip(".")
 
 
 def _peer_of(host: str) -> str:

@@ -165,7 +165,7 @@ class MistakeTests(ProcessCase):
             (self.run_server(runner, *options), text)
             for runner in RUNNERS
             for options, text in (
-                (["--listen", "tcp:5060"], "write udp:5060"),
+                (["--listen", "sctp:5060"], "write udp:5060"),
                 (["--application", "nonsense"], "no application 'nonsense'"),
                 (["--rtp-ports", "7"], "write LOW-HIGH"),
                 (["--nonsense"], "--nonsense"),
@@ -304,7 +304,7 @@ class CallTests(ProcessCase):
         _, port = await self.serve_with("twistd")
         for words, pattern in (
             ([f"sip:reject@127.0.0.1:{port}"], r"^refused: 603 Decline$"),
-            ([f"sip:a@127.0.0.1:{port};transport=tcp"], "asks for TCP"),
+            ([f"sip:a@127.0.0.1:{port};transport=tcp"], "no TCP connection to 127.0.0.1"),
             (["sip:a@no-such-host.invalid"], "not known"),
             ([], "^sipsess: say whom to call"),
         ):

@@ -12,7 +12,7 @@ from sipsess.flow import Address, Flow
 from sipsess.message import Request, Response, parse
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
-from sipsess.transport import connections, stream
+from sipsess.transport import connections, opening, stream
 from tests.shell.streams import RawPeer, StreamCase, options
 
 BOB = "192.0.2.1"
@@ -331,7 +331,7 @@ class LostTests(ConnectCase):
         self.net.partition(self.alice, self.bob)
         flow = self.caller.core.flows.connections.open_flow("TCP", (BOB, 5060), "")  # type: ignore[union-attr]
         assert flow is not None
-        for _ in range(1 + connections.MAX_QUEUED // 60_000):
+        for _ in range(1 + opening.MAX_QUEUED // 60_000):
             self.caller.core.send(flow, b"x" * 60_000)
             with self.caller.core.turn:
                 pass
