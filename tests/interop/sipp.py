@@ -43,6 +43,14 @@ class ScenarioTestCase(PeerTestCase):
     #: SIPp's option: u1 for UDP, t1 for one connection of TCP, tn for one for each call.
     sipp_transport = "u1"
 
+    def entrance(self, port: int) -> int:
+        """Return the port that SIPp calls, to reach one of ours."""
+        return port
+
+    def exit(self, port: int) -> int:
+        """Return the port that we call, to reach one of SIPp."""
+        return port
+
     async def calls(
         self,
         server: SIPServer,
@@ -74,7 +82,8 @@ class ScenarioTestCase(PeerTestCase):
         **keys: str,
     ) -> None:
         """Let a scenario call whoever listens there; see :meth:`calls`."""
-        sipp = self._play(scenario, free_port(), (f"127.0.0.1:{port}", *options), keys)
+        target = f"127.0.0.1:{self.entrance(port)}"
+        sipp = self._play(scenario, free_port(), (target, *options), keys)
         await self._finish(sipp, None if story is None else story())
 
     async def called(
@@ -100,7 +109,7 @@ class ScenarioTestCase(PeerTestCase):
         else:
             await until(lambda: port in tcp_ports(sipp.pid), lambda: f"{sipp.name}: {sipp.tail()}")
         suffix = "" if self.transport == "UDP" else f";transport={self.transport.lower()}"
-        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{port}{suffix}"))
+        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{self.exit(port)}{suffix}"))
         await self.quiet(server)
 
     def count_repeated(self, server: SIPServer) -> int:

@@ -11,35 +11,15 @@ from wsproto.events import Request, TextMessage
 
 from sipsess.applications.echo import EchoApplication
 from sipsess.server import SIPServer
-from tests.certificates import Authority, names
+from tests.certificates import names
 from tests.shell.streams import RawPeer, options
 from tests.shell.test_websocket import WebPeer
 
 from .peers import Baresip, Capture, PeerTestCase, reactor, sip_port, start_baresip, until
+from .secure import SecureTestCase
 from .sounds import THEIRS, write_tone
 from .test_baresip import BaresipTestCase
 from .tools import ROOT, phone_command
-
-
-class SecureTestCase(PeerTestCase):
-    """Has an authority, and servers that show its certificate."""
-
-    transport = "TLS"
-
-    def setUp(self) -> None:
-        """Make certificates."""
-        super().setUp()
-        self.authority = Authority(self.folder)
-        self.cert, self.key = self.authority.issue("server", names(addresses=["127.0.0.1"]))
-
-    def where(self) -> list[str]:
-        """Listen with the certificate."""
-        files = f"cert={self.cert}:key={self.key}:ca={self.authority.ca}"
-        return [f"tls:0:interface=127.0.0.1:{files}"]
-
-    def assert_refused(self, server: SIPServer, reason_code: str, count: int = 1) -> None:
-        """Expect what was counted."""
-        self.assertEqual(server.core.counters.refused, {reason_code: count})
 
 
 class BaresipTests(SecureTestCase, BaresipTestCase):
@@ -173,6 +153,10 @@ class PhoneTests(SecureTestCase):
 
 class GarbageTests(SecureTestCase):
     """Peers that speak something else."""
+
+    def assert_refused(self, server: SIPServer, reason_code: str, count: int = 1) -> None:
+        """Expect what was counted."""
+        self.assertEqual(server.core.counters.refused, {reason_code: count})
 
     async def test_s_client(self) -> None:
         """``openssl s_client`` that says nothing of SIP is closed after its line, and counted."""

@@ -19,7 +19,8 @@ from .sipp import LOSSY, TOLERANT, ScenarioTestCase
 def place(server: SIPServer, uri: str, **how: Any) -> Session:
     """Place a call as :meth:`.SIPServer.dial` cannot; see :meth:`.DialogManager.dial`."""
     address = ("127.0.0.1", int(uri.partition(";")[0].rpartition(":")[2]))
-    flow = server.flow_for("UDP", address) or server.connections.open_flow("TCP", address, "")
+    kind = server.listeners[0].kind
+    flow = server.flow_for(kind, address) or server.connections.open_flow(kind, address, "")
     assert flow is not None
     return server.manager.dial(uri, flow, **how)
 
