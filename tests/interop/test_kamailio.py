@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pathlib
 
+from sipsess.server import SIPServer
+
 from .desk import Desk
 from .peers import sip_port
 from .sipp import ScenarioTestCase
@@ -62,14 +64,26 @@ class ProxyTests(ScenarioTestCase):
 
     async def test_calling(self) -> None:
         """Our ACK, hold and BYE go through the proxy."""
+        await self._calling()
+
+    async def test_calling_over_tcp(self) -> None:
+        """We speak TCP to the proxy, which speaks UDP to SIPp; no byte of ours goes another way."""
+        server = await self._calling(";transport=tcp")
+        [listener] = server.listeners
+        self.assertEqual(listener.kind, "UDP")
+        self.assertEqual(len(server.connections), 1)
+
+    async def _calling(self, suffix: str = "") -> SIPServer:
+        """Call SIPp through the proxy, hold it, and hang up; return our server."""
         server = self.serve_all()
         port = free_port()
         proxy = await self.start_proxy(sip_port(server), port)
 
         async def story(uri: str) -> None:
-            call = await server.dial(f"sip:sipp@127.0.0.1:{proxy}")
+            call = await server.dial(f"sip:sipp@127.0.0.1:{proxy}{suffix}")
             response = await call.session.hold()
             self.assertEqual(response.status, 200)
             await call.hangup()
 
         await self.called(server, "uas_proxied.xml", story, port=port)
+        return server
