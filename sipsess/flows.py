@@ -14,6 +14,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from sipsess.errors import RemoteError
 from sipsess.flow import Address, Flow
 from sipsess.message import SIPURI, Request, parse_uri
 from sipsess.transaction.via import DEFAULT_PORT, DEFAULT_TLS_PORT
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}").fullmatch
 
 #: Why connections are refused or closed, and what is counted of them.
 REASONS: dict[str, str] = {
@@ -175,5 +179,9 @@ def transport_of(uri: SIPURI) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Tell whether a URI's host is an IP address: cheaply, as the parser has checked its form."""
-    return ":" in host or host.replace(".", "").isdecimal()
+    """
+    Tell whether a URI's host is an IP address; of IPv6 the parser has checked the form.
+
+    Other numbers, such as ``127.1`` or ``2130706433``, are none, though systems understand them.
+    """
+    return ":" in host or _IPV4(host) is not None

@@ -586,6 +586,23 @@ class FlowTests(BoxTestCase):
         self.assertIs(core.flow_to("sip:192.0.2.9", flow), flow)
         self.assertEqual(core.flow_to("sip:a@[2001:db8::7]", flow).local[0], "2001:db8::1")
 
+    def test_numbers_that_are_no_address(self) -> None:
+        """A host of digits and dots is no address but in the usual form, and is never sent to."""
+        self.start()
+        core = self.box.core
+        datagrams = self.box.flow_to((PEER, 5060))
+        stream = Flow("TCP", (US, 5060), (PEER, 40000), is_reliable=True, serial=1)
+        for host in (
+            "127.0.4294967295.1",
+            "2130706433",
+            "127.1",
+            "1.2.3.4.5",
+            "010.0.0.1",
+            "1.2.3.256",
+        ):
+            for flow in (datagrams, stream):
+                self.assertIs(core.flow_to(f"sip:a@{host};transport=udp", flow), flow, host)
+
     def test_streams_are_kept(self) -> None:
         """What came on a stream goes back on it, if it leads there or nothing else does."""
         self.start()

@@ -152,11 +152,12 @@ class ReflectionTests(DefenceTestCase):
         self.assertGreater(self.got["192.0.2.77"], SETTINGS.unproven_bytes)
 
     def test_contact_that_is_no_address(self) -> None:
-        """A BYE that can go nowhere hurts nobody."""
+        """A BYE that can go nowhere else goes where the call came from, and counts."""
         invite = self.peer.invite(f"sip:answering@{SERVER}")
         invite.headers.set("Contact", "<sip:x@18446744073709551616.0.2.3>")
         self.reflected(lambda number: invite.to_bytes())
-        self.assertGreater(self.agent.core.counters.send_errors, 0)
+        self.assertEqual(list(self.got), [VICTIM])
+        self.assertEqual(self.agent.core.counters.send_errors, 0)
         self.net.assert_quiet()
 
 
