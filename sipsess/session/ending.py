@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from sipsess.dialog.usage import (
     ANSWERED_ENDING,
@@ -32,6 +33,8 @@ from .part import Part
 from .reason import LOCAL, EndReason, SessionEnded, fail_quietly
 
 if TYPE_CHECKING:
+    from sipsess.dialog import Dialog
+
     from .session import Session
 
 
@@ -146,6 +149,15 @@ class SessionEnding(Part):
         if dialog is None or session.is_over:
             session.usage.feed(BYE_DONE)
             return
+        try:
+            self._send_bye(dialog)
+        except Exception:
+            # Whatever is wrong on this side: the session ends, and what it holds is free.
+            session.core.internal_error(Failure(), session.call_id)
+            session.usage.feed(BYE_DONE)
+
+    def _send_bye(self, dialog: Dialog) -> None:
+        session = self.session
         bye = dialog.build_request("BYE")
         for name, value in self._headers.items():
             bye.headers.set(name, value)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -295,3 +296,19 @@ class HandlerFailureTests(SessionTestCase):
 def _with_cookie(stream: Any, sdp: Any) -> Any:
     stream.cookies.add("port", 1, boom)
     return sdp.media("audio", 40000, "RTP/AVP", ["0"])
+
+
+class OwnFailureTests(SessionTestCase):
+    """A bug of ours."""
+
+    def test_bye(self) -> None:
+        """A BYE that cannot be made ends the call all the same, and nothing of it is left."""
+        self.start()
+        session, _ = self.answered()
+        with patch.object(type(session), "flow_to", boom):
+            session.terminate()
+            self.net.run_for(1)
+        self.assertTrue(session.is_over)
+        self.assertEqual(self.box.core.counters.refused, {"internal-error": 1})
+        self.assertEqual(len(self.flushLoggedErrors(Boom)), 1)
+        self.finish()
