@@ -141,26 +141,23 @@ class Perimeter:
         if source.is_denied:
             self._refuse("access-denied", flow)
             return True
-        has_proof = False
         if not flow.is_reliable:
-            has_proof = self._earn(source, data, now)
-        if source.banned_until > now and not (has_proof and is_in_dialog(data)):
+            self._earn(source, data, now)
+        if source.banned_until > now and not (source.proof in data and is_in_dialog(data)):
             self._refuse("banned", flow)
             return True
         if data.startswith(_WITHIN):
             return False
         return self._is_unwanted(source, data, flow, now)
 
-    def _earn(self, source: Source, data: bytes, now: float) -> bool:
-        """Note what a source has sent by UDP; whether it proves the address once more."""
+    def _earn(self, source: Source, data: bytes, now: float) -> None:
+        """Note what a source has sent by UDP, and whether it proves its address once more."""
         if source.proven_until < now:
             source.overdraft.take(len(data), -MAX_EARNED)
-        elif source.proven_until > now + PROOF_LIFE / 2 and source.banned_until <= now:
-            return False
-        if source.proof not in data:
-            return False
-        self._prove(source, now)
-        return True
+        elif source.proven_until > now + PROOF_LIFE / 2:
+            return
+        if source.proof in data:
+            self._prove(source, now)
 
     def _prove(self, source: Source, now: float) -> None:
         source.proven_until = now + PROOF_LIFE
@@ -216,8 +213,6 @@ class Perimeter:
 
     def proof_for(self, flow: Flow) -> str:
         """Return how our tag towards a peer shall end, so that whoever repeats it was there."""
-        if flow.is_reliable:
-            return ""
         source = self._sources.find(flow.remote[0])
         return "" if source.is_trusted else source.proof.decode()
 

@@ -386,7 +386,7 @@ class FlowTests(SynchronousTestCase):
     """What differs on a connection, whose address is real."""
 
     def test_stream(self) -> None:
-        """No proof is asked for, nothing is held back, and a ban takes everything."""
+        """No proof is asked for, nothing is held back, and a ban leaves the calls alone."""
         refused: list[str] = []
         perimeter = Perimeter(
             DefenceSettings(failures_per_minute=1.0),
@@ -396,12 +396,14 @@ class FlowTests(SynchronousTestCase):
             lambda: 0.0,
         )
         flow = Flow("TCP", (SERVER, 5060), ("192.0.2.66", 4000), is_reliable=True, serial=1)
-        self.assertEqual(perimeter.proof_for(flow), "")
         perimeter.expect(flow, 0.0)
         self.assertFalse(perimeter.holds(b"x" * 100_000, flow, 0.0))
         scan = b"OPTIONS sip:a@b SIP/2.0\r\nUser-Agent: friendly-scanner\r\n\r\n"
         self.assertTrue(perimeter.takes(scan, flow, 0.0))
         self.assertTrue(perimeter.takes(b"BYE sip:a@b SIP/2.0\r\nTo: <a>;tag=x\r\n\r\n", flow, 1.0))
+        proof = perimeter.proof_for(flow).encode()
+        own = b"BYE sip:a@b SIP/2.0\r\nTo: <a>;tag=x%s\r\n\r\n" % proof
+        self.assertFalse(perimeter.takes(own, flow, 1.0))
         self.assertEqual(refused, ["scanner", "banned"])
         (ban,) = perimeter.bans.active(1.0)
         self.assertEqual((ban.address, ban.until), ("192.0.2.66", 60.0))
