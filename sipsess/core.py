@@ -284,8 +284,16 @@ class SIPCore:
                 self.turn.later(watcher, flow)
 
     def send_failed(self, flow: Flow, error: Exception) -> None:
-        """A message could not be sent; a retransmission may still get through."""
+        """
+        Hear that a message could not be sent.
+
+        After a temporary failure a retransmission may still get through; after another there is no
+        way there, and who has sent a request outside any dialog may try another server.
+        """
         self.counters.send_errors += 1
+        if not getattr(error, "is_temporary", True):
+            with self.turn:
+                self.layer.send_failed(flow, error, self.turn.now)
 
     # -- requests --------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sipsess.endpoint import Endpoint
     from sipsess.errors import SIPError
     from sipsess.flow import Address, Flow
+    from sipsess.locating import Answer, Question
     from sipsess.manager import DialogManager
     from sipsess.media import AudioStream
     from sipsess.message import SIPURI, Request, Response
@@ -125,7 +126,8 @@ class IRequestFailed(Interface):
         response will come at all.
 
         Asked in the order of the chain, for the ``methods`` of the supplement, and not when a retry
-        would come too late: after our CANCEL, or when the call is over.
+        would come too late: after our CANCEL, or when the call is over; nor as long as there is
+        another server of the same URI (:rfc:`3263#section-4.3`).
 
         :param request: as it was sent; ``request.attempt`` counts from 0.
         :param outcome: the final response, 300 to 699; or :class:`.Timeout` or
@@ -489,6 +491,21 @@ class IMessageHook(Interface):
 
     def outgoing_response(response: Response) -> None:
         """A response is about to be serialised."""
+
+
+class INameResolver(Interface):
+    """Answers DNS questions, for those who locate SIP servers (:rfc:`3263`)."""
+
+    def lookup(question: Question) -> Deferred[Answer]:
+        """
+        Ask for the records of one name.
+
+        Aliases (CNAME) are followed. What the answer holds is believed as far as it goes: its size,
+        its names and numbers are checked by those who ask.
+
+        :return: fires with an answer, without records when there is nothing of that kind. Fails
+            with a :class:`.SIPError` when nobody could tell.
+        """
 
 
 class ITrace(Interface):

@@ -34,6 +34,7 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ISIPService,
 )
+from sipsess.locating import NextHop
 from sipsess.message import SIPURI, Request, Response, TelURI, build_request, parse_uri
 from sipsess.routing import GROUPS, Destination, route_by_name
 from sipsess.session import Chain, EndReason, Session, order_handlers
@@ -135,8 +136,8 @@ class DialogManager:
         self._choosers = _choosers(self._chain)
         self._ordered = order_handlers(self._handlers)
         self._make_call = make_call
-        #: Finds the way to a URI that needs the name service; without it, addresses alone do.
-        self.resolve: Callable[[str], Awaitable[Flow]] | None = None
+        #: Finds the next hop to a URI that needs the name service; without it, addresses alone do.
+        self.locate: Callable[[str], Awaitable[NextHop]] | None = None
         #: Where users are reached; ``None`` when nobody can register.
         self.registrar: Registrar | None = None
         #: Where we are reached ourselves; ``None`` when we register nowhere.
@@ -389,21 +390,21 @@ class DialogManager:
 
     # -- outgoing calls --------------------------------------------------------------------
 
-    async def find_flow(self, uri: str, near: Flow) -> Flow:
+    async def find_next_hop(self, uri: str, near: Flow) -> NextHop:
         """
-        Return the flow to a URI, for :meth:`dial`.
+        Return the next hop to a URI, for :meth:`dial`.
 
         :param near: of the call that wants it; the way to names when nothing can resolve them.
         :raises TransportError: when the URI leads nowhere.
         """
-        if self.resolve is not None:
-            return await self.resolve(uri)
-        return self.core.flow_to(uri, near)
+        if self.locate is not None:
+            return await self.locate(uri)
+        return NextHop.along(self.core.flow_to(uri, near))
 
     def dial(
         self,
         uri: str,
-        flow: Flow,
+        flow: Flow | NextHop,
         *,
         from_: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -416,7 +417,7 @@ class DialogManager:
         Place a call.
 
         :param uri: whom to call; Request-URI and To.
-        :param flow: where the INVITE goes.
+        :param flow: where the INVITE goes; or the next hop, when other servers may be tried.
         :param from\_: a From value without tag; left out, ``sip:sipsess@`` and our address.
         :param headers: more headers of the INVITE.
         :param offered_media: the media types of the offer; empty for none (a late offer).
@@ -427,7 +428,8 @@ class DialogManager:
         :raises HeaderValueError: when something of it cannot be written.
         """
         with self.core.turn:
-            request = self._build_invite(uri, flow, from_, headers)
+            hop = flow if isinstance(flow, NextHop) else NextHop.along(flow)
+            request = self._build_invite(uri, hop.flow, from_, headers)
             session = Session(
                 self,
                 endpoint=endpoint,
@@ -435,12 +437,12 @@ class DialogManager:
                 chain=self._chain,
                 handlers=self._ordered,
                 invite=request,
-                flow=flow,
+                flow=hop.flow,
                 is_callee=False,
             )
             session.offered_media = tuple(offered_media)
             session.way = session.way.pin(is_pinned)
-            session.work_on(self._place(session, request, flow))
+            session.work_on(self._place(session, request, hop))
             return session
 
     def _build_invite(
@@ -462,7 +464,7 @@ class DialogManager:
             request.headers.set(name, value)
         return request
 
-    async def _place(self, session: Session, request: Request, flow: Flow) -> None:
+    async def _place(self, session: Session, request: Request, hop: NextHop) -> None:
         """Ask who may veto, describe our media, prepare, send."""
         try:
             is_full = len(self.sessions) >= self.max_sessions or self._is_full(session.endpoint)
@@ -488,7 +490,7 @@ class DialogManager:
             self._not_placed(session, error)
             return
         if not session.is_over:
-            session.invite_client.send_initial(request, flow)
+            session.invite_client.send_initial(request, hop)
 
     def _not_placed(self, session: Session, error: Exception) -> None:
         """Tell who dialled that the INVITE will not be sent."""

@@ -39,11 +39,14 @@ from sipsess.ids import IdSource
 from sipsess.interfaces import (
     IApplication,
     IMessageHook,
+    INameResolver,
     IRequestGate,
     ISDPHandler,
     ISessionSupplement,
     ITrace,
 )
+from sipsess.locating import Avoided, Locator, NextHop, Target
+from sipsess.locating.names import find_resolver
 from sipsess.manager import DialogManager
 from sipsess.message import Response
 from sipsess.sdphandlers.audio import AudioHandler
@@ -52,10 +55,9 @@ from sipsess.transaction import Timing
 from sipsess.transport.address import (
     SourceAddress,
     SourceAddresses,
-    ip_version,
     is_of_other_family,
 )
-from sipsess.transport.connections import Connections
+from sipsess.transport.connections import CONNECTABLE, Connections
 from sipsess.transport.listen import (
     ListenError,
     Listening,
@@ -65,7 +67,6 @@ from sipsess.transport.listen import (
     read_specs,
 )
 from sipsess.transport.listener import WILDCARDS, Listener, choose_listener
-from sipsess.transport.resolver import UnreachableError, parse_target, resolve
 from sipsess.transport.rtp import MediaClock, RTPPorts
 from sipsess.transport.udp import SendError, UDPListener
 from sipsess.users import Users
@@ -106,6 +107,7 @@ class SIPServer(Service):
     :param ids: where identifiers and ports come from.
     :param seconds: the monotonic clock; the reactor's when ``None``.
     :param source_address: says what our address is towards a peer, for wildcard listeners.
+    :param resolver: answers DNS questions; the system's own, behind a cache, when ``None``.
     :param make_call: makes what applications and :meth:`dial` hold of a session, if not
         :class:`.Call`.
     :param trust: a file of authorities that secure far ends must be certified by, where there is no
@@ -139,6 +141,7 @@ class SIPServer(Service):
         trace: ITrace | None = None,
         seconds: Callable[[], float] | None = None,
         source_address: SourceAddress | None = None,
+        resolver: INameResolver | None = None,
         make_call: Callable[[Session], Call] | None = None,
         trust: str = "",
         drain_limit: float = DRAIN_LIMIT,
@@ -183,9 +186,18 @@ class SIPServer(Service):
             media_clock=self.media_clock,
             make_call=make_call,
         )
-        self.manager.resolve = self._find_flow
         #: Who is reached by registration.
         self.users = Users(self.manager, self._datagram_flow, self._find_flow, time.time)
+        self._locate_by(resolver or find_resolver(reactor, self._seconds))
+
+    def _locate_by(self, resolver: INameResolver) -> None:
+        """Find other servers, and remember which of them have failed (:rfc:`3263`)."""
+        random = self.core.ids.random
+        self.locator = Locator(
+            resolver, lambda: self.transports, self.reactor, random, connectable=CONNECTABLE
+        )
+        self._avoided = Avoided(self._seconds)
+        self.manager.locate = self.find_next_hop
 
     def _make_connections(self, trust: str) -> Connections:
         """Return the table of what peers will open to us, and we to them."""
@@ -455,8 +467,8 @@ class SIPServer(Service):
         return Deferred.fromCoroutine(self._dial(uri, timeout, **how))
 
     async def _dial(self, uri: str, timeout: float | None, **how: Any) -> Call:
-        flow = await self._find_flow(uri)
-        session = self.manager.dial(uri, flow, **how)
+        hop = await self.find_next_hop(uri)
+        session = self.manager.dial(uri, hop, **how)
         answered = session.invite_client.answered
         call = session.channel
         if call is None and session.application is None:
@@ -476,21 +488,28 @@ class SIPServer(Service):
                 limit.cancel()
         return session.channel or call or self.manager.make_call(session)
 
+    @property
+    def transports(self) -> frozenset[str]:
+        """The transports of the listeners by which others can be reached."""
+        return frozenset(spec.transport for spec in self.specs) & {"UDP", *CONNECTABLE}
+
+    async def find_next_hop(self, uri: str) -> NextHop:
+        """
+        Return the next hop to a URI (:rfc:`3263`): the flow to the first server that is reached.
+
+        :raises UnreachableError: when the URI leads nowhere.
+        """
+        hop = NextHop(await self.locator.locate(uri), self.reach, self._avoided)
+        return await hop.advance()
+
+    def reach(self, target: Target) -> Deferred[Flow] | Flow | None:
+        """Return our flow to a target, ``None`` when no listener reaches it, or connect to it."""
+        if target.transport == "UDP":
+            return self.flow_for("UDP", target.address)
+        return self.connect(target.transport, target.address, target.name)
+
     async def _find_flow(self, uri: str) -> Flow:
-        target = parse_target(uri)
-        addresses = await resolve(self.reactor, target.host)
-        failure: ConnectFailed | None = None
-        for address in addresses:
-            try:
-                return await self.connect(target.transport, (address, target.port), target.name)
-            except ConnectFailed as error:
-                failure = error
-        if target.transport != "UDP" and failure is not None:
-            raise UnreachableError(str(failure)) from failure
-        versions = " and ".join(sorted({f"IPv{ip_version(address)}" for address in addresses}))
-        raise UnreachableError(
-            f"{target.host} has {versions} addresses only, and no listener reaches them"
-        )
+        return (await self.find_next_hop(uri)).flow
 
 
 def _give_up(session: Session, answered: Deferred[Response]) -> None:

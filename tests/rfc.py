@@ -255,6 +255,22 @@ CORE = (
         done("5.1", "Multipart", "pure.test_message_multipart", "policy.test_session_bodies"),
     ),
     rfc(
+        2308,
+        "Negative caching of DNS queries",
+        done(
+            "5",
+            "What is not there is remembered",
+            "policy.test_locating.CacheTests.test_longest_time",
+            "policy.test_locating_names.AnswerTests.test_nothing",
+        ),
+        done("7", "So are failures", "policy.test_locating.CacheTests.test_failure"),
+    ),
+    rfc(
+        2782,
+        "SRV records",
+        done("", "Whole", "policy.test_locating_rules.WeightTests"),
+    ),
+    rfc(
         3262,
         "Reliability of provisional responses",
         done(
@@ -277,17 +293,30 @@ CORE = (
     rfc(
         3263,
         "Locating SIP servers",
-        partial(
-            "4.2",
-            "Address and port",
-            "names are looked up by A and AAAA only, and the first address is used",
-            "shell.test_server.ResolverTests",
+        missing(
+            "5",
+            "Where a server sends its responses",
+            "to the source of the request, and nowhere else when that fails",
         ),
-        missing("4.1", "Transport (NAPTR)", "it is UDP"),
+        done(
+            "4.1",
+            "Transport (NAPTR)",
+            "policy.test_locating_rules.ServiceTests",
+            "policy.test_locating_rules.NumericTests",
+            "interop.test_dns",
+        ),
+        done(
+            "4.2",
+            "Address and port (SRV, A, AAAA)",
+            "policy.test_locating_rules.ServerTests",
+            "policy.test_locating_rules.NumericTests",
+        ),
         partial(
             "4.3",
             "Failover",
-            "left to a supplement, which is told of each failure and may name the next server",
+            "requests within a call keep to their flow",
+            "shell.test_failover",
+            "interop.test_dns",
             "policy.test_request_failed.FailoverTests",
         ),
     ),
@@ -862,6 +891,22 @@ CORE = (
             "UAC: the first that can be answered, MD5 last",
             "policy.test_endpoint_credentials.InCallsTests.test_strongest",
             "policy.test_supplement_credentials.CredentialsTests",
+        ),
+    ),
+    rfc(
+        6761,
+        "Special-use domain names",
+        done("6.3", "localhost", "policy.test_locating_names.HostsTests.test_special_names"),
+        done("6.4", "invalid", "policy.test_locating_names.HostsTests.test_special_names"),
+    ),
+    rfc(
+        7984,
+        "Locating SIP servers in a dual-stack IP network",
+        partial(
+            "",
+            "Whole",
+            "IPv6 always comes before IPv4, unless this machine has no way there",
+            "policy.test_locating_rules.ServerTests.test_addresses_of_the_domain",
         ),
     ),
     rfc(

@@ -53,6 +53,7 @@ POLICY = frozenset(
         "routing",
         "users",
         "session",
+        "locating",
         "endpoint",
         "call",
         "trace",
@@ -79,6 +80,12 @@ POLICY_PACKAGES = (
 POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The only reader of the plugin package.
     "sipsess.registry": ("twisted.plugin", "twisted.python.modules"),
+    # The only one who asks the DNS of this machine.
+    "sipsess.locating.names": (
+        "twisted.names",
+        "twisted.python.filepath",
+        "twisted.internet.interfaces.IReactorPluggableNameResolver",
+    ),
     # pluginPackagePaths makes it a drop-in package.
     "sipsess.plugins": ("twisted.plugin",),
     # A store of bindings works in a thread of its own.

@@ -14,7 +14,7 @@ from tests.rfc import ALL, DONE, NOT, RFC, STATUSES, Section
 from tests.source import ROOT, package_modules
 
 #: RFCs that the source names in passing: a format, a name, or what came before or beside.
-MENTIONED = frozenset({768, 2543, 2606, 3398, 3959, 4855, 5888, 8289, 8840})
+MENTIONED = frozenset({768, 1035, 2543, 2606, 3398, 3403, 3959, 4855, 5888, 6455, 8289, 8840})
 
 _ROLE = re.compile(r":rfc:`(\d+)")
 
@@ -29,7 +29,8 @@ def tests_of(module: str) -> dict[str, set[str]] | None:
         node.name: {
             item.name
             for item in node.body
-            if isinstance(item, ast.FunctionDef) and item.name.startswith("test")
+            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
+            and item.name.startswith("test")
         }
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,7 +24,9 @@ from sipsess.call import Call
 from sipsess.commands import CommandOptions
 from sipsess.errors import LocalError, RemoteError, SIPError
 from sipsess.flow import Address, Flow
-from sipsess.interfaces import ITrace
+from sipsess.interfaces import INameResolver, ITrace
+from sipsess.locating import Locator, Target
+from sipsess.locating.names import find_resolver
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, NameAddr, TelURI
@@ -34,9 +37,9 @@ from sipsess.session import EndReason, Session, SessionEnded
 from sipsess.session.reason import LOCAL, NETWORK, REMOTE
 from sipsess.supplement import Reject
 from sipsess.testing.ladder import Step, format_ladder
-from sipsess.transport.address import SourceAddresses
+from sipsess.transport.address import SourceAddresses, is_cut_off
+from sipsess.transport.connections import CONNECTABLE
 from sipsess.transport.listen import ListenSpec
-from sipsess.transport.resolver import parse_target, resolve
 
 #: Seconds of conversation, unless ``--duration`` says otherwise.
 DEFAULT_DURATION = 10.0
@@ -218,6 +221,7 @@ class Phone:
     :param options: what to do.
     :param write: takes lines for people.
     :param find_source: says what our address is towards a peer.
+    :param resolver: answers DNS questions; the system's own when ``None``.
     """
 
     def __init__(
@@ -228,12 +232,16 @@ class Phone:
         *,
         seconds: Callable[[], float] = time.monotonic,
         find_source: Callable[[str], str] | None = None,
+        resolver: INameResolver | None = None,
     ) -> None:
         self._reactor = reactor
         self._options = options
         self._write = write
         self._seconds = seconds
         self._find_source = find_source or SourceAddresses(seconds)
+        self._resolver = resolver or find_resolver(reactor, seconds)
+        #: Where the call goes first.
+        self._target: Target | None = None
         self._ladder = LadderTrace(write) if options["ladder"] else None
         self._heard = 0
         self._digits: list[str] = []
@@ -264,12 +272,18 @@ class Phone:
 
     async def _make_server(self) -> SIPServer:
         """Return a server on the one address of ours that reaches the far end; TLS needs none."""
-        target = parse_target(self._options["uri"])
-        addresses = await resolve(self._reactor, target.host)
-        spec = ListenSpec(target.transport, 0, self._find_source(addresses[0]))
+        locator = Locator(
+            self._resolver, lambda: {"UDP"}, self._reactor, SystemRandom(), connectable=CONNECTABLE
+        )
+        targets = await locator.locate(self._options["uri"])
+        sources = {target: self._find_source(target.host) for target in targets}
+        ways = (item for item in targets if not is_cut_off(sources[item], item.host))
+        target = self._target = next(ways, targets[0])
+        spec = ListenSpec(target.transport, 0, sources[target])
         return SIPServer(
             self._reactor,
             [spec] if target.transport != "TLS" else [],
+            resolver=self._resolver,
             trust=self._options["ca"],
             handlers=[AudioHandler()],
             trace=self._ladder,
@@ -285,9 +299,9 @@ class Phone:
                 options["uri"], from_=options["from"], timeout=options["timeout"]
             )
         except (SIPError, Reject, NegotiationFailed) as error:
-            if not server.core.counters.messages_received and isinstance(error, SessionEnded):
-                target = parse_target(options["uri"])
-                where = f"{target.host} port {target.port}"
+            is_silent = not server.core.counters.messages_received
+            if is_silent and isinstance(error, SessionEnded) and self._target is not None:
+                where = f"{self._target.name} port {self._target.port}"
                 return 1, f"no answer: nothing at all came back from {where}"
             return 1, describe_failure(error)
         answered = self._seconds()

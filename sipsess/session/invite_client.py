@@ -32,6 +32,7 @@ from sipsess.dialog.usage import (
 )
 from sipsess.errors import PluginError, RemoteError, SIPError
 from sipsess.flow import Flow
+from sipsess.locating import NextHop
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 
@@ -106,10 +107,10 @@ class InviteClient(StoppedPart):
 
     # -- the first INVITE ------------------------------------------------------------------
 
-    def send_initial(self, request: Request, flow: Flow) -> None:
+    def send_initial(self, request: Request, hop: NextHop) -> None:
         """Send the INVITE that shall make the call."""
         self.outgoing = OutgoingRequest(
-            self.session, request, flow, self._initial_response, self._initial_failed
+            self.session, request, hop, self._initial_response, self._initial_failed
         )
         self.outgoing.send()
 

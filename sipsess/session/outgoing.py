@@ -4,19 +4,21 @@ One request of ours: stamped, shown to the supplements, sent, and sent again whe
 
 What was built is kept as it was before any supplement saw it; a :class:`.Retry` starts from there
 with a new branch and CSeq, so that no header is added twice. A supplement asks for it when it sees
-the response or, when none does and for a request that gets none, in ``request_failed``.
+the response or, when none does and for a request that gets none, in ``request_failed``. Before that
+the other servers of the same URI are tried, with a new branch (:rfc:`3263#section-4.3`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError
 
 from sipsess.dialog.usage import CONFIRMED, TERMINATING
 from sipsess.errors import PluginError, SIPError, TransportError
 from sipsess.flow import Flow
+from sipsess.locating import NextHop
 from sipsess.message import Request, Response, build_cancel
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Retry
@@ -40,13 +42,14 @@ class OutgoingRequest:
     :param session: that it belongs to.
     :param request: complete but for Via, which only a CANCEL has already; not yet shown to any
         supplement.
-    :param flow: where it goes.
+    :param flow: where it goes; or the next hop, when other servers may be tried.
     :param responded: called with this and each response above 100 that no supplement retried.
     :param failed: called with this and the error when no final response will come.
     """
 
     __slots__ = (
         "_failed",
+        "_hop",
         "_original",
         "_responded",
         "_work",
@@ -62,13 +65,14 @@ class OutgoingRequest:
         self,
         session: Session,
         request: Request,
-        flow: Flow,
+        flow: Flow | NextHop,
         responded: Callable[[OutgoingRequest, Response], None],
         failed: Callable[[OutgoingRequest, SIPError], None],
     ) -> None:
         self.session = session
         self._original = request
-        self.flow = flow
+        self._hop = flow if isinstance(flow, NextHop) else NextHop.along(flow)
+        self.flow = self._hop.flow
         self._responded = responded
         self._failed = failed
         #: Whether the call stood when it was made; before that the peer may not know its dialog, as
@@ -76,10 +80,10 @@ class OutgoingRequest:
         self.call_stood = session.usage.state == CONFIRMED
         #: 0 for the first time, then counted up.
         self.attempt = 0
-        #: As it was sent last, or will be when the way to another host is known.
+        #: As it was sent last, or will be when the next hop is known.
         self.request = request
         self.transaction: ClientTransaction | None = None
-        #: The way to another host is looked for.
+        #: Another next hop is looked for.
         self._work: Work | None = None
 
     def send(self) -> None:
@@ -144,8 +148,12 @@ class OutgoingRequest:
         return dialog is not None and dialog.local_seq > self.request.cseq.number
 
     def _come_to_nothing(self, outcome: Response | SIPError) -> None:
-        """Ask the supplements for the last time; then the outcome counts."""
+        """Try the next server, ask the supplements for the last time; then the outcome counts."""
         session = self.session
+        if self._hop.goes_on_after(outcome) and self._may_try_again():
+            self._begin_attempt(f"the next server after {_describe(outcome)}")
+            self._look_for(self._go_on(outcome))
+            return
         if self._is_wanted:
             retry = session.chain.run_request_failed(session, self.request, outcome)
             if retry is not None and self._retry(retry):
@@ -183,29 +191,32 @@ class OutgoingRequest:
 
     def _retry(self, changes: Retry) -> bool:
         """Send again, changed; ``False`` when it was tried too often or the call is over."""
-        session = self.session
-        if self.attempt + 1 >= MAX_ATTEMPTS:
-            session.note("no more retries", f"{self.request.method} was tried {MAX_ATTEMPTS} times")
+        if not self._may_try_again():
             return False
-        if not self._is_wanted:
-            return False
-        if self.request.method == "INVITE":
-            session.invite_client.prepare_retry()
-        self.attempt += 1
+        self._begin_attempt("changed")
         self._change(changes)
-        original = self._original
-        session.note("retry", f"{original.method}, attempt {self.attempt + 1}")
         target = changes.next_hop
-        if target is None and "Route" not in original.headers:
+        if target is None and "Route" not in self._original.headers:
             target = changes.uri
         if target is None:
             self.send()
         else:
-            self.transaction = None
-            self.request = self._next_attempt()
-            self._work = Work()
-            self._work.run(self.session, self._send_to(target))
+            self._look_for(self._go_to(target))
         return True
+
+    def _may_try_again(self) -> bool:
+        """Whether the request may be sent once more."""
+        if self.attempt + 1 >= MAX_ATTEMPTS:
+            text = f"{self.request.method} was tried {MAX_ATTEMPTS} times"
+            self.session.note("no more retries", text)
+            return False
+        return self._is_wanted
+
+    def _begin_attempt(self, why: str) -> None:
+        if self.request.method == "INVITE":
+            self.session.invite_client.prepare_retry()
+        self.attempt += 1
+        self.session.note("retry", f"{self.request.method}, attempt {self.attempt + 1}: {why}")
 
     def _change(self, changes: Retry) -> None:
         original = self._original
@@ -217,27 +228,58 @@ class OutgoingRequest:
                 original.headers.add(name, value)
         original.headers.set("CSeq", f"{self._next_cseq()} {original.method}")
 
-    async def _send_to(self, target: str) -> None:
+    def _look_for(self, finding: Coroutine[Any, Any, None]) -> None:
+        """Send when the next hop is found, which may take time."""
+        self.transaction = None
+        self.request = self._next_attempt()
+        self._work = Work()
+        self._work.run(self.session, finding)
+
+    async def _go_to(self, target: str) -> None:
         """Find the way to the host of a URI, and send."""
         session = self.session
         try:
-            flow = await session.wait(session.manager.find_flow(target, self.flow))
-            if session.invite_client.outgoing is self and session.dialog is None:
-                await session.invite_client.move(self._original, flow)
+            hop = await session.wait(session.manager.find_next_hop(target, self.flow))
         except CancelledError:
-            error: SIPError = TransportError(f"the way to {target} was not found in time")
+            self._give_up(TransportError(f"the way to {target} was not found in time"))
+        except SIPError as error:
+            self._give_up(error)
+        else:
+            await self._send_along(hop)
+
+    async def _go_on(self, outcome: Response | SIPError) -> None:
+        """Find the next server, and send; without one, what the request came to counts."""
+        try:
+            await self.session.wait(self._hop.advance())
+        except (CancelledError, SIPError):
+            self._give_up(outcome)
+        else:
+            await self._send_along(self._hop)
+
+    async def _send_along(self, hop: NextHop) -> None:
+        """Send, when our media can be described on that way."""
+        session = self.session
+        try:
+            if session.invite_client.outgoing is self and session.dialog is None:
+                await session.invite_client.move(self._original, hop.flow)
+        except CancelledError:
+            error: SIPError = TransportError("our media were not described in time")
         except NegotiationFailed as failure:
-            error = PluginError(f"no media can be offered on the way to {target}: {failure.text}")
+            error = PluginError(f"no media can be offered on another way: {failure.text}")
         except SIPError as failed:
             error = failed
         else:
-            self.flow = flow
+            self._hop, self.flow = hop, hop.flow
             if self._is_wanted:
                 self.send()
                 return
             error = TransportError("the call was given up before the request was sent again")
-        if not session.is_over:
-            self._come_to_nothing(error)
+        self._give_up(error)
+
+    def _give_up(self, outcome: Response | SIPError) -> None:
+        """Let what the request came to count, unless the session has ended meanwhile."""
+        if not self.session.is_over:
+            self._come_to_nothing(outcome)
 
     def _next_cseq(self) -> int:
         number = self.request.cseq.number
@@ -267,6 +309,13 @@ class OutgoingRequest:
             self._work.cancel()
         if self.transaction is not None:
             self.transaction.abandon(now)
+
+
+def _describe(outcome: Response | SIPError) -> str:
+    """Say for the record what a request came to."""
+    if isinstance(outcome, Response):
+        return f"{outcome.status} {outcome.reason}"
+    return str(outcome) or type(outcome).__name__
 
 
 def _ignore(outgoing: OutgoingRequest, outcome: Response | SIPError) -> None:

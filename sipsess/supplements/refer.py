@@ -27,8 +27,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.errors import DialogStateError, RemoteError, SIPError, Timeout
-from sipsess.flow import Flow
 from sipsess.interfaces import ITransfer, ITransferPolicy
+from sipsess.locating import NextHop
 from sipsess.message import NameAddr, Params, Request, Response
 from sipsess.message.refer import SIPFRAG, ReferTo, Replaces, StatusLine, get_refer_to
 from sipsess.session.reason import SessionEnded, fail_quietly
@@ -115,7 +115,7 @@ class Referral:
         self._is_sending = False
         self._next: StatusLine | None = None
 
-    def start(self, flow: Flow) -> None:
+    def start(self, hop: NextHop) -> None:
         """Place the call."""
         session = self.session
         if session.is_over:
@@ -128,7 +128,7 @@ class Referral:
             headers["Replaces"] = str(self._refer_to.replaces)
         target = self.target = session.manager.dial(
             str(self._refer_to.uri),
-            flow,
+            hop,
             from_=f"<{_own_uri(session)}>",
             headers=headers,
             endpoint=session.endpoint,
@@ -298,7 +298,7 @@ class Refer(SessionSupplement):
             raise Reject(603, "Only calls are placed")
         transfers = self._check(session, refer_to)
         try:
-            flow = await session.manager.find_flow(str(refer_to.uri), session.flow)
+            hop = await session.manager.find_next_hop(str(refer_to.uri), session.flow)
         except SIPError as error:
             session.note("transfer", f"to {refer_to.uri}: {error}")
             raise Reject(404, "Refer-To cannot be reached") from error
@@ -308,7 +308,7 @@ class Refer(SessionSupplement):
         session.send_response(200 if silent else 202, request, headers=headers)
         referral = Referral(session, transfers, request, refer_to, is_subscribed=not silent)
         transfers.running = referral
-        session.core.turn.later(referral.start, flow)
+        session.core.turn.later(referral.start, hop)
         return Verdict.HANDLED
 
     def _check(self, session: Session, refer_to: ReferTo) -> Transfers:

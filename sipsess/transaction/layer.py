@@ -371,6 +371,23 @@ class TransactionLayer:
         transaction.move(other)
         return True
 
+    def send_failed(self, flow: Flow, error: Exception, now: float) -> None:
+        """
+        Tell client transactions on a flow without connection that there is no way to the peer.
+
+        Only those of requests outside any dialog, to which nobody has answered yet: for them there
+        may be another server (:rfc:`3263#section-4.3`). A call that stands outlives a network that
+        is away for a moment: its requests are sent again by their timers.
+        """
+        for transaction in tuple(self._by_remote.get(flow.remote, ())):
+            if (
+                isinstance(transaction, ClientTransaction)
+                and transaction.flow == flow
+                and transaction.state in (CALLING, CLIENT_TRYING)
+                and transaction.request.to_tag is None
+            ):
+                transaction.step(TRANSPORT_ERROR, error, now)
+
     def forget(self, transaction: Transaction) -> None:
         """Remove a transaction that has ended from all indexes; only the machines call this."""
         self._unlink(transaction)

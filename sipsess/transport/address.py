@@ -50,6 +50,16 @@ def loopback(version: int) -> str:
     return _LOOPBACK[version]
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether an IP address never leaves the machine."""
+    return host.startswith("127.") or host == "::1"
+
+
+def is_cut_off(source: str, remote: str) -> bool:
+    """Tell whether there is no way to ``remote``, given our own address towards it."""
+    return is_loopback(source) and not is_loopback(remote)
+
+
 def normal_host(host: str) -> str:
     """
     Return an IP address as messages write it.

@@ -19,6 +19,8 @@ from sipsess.transport.address import (
     SourceAddress,
     escape,
     ip_version,
+    is_cut_off,
+    is_loopback,
     loopback,
     normal_host,
 )
@@ -75,6 +77,8 @@ def choose_listener(
         source = source_address(address[0])
     except OSError:
         return None
+    if is_cut_off(source, address[0]):
+        return None
     best: Listener | None = None
     for listener in listeners:
         host = listener.address[0]
@@ -85,11 +89,6 @@ def choose_listener(
         if host in WILDCARDS or (best is None and not is_loopback(host)):
             best = listener
     return best
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address never leaves this machine."""
-    return host.startswith("127.") or host == "::1"
 
 
 class Doorkeeper(Factory):

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sipsess.errors import SIPError, Timeout, TransportError
-from sipsess.flow import Flow
 from sipsess.interfaces import IRequestFailed
+from sipsess.locating import NextHop
 from sipsess.message import Request, Response
 from sipsess.sdphandler import StreamVerdict
 from sipsess.session import Session
@@ -187,17 +187,17 @@ async def _late() -> None:
 class OtherHostTests(FailoverTestCase):
     """The way to the host of a new URI may have to be looked for."""
 
-    def resolving(self, wish: Wish) -> tuple[Failover, Deferred[Flow]]:
+    def resolving(self, wish: Wish) -> tuple[Failover, Deferred[NextHop]]:
         """Start with a name service that answers when a test says."""
         failover = self.begin(wish)
-        found: Deferred[Flow] = Deferred()
+        found: Deferred[NextHop] = Deferred()
         self.asked: list[str] = []
 
-        async def resolve(uri: str) -> Flow:
+        async def locate(uri: str) -> NextHop:
             self.asked.append(uri)
             return await found
 
-        self.box.manager.resolve = resolve
+        self.box.manager.locate = locate
         return failover, found
 
     def named(self, session: Session, request: Request, outcome: Outcome) -> Retry | None:
@@ -212,7 +212,7 @@ class OtherHostTests(FailoverTestCase):
         self.net.run_for(1)
         self.assertEqual(self.asked, ["sip:bob@other.example"])
         self.assertEqual(self.other.received, [])
-        found.callback(self.box.flow_to((OTHER, 5060)))
+        found.callback(NextHop.along(self.box.flow_to((OTHER, 5060))))
         second = self.other.expect("INVITE")
         self.assertEqual(second.uri, "sip:bob@other.example")
         self.assertEqual(session.flow.remote, (OTHER, 5060))
@@ -246,7 +246,7 @@ class OtherHostTests(FailoverTestCase):
         self.peer.reply(first, 302)
         self.net.run_for(0.1)
         session.terminate()
-        found.callback(self.box.flow_to((OTHER, 5060)))
+        found.callback(NextHop.along(self.box.flow_to((OTHER, 5060))))
         self.net.run_for(1)
         self.assertTrue(session.is_over)
         self.assertEqual((self.other.received, self.peer.count("CANCEL")), ([], 0))

@@ -13,8 +13,8 @@ from zope.interface.verify import verifyObject
 from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.errors import DialogStateError, Timeout, TransportError
-from sipsess.flow import Flow
 from sipsess.interfaces import ISessionSupplement, ITransfer, ITransferPolicy
+from sipsess.locating import NextHop
 from sipsess.message import Request, Response
 from sipsess.message.refer import SIPFRAG, ReferTo, StatusLine
 from sipsess.session import Session, SessionEnded
@@ -418,20 +418,20 @@ class TransfereeTests(ReferTestCase):
 
     def test_names_are_resolved(self) -> None:
         """A host name takes time; when it leads nowhere the REFER is refused."""
-        waiting: list[Deferred[Flow]] = []
+        waiting: list[Deferred[NextHop]] = []
 
-        async def resolve(uri: str) -> Flow:
+        async def locate(uri: str) -> NextHop:
             waiting.append(Deferred())
             return await waiting[-1]
 
-        self.agent.manager.resolve = resolve
+        self.agent.manager.locate = locate
         self.refer("<sip:other@there.example>")
         self.net.run_for(1)
         waiting[0].errback(TransportError("no such name"))
         self.assertEqual(self.final("REFER").status, 404)
         self.refer("<sip:other@there.example>")
         self.net.run_for(1)
-        waiting[1].callback(self.agent.flow_to(f"sip:{OTHER}"))
+        waiting[1].callback(NextHop.along(self.agent.flow_to(f"sip:{OTHER}")))
         self.assertEqual(self.final("REFER").status, 202)
         self.other.reply(self.other.expect("INVITE"), 486)
         self.notified()

@@ -13,6 +13,7 @@ from sipsess.applications.registered import RegisteredApplication
 from sipsess.call import Call
 from sipsess.endpoint import Endpoint
 from sipsess.interfaces import ISessionCreate
+from sipsess.locating import UnreachableError
 from sipsess.message import Request, Response
 from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
 from sipsess.registrar.hunt import RING_LIMIT
@@ -20,7 +21,6 @@ from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
 from sipsess.supplement import Reject, SessionSupplement
 from sipsess.testing import ScriptedPeer
-from sipsess.transport.resolver import UnreachableError
 from tests.policy.agents import Gate
 from tests.shell.test_server import ServerCase
 

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from sipsess.application import Application
 from sipsess.applications.echo import EchoApplication
@@ -19,13 +15,13 @@ from sipsess.applications.reject import RejectApplication
 from sipsess.call import Call
 from sipsess.errors import LocalError
 from sipsess.flow import Flow
+from sipsess.locating import UnreachableError
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import ScriptedPeer, VirtualHost, VirtualNetwork
 from sipsess.transport.listen import ListenError, ListenSpec
-from sipsess.transport.resolver import Target, UnreachableError, parse_target, resolve
 
 
 class Ringing(Application):
@@ -504,85 +500,3 @@ class TimerTests(ServerCase):
             core.timers.cancel(timer)
         self.net.assert_quiet()
         self.stop(server)
-
-
-@implementer(IReactorPluggableNameResolver)
-class NamingReactor:
-    """Knows names; ``resolutions`` that are kept can be finished later."""
-
-    def __init__(self, addresses: Iterable[object] = (), *, is_slow: bool = False) -> None:
-        self.nameResolver = self
-        self.addresses = list(addresses)
-        self.is_slow = is_slow
-        self.receiver: Any = None
-        self.cancelled = 0
-        self.can_cancel = True
-
-    def installNameResolver(self, resolver: Any) -> Any:
-        """Never called here."""
-
-    def resolveHostName(self, receiver: Any, name: str, **how: Any) -> None:
-        """Answer, or wait."""
-        self.receiver = receiver
-        receiver.resolutionBegan(self)
-        if not self.is_slow:
-            self.finish()
-
-    def finish(self) -> None:
-        """Answer."""
-        for address in self.addresses:
-            self.receiver.addressResolved(address)
-        self.receiver.resolutionComplete()
-
-    def cancel(self) -> None:
-        """Stop, if that is possible."""
-        self.cancelled += 1
-        if not self.can_cancel:
-            raise NotImplementedError
-
-
-class ResolverTests(SynchronousTestCase):
-    """From URIs to addresses."""
-
-    def test_target(self) -> None:
-        """Host and port of a URI, with the usual port, and maddr in place of the host."""
-        for uri, target in (
-            ("sip:a@b.example", Target("UDP", "b.example", 5060, "b.example")),
-            ("sip:[2001:db8::1]:5070", Target("UDP", "2001:db8::1", 5070, "2001:db8::1")),
-            ("sip:a@b;maddr=192.0.2.1;transport=UDP", Target("UDP", "192.0.2.1", 5060, "b")),
-            ("sip:a@b;transport=tcp", Target("TCP", "b", 5060, "b")),
-        ):
-            self.assertEqual(parse_target(uri), target)
-
-    def test_literal(self) -> None:
-        """An address is its own answer."""
-        self.assertEqual(self.successResultOf(resolve(object(), "192.0.2.1")), ["192.0.2.1"])
-
-    def test_name(self) -> None:
-        """A name has the addresses that the reactor's resolver gives, each once."""
-        reactor = NamingReactor(
-            [
-                IPv4Address("UDP", "192.0.2.1", 0),
-                IPv4Address("UDP", "192.0.2.1", 0),
-                IPv6Address("UDP", "2001:db8::1", 0),
-            ]
-        )
-        found = self.successResultOf(resolve(reactor, "b.example"))
-        self.assertEqual(found, ["192.0.2.1", "2001:db8::1"])
-
-    def test_unknown_name(self) -> None:
-        """A name without addresses fails, as each name does on a reactor that knows none."""
-        for reactor in (NamingReactor(), object()):
-            failure = self.failureResultOf(resolve(reactor, "b.example"), UnreachableError)
-            self.assertIn("b.example", str(failure.value))
-
-    def test_cancel(self) -> None:
-        """Cancelling stops the look-up where that is possible; a late answer is dropped."""
-        for can_cancel in (True, False):
-            reactor = NamingReactor(is_slow=True)
-            reactor.can_cancel = can_cancel
-            waiting = resolve(reactor, "b.example")
-            waiting.cancel()
-            self.failureResultOf(waiting, CancelledError)
-            self.assertEqual(reactor.cancelled, 1)
-            reactor.finish()
