@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
+
+from sipsess.errors import LocalError
 
 #: An address as people and DNS know it: host (no brackets around IPv6) and port.
 Address: TypeAlias = tuple[str, int]
@@ -13,6 +18,51 @@ Address: TypeAlias = tuple[str, int]
 def format_host(host: str) -> str:
     """Return ``host`` as SIP writes it: IPv6 literals in brackets (:rfc:`3261#section-25.1`)."""
     return f"[{host}]" if ":" in host else host
+
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+#: Hosts whose place is remembered, see :func:`_is_within`.
+_MAX_HOSTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """The host that peers shall see instead of our own address, and who sees that all the same."""
+
+    #: An IP address or a name.
+    host: str
+    #: The hosts of these networks see our own address; so do those of this machine.
+    local_networks: tuple[Network, ...] = ()
+
+    def towards(self, remote: str) -> str | None:
+        """Return the host that a remote IP address sees; ``None`` for our own address."""
+        return None if _is_within(remote, self.local_networks) else self.host
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """
+    Read networks, such as ``10.0.0.0/8``; an address alone is the network of one host.
+
+    :raises LocalError: for what is none.
+    """
+    found: list[Network] = []
+    for text in texts:
+        try:
+            found.append(ip_network(text.strip(), strict=False))
+        except ValueError:
+            raise LocalError(f"{text!r} is no network; write 10.0.0.0/8 or fd00::/8") from None
+    return tuple(found)
+
+
+@lru_cache(maxsize=_MAX_HOSTS)
+def _is_within(host: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether an IP address is on this machine or in one of some networks."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False  # four numbers that are no address: nothing will be reached there
+    return address.is_loopback or any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +83,8 @@ class Flow:
     remote: Address
     #: The name of the listener that carries it, such as ``"udp:5060"``; outputs are routed by it.
     listener: str = ""
-    #: The host that the peer shall see in Via, Contact and SDP, or ``None`` for the local one.
-    advertised: str | None = None
+    #: What the peer shall see in Via, Contact and SDP, or ``None`` for the local address.
+    advertised: Advertised | None = None
     #: Reliable transports start no timers A, E, G (:rfc:`3261#section-17`).
     is_reliable: bool = False
     #: The connection's number; 0 for datagrams, and for a connection that opens when something is
@@ -49,7 +99,9 @@ class Flow:
     @property
     def host(self) -> str:
         """The host that the peer shall see: the advertised one, else the local address."""
-        return self.advertised or self.local[0]
+        if self.advertised is None:
+            return self.local[0]
+        return self.advertised.towards(self.remote[0]) or self.local[0]
 
     @property
     def sent_by(self) -> str:

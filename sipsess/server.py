@@ -104,6 +104,8 @@ class SIPServer(Service):
     :param rtp_ports: the first and the last RTP port.
     :param advertise: the host that peers shall see instead of our own address; or a mapping of
         listen strings to such hosts.
+    :param local_networks: the hosts of these networks, such as ``10.0.0.0/8``, see our own address
+        in spite of ``advertise``.
     :param ids: where identifiers and ports come from.
     :param seconds: the monotonic clock; the reactor's when ``None``.
     :param source_address: says what our address is towards a peer, for wildcard listeners.
@@ -136,6 +138,7 @@ class SIPServer(Service):
         hooks: Iterable[IMessageHook] = (),
         rtp_ports: tuple[int, int] = DEFAULT_RTP_PORTS,
         advertise: str | Mapping[str, str] | None = None,
+        local_networks: Iterable[str] = (),
         ids: IdSource | None = None,
         timing: Timing | None = None,
         trace: ITrace | None = None,
@@ -148,7 +151,7 @@ class SIPServer(Service):
         defence: DefenceSettings | None = DEFAULT_DEFENCE,
     ) -> None:
         self.reactor = reactor
-        self.specs = tuple(read_specs(listen, advertise))
+        self.specs = tuple(read_specs(listen, advertise, local_networks))
         #: The open ports.
         self.listeners: list[Listener] = []
         self._by_name: dict[str, UDPListener] = {}
@@ -259,8 +262,8 @@ class SIPServer(Service):
         return open_stream(self.reactor, spec, self.connections, source_address=source)
 
     def _add_listener(self, listener: Listener) -> None:
-        host = listener.advertised
-        if host is not None and is_of_other_family(host, listener.address[0]):
+        seen = listener.advertised
+        if seen is not None and is_of_other_family(seen.host, listener.address[0]):
             listener.advertised = None
         self.listeners.append(listener)
         if isinstance(listener, UDPListener):
@@ -283,7 +286,7 @@ class SIPServer(Service):
         """Return the host, and the port unless it is the usual one, at which we can be called."""
         host, port = listener.address
         if listener.advertised is not None:
-            host = listener.advertised
+            host = listener.advertised.host
         elif host in WILDCARDS:
             host = self._source_address(WILDCARDS[host])
         return format_host(host) if port == _SIP_PORT else f"{format_host(host)}:{port}"

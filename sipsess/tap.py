@@ -33,6 +33,7 @@ from sipsess.config.registering import add_registering
 from sipsess.config.values import read_ports
 from sipsess.control import Command, ControlError, ControlService
 from sipsess.errors import LocalError
+from sipsess.flow import parse_networks
 from sipsess.server import SIPServer
 from sipsess.transport.address import normal_host
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
@@ -53,6 +54,8 @@ EXAMPLES = r"""Examples:
       over UDP, TCP and TLS
   twistd -n sipsess --advertise 203.0.113.5 --rtp-ports 20000-20999
       behind a NAT that forwards UDP 5060 and 20000-20999
+  twistd -n sipsess --advertise 203.0.113.5 --local-network 10.0.0.0/8
+      the same, with phones on this side of the NAT
   twistd -n sipsess --plugin-dir ./plugins --require-plugin doorman
       with your own plugins, and never without "doorman"
   twistd -n sipsess --registrar --plugin-dir ./plugins --application registered
@@ -97,6 +100,7 @@ class Options(usage.Options):
         self["rtp-ports"] = None
         self["advertise"] = None
         self["config"] = None
+        self["local-network"] = []
         self["control"] = None
 
     def opt_config(self, file: str) -> None:
@@ -139,6 +143,14 @@ class Options(usage.Options):
         if self["advertise"] is None:
             self["advertise"] = {}
         self["advertise"][listener] = host
+
+    def opt_local_network(self, network: str) -> None:
+        """A network that sees our own address in spite of --advertise; repeatable."""
+        try:
+            parse_networks([network])
+        except LocalError as error:
+            raise usage.UsageError(f"--local-network {network}: {error}") from error
+        self["local-network"].append(network)
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory with plugin files of yours; test_* and _* are not loaded; repeatable."""
@@ -222,6 +234,7 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             rtp_ports=(plan.config.rtp.ports.low, plan.config.rtp.ports.high),
             advertise=advertise,
             defence=plan.config.defence,
+            local_networks=options["local-network"] or plan.config.local_networks,
             seconds=time.monotonic,
         )
         add_registering(server, plan.config, plan.accounts)

@@ -30,7 +30,10 @@ from .model import Config, LimitsTable
 from .plan import Configured, Plan
 
 #: The keys that are read once, at the start.
-FIXED_KEYS = ("listeners", "advertise", "registrar", "registrations", "defence", "rtp", "control")
+FIXED_KEYS = (
+    *("listeners", "advertise", "local_networks", "registrar", "registrations", "defence"),
+    *("rtp", "control"),
+)
 #: Those that count at each reload; ``plugins`` are looked at one by one.
 LIVE_KEYS = (
     *("application", "routes", "endpoints", "identifiers", "anonymous", "digest"),

@@ -172,6 +172,8 @@ class Config:
     listeners: tuple[ListenSpec, ...] = tuple(map(parse_listen, DEFAULT_LISTEN))
     #: The address that peers shall see instead of our own, at listeners that do not say their own.
     advertise: str | None = None
+    #: The hosts of these networks, such as ``"10.0.0.0/8"``, see our own address all the same.
+    local_networks: tuple[str, ...] = ()
     #: What calls get that no route is for. [default: ``"hello"`` without routes; with routes nobody
     #: else is taken: 404]
     application: str | None = None

@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from sipsess.errors import LocalError
+from sipsess.flow import parse_networks
 from sipsess.pattern import PatternError, compile_pattern
 from sipsess.transport.address import normal_host
 from sipsess.transport.files import TLSFiles
@@ -206,6 +208,11 @@ def _check_advertised(loaded: Loaded) -> Iterator[tuple[Place, str]]:
             normal_host(host or "::")
         except ValueError:
             yield place, f"is an IP address, such as 203.0.113.5, not {host!r}"
+    for index, network in enumerate(loaded.config.local_networks):
+        try:
+            parse_networks([network])
+        except LocalError as error:
+            yield ("local_networks", index), f"is wrong: {error}"
 
 
 def _check_twice(loaded: Loaded, key: str) -> Iterator[tuple[Place, str]]:

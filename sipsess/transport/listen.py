@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.protocol import DatagramProtocol
 
 from sipsess.errors import LocalError
+from sipsess.flow import Advertised, parse_networks
 from sipsess.transport.address import SourceAddress, SourceAddresses, escape, ip_version
 from sipsess.transport.connections import Connections
 from sipsess.transport.files import TLSFiles, load_credentials
@@ -39,7 +40,7 @@ FREE_PORT_ATTEMPTS = 16
 #: back at once.
 BACKLOG = 256
 
-_USUAL = ("interface", "advertise")
+_USUAL = ("interface", "advertise", "local")
 _SECRETS = ("cert", "key", "ca", "verify")
 #: What we listen for, as the configuration writes it, and what may be said of each.
 OPTIONS = {
@@ -94,6 +95,8 @@ class ListenSpec:
     files: TLSFiles = field(default_factory=TLSFiles)
     #: Of WebSocket: the web pages that may connect; all may when empty.
     origins: tuple[str, ...] = ()
+    #: The hosts of these networks, such as ``10.0.0.0/8``, see the local address all the same.
+    local_networks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -102,6 +105,17 @@ class ListenSpec:
         if self.interface:
             text += f":interface={escape(self.interface)}"
         return text
+
+    @property
+    def seen(self) -> Advertised | None:
+        """
+        What peers see instead of the local address.
+
+        :raises LocalError: when something is no network; :func:`check_spec` finds that.
+        """
+        if self.advertised is None:
+            return None
+        return Advertised(self.advertised, parse_networks(self.local_networks))
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -122,10 +136,11 @@ def parse_listen(text: str) -> ListenSpec:
     r"""
     Read where to listen.
 
-    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST]``, or another of :data:`OPTIONS` in
-        front; ``tls`` and ``wss`` need ``:cert=FILE:key=FILE`` and take ``:ca=FILE`` and
-        ``:verify=yes``, ``ws`` and ``wss`` take ``:origin=ORIGIN[,ORIGIN...]``. Colons of an IPv6
-        address are written ``\:``, and port 0 takes a free one.
+    :param text: ``udp:PORT[:interface=ADDRESS][:advertise=HOST[:local=NETWORK,...]]``, or another
+        of :data:`OPTIONS` in front; ``tls`` and ``wss`` need ``:cert=FILE:key=FILE`` and take
+        ``:ca=FILE`` and ``:verify=yes``, ``ws`` and ``wss`` take ``:origin=ORIGIN[,ORIGIN...]``.
+        Colons of an IPv6 address are written ``\:``, and port 0 takes a free one. The hosts of a
+        local network see our own address instead of what is advertised.
     :raises ListenError: with what to write instead.
     """
     fields = _split(text)
@@ -153,21 +168,27 @@ def parse_listen(text: str) -> ListenSpec:
         named.get("advertise") or None,
         _files_of(named),
         tuple(filter(None, named.get("origin", "").split(","))),
+        tuple(filter(None, named.get("local", "").split(","))),
     )
 
 
 def read_specs(
-    listen: Iterable[str | ListenSpec], advertise: str | Mapping[str, str] | None
+    listen: Iterable[str | ListenSpec],
+    advertise: str | Mapping[str, str] | None,
+    local_networks: Iterable[str] = (),
 ) -> list[ListenSpec]:
     """
     Return where a server listens.
 
     :param listen: strings, or what they mean.
     :param advertise: the host that peers shall see; or a mapping of listen strings to such hosts.
+    :param local_networks: the hosts of these see our own address in spite of that.
     :raises ListenError: when a string cannot be read.
     :raises LocalError: when a host is for where nothing listens.
     """
     specs = [parse_listen(item) if isinstance(item, str) else item for item in listen]
+    networks = tuple(local_networks)
+    specs = [replace(spec, local_networks=spec.local_networks or networks) for spec in specs]
     for spec in specs:
         check_spec(spec)
     if advertise is None:
@@ -205,6 +226,10 @@ def check_spec(spec: ListenSpec) -> None:
             f"cannot listen on {spec.name!r}: TLS needs a certificate and its key; "
             f"write {spec.name}:cert=FILE:key=FILE"
         )
+    try:
+        parse_networks(spec.local_networks)
+    except LocalError as error:
+        raise ListenError(f"cannot listen on {spec.name!r}: {error}") from error
 
 
 def _split(text: str) -> list[tuple[str, ...]] | None:
@@ -280,7 +305,7 @@ def open_udp(
     source = source_address or getattr(reactor, "source_address", None) or SourceAddresses(clock)
 
     def listen(interface: str, port: int) -> UDPListener:
-        listener = UDPListener(core, clock, source, advertised=spec.advertised)
+        listener = UDPListener(core, clock, source, advertised=spec.seen)
         _bind(reactor, listener, interface, port, make_socket)
         return listener
 
@@ -312,7 +337,7 @@ def open_stream(
 
     def listen(interface: str, port: int) -> StreamListener:
         listener = StreamListener(
-            connections, spec.transport, source_address, spec.advertised, credentials, make
+            connections, spec.transport, source_address, spec.seen, credentials, make
         )
         listener.listen(
             lambda factory: _listen_stream(reactor, factory, interface, port, make_socket)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 
-from sipsess.flow import Address, Flow
+from sipsess.flow import Address, Advertised, Flow
 from sipsess.transport.address import (
     SourceAddress,
     escape,
@@ -45,7 +45,7 @@ class Listener(Protocol):
     #: Our host and port; the host may be a wildcard.
     address: Address
     #: The host that peers shall see instead.
-    advertised: str | None
+    advertised: Advertised | None
 
     def flow_to(self, remote: Address) -> Flow:
         """Return the flow from this listener to an address."""
@@ -129,7 +129,7 @@ class StreamListener(Factory):
     :param connections: the table that they belong to.
     :param kind: ``"TCP"``, ``"TLS"``, ``"WS"`` or ``"WSS"``.
     :param source_address: says what our address is towards a peer, for a wildcard.
-    :param advertised: the host that peers shall see instead of the local address.
+    :param advertised: what peers shall see instead of the local address.
     :param credentials: of TLS, when it is below.
     :param make: makes what handles one connection.
     """
@@ -141,7 +141,7 @@ class StreamListener(Factory):
         connections: Connections,
         kind: str,
         source_address: SourceAddress,
-        advertised: str | None = None,
+        advertised: Advertised | None = None,
         credentials: Credentials | None = None,
         make: Callable[..., Connection] = StreamConnection,
     ) -> None:

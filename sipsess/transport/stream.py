@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.errors import RemoteError, TransportError
-from sipsess.flow import Address, Flow
+from sipsess.flow import Address, Advertised, Flow
 from sipsess.message import PING, PONG, StreamFramer
 from sipsess.transport.address import normal_host
 
@@ -112,7 +112,7 @@ class Connection(TwistedProtocol):
     :param kind: ``"TCP"``, ``"TLS"``, ``"WS"`` or ``"WSS"``.
     :param serial: its number.
     :param listener: the name of the listener that it came to, or whose port peers shall use.
-    :param advertised: the host that the peer shall see instead of ours.
+    :param advertised: what the peer shall see instead of our address.
     :param advertised_port: of the listener, for a connection that we opened.
     :param name: whom the far end must prove to be, for a connection that we opened.
     :param credentials: of TLS, when it is below.
@@ -125,7 +125,7 @@ class Connection(TwistedProtocol):
         serial: int,
         *,
         listener: str = "",
-        advertised: str | None = None,
+        advertised: Advertised | None = None,
         advertised_port: int = 0,
         name: str = "",
         is_incoming: bool = True,

@@ -29,7 +29,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from sipsess.errors import TransportError
-from sipsess.flow import Address, Flow
+from sipsess.flow import Address, Advertised, Flow
 from sipsess.recent import RecentDict
 from sipsess.transport.address import (
     SourceAddress,
@@ -97,7 +97,7 @@ class UDPListener(DatagramProtocol):
     :param source_address: says what our address is towards a peer, for a port bound to a wildcard.
     :param name: its name in flows; ``None`` makes it from the port: ``"udp:5060"``,
         ``"udp6:5060"``, or ``"udp:5060:interface=127.0.0.1"``.
-    :param advertised: the host that peers shall see instead of the local address.
+    :param advertised: what peers shall see instead of the local address.
     """
 
     noisy = False
@@ -110,7 +110,7 @@ class UDPListener(DatagramProtocol):
         seconds: Callable[[], float],
         source_address: SourceAddress,
         name: str | None = None,
-        advertised: str | None = None,
+        advertised: Advertised | None = None,
     ) -> None:
         self.name = name or ""
         self.advertised = advertised

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess import errors
 from sipsess.counters import Counters
-from sipsess.flow import Flow, format_host
+from sipsess.flow import Advertised, Flow, format_host, parse_networks
 from sipsess.status import REASON_PHRASES, reason_phrase
 
 
@@ -81,26 +81,49 @@ class FlowTests(SynchronousTestCase):
         """RFC 3261 18.1.1: the advertised host if there is one, and always the port."""
         plain = Flow("UDP", ("2001:db8::1", 5060), ("2001:db8::2", 5061))
         self.assertEqual((plain.host, plain.sent_by), ("2001:db8::1", "[2001:db8::1]:5060"))
-        public = Flow("UDP", ("10.0.0.1", 5070), ("192.0.2.2", 1), advertised="sip.example")
+        seen = Advertised("sip.example")
+        public = Flow("UDP", ("10.0.0.1", 5070), ("192.0.2.2", 1), advertised=seen)
         self.assertEqual((public.host, public.sent_by), ("sip.example", "sip.example:5070"))
+
+    def test_advertised_by_network(self) -> None:
+        """Everybody sees the advertised host but those in a local network and on this machine."""
+        networks = parse_networks(["10.0.0.0/8", "fd00::/8", "192.0.2.7"])
+        seen = Advertised("203.0.113.5", networks)
+        flow = Flow("UDP", ("10.0.0.1", 5060), ("192.0.2.2", 1), advertised=seen)
+        for remote, host in (
+            ("192.0.2.2", "203.0.113.5"),
+            ("11.0.0.1", "203.0.113.5"),
+            ("10.255.0.1", "10.0.0.1"),
+            ("192.0.2.7", "10.0.0.1"),
+            ("127.0.0.1", "10.0.0.1"),
+            ("fd00::1", "10.0.0.1"),
+            ("2001:db8::1", "203.0.113.5"),
+            ("999.1.1.1", "203.0.113.5"),
+        ):
+            self.assertEqual(flow.to((remote, 5060)).host, host, remote)
+
+    def test_networks(self) -> None:
+        """What is no network is refused with what to write."""
+        with self.assertRaisesRegex(errors.LocalError, "'ten' is no network; write 10.0.0.0/8"):
+            parse_networks(["10.0.0.0/8", "ten"])
 
     def test_equality(self) -> None:
         """Equal flows are one key; each part, the connection's number too, tells them apart."""
         parts = ("TCP", ("192.0.2.1", 5060), ("192.0.2.2", 5060), "tcp:5060", None, True, 1)
         flow = Flow(*parts)
         self.assertEqual(len({flow, Flow(*parts)}), 1)
-        others = ("TLS", ("192.0.2.1", 1), ("192.0.2.2", 1), "tcp:1", "a.example", False, 2)
+        others = ("TLS", ("192.0.2.1", 1), ("192.0.2.2", 1), "tcp:1", Advertised("a"), False, 2)
         for index, other in enumerate(others):
             changed = [*parts[:index], other, *parts[index + 1 :]]
             self.assertNotEqual(flow, Flow(*changed))  # type: ignore[arg-type]
 
     def test_to(self) -> None:
         """The flow to another peer differs in nothing else; to the same peer it is the same."""
-        flow = Flow("UDP", ("192.0.2.1", 5060), ("192.0.2.2", 5060), "udp:5060", "a.example")
+        flow = Flow("UDP", ("192.0.2.1", 5060), ("192.0.2.2", 5060), "udp:5060", Advertised("a"))
         self.assertIs(flow.to(("192.0.2.2", 5060)), flow)
         self.assertEqual(
             flow.to(("192.0.2.3", 5062)),
-            Flow("UDP", ("192.0.2.1", 5060), ("192.0.2.3", 5062), "udp:5060", "a.example"),
+            Flow("UDP", ("192.0.2.1", 5060), ("192.0.2.3", 5062), "udp:5060", Advertised("a")),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.flow import Flow
+from sipsess.flow import Advertised, Flow
 from sipsess.message import Via, parse
 from sipsess.transaction.via import client_via, reply_flow, stamp_received
 from tests.pure.transactions import TCP, UDP, Details, make_request
@@ -30,7 +30,8 @@ class ClientViaTests(SynchronousTestCase):
 
     def test_advertised_host(self) -> None:
         """What the peer shall see is the advertised host, and the stream's transport."""
-        flow = Flow("TLS", ("2001:db8::1", 5061), ("2001:db8::2", 1), advertised="sip.example")
+        seen = Advertised("sip.example")
+        flow = Flow("TLS", ("2001:db8::1", 5061), ("2001:db8::2", 1), advertised=seen)
         self.assertTrue(client_via(flow, "b").startswith("SIP/2.0/TLS sip.example:5061;"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.flow import Flow
+from sipsess.flow import Advertised, Flow
 from sipsess.message import Request, Via, parse
 from sipsess.transaction.via import client_via, reply_flow, stamp_received
 
@@ -40,7 +40,8 @@ class ClientViaTests(SynchronousTestCase):
 
     def test_the_advertised_host_is_named(self) -> None:
         """Behind a NAT the Via names what the peer shall see."""
-        flow = Flow("TLS", ("10.0.0.1", 5061), ("192.0.2.9", 1), advertised="sip.example.com")
+        seen = Advertised("sip.example.com")
+        flow = Flow("TLS", ("10.0.0.1", 5061), ("192.0.2.9", 1), advertised=seen)
         self.assertTrue(client_via(flow, "b").startswith("SIP/2.0/TLS sip.example.com:5061;"))
 
 

@@ -218,6 +218,13 @@ class MistakeTests(ConfigCase):
             ],
         )
         self.assertEqual(
+            self.mistakes('local_networks = ["10.0.0.0/8", "ten"]'),
+            ["1: local_networks[1]: is wrong: 'ten' is no network; write 10.0.0.0/8 or fd00::/8"],
+        )
+        table = '[[listeners]]\ntransport = "udp"\nport = 1\nlocal_networks = ["ten"]\n'
+        [line] = self.mistakes(table)
+        self.assertIn("'ten' is no network", line)
+        self.assertEqual(
             self.mistakes("listeners = 5"),
             ["1: listeners: is an array, in square brackets, not a number"],
         )

@@ -38,6 +38,7 @@ from sipsess.transport.listen import (
     open_stream,
     open_udp,
     parse_listen,
+    read_specs,
 )
 from sipsess.transport.udp import MAX_DATAGRAM, SendError
 
@@ -78,6 +79,16 @@ class ParseTests(SynchronousTestCase):
         spec = parse_listen("udp:5060:advertise=sip.example.org:interface=192.0.2.1")
         self.assertEqual((spec.advertised, spec.interface), ("sip.example.org", "192.0.2.1"))
         self.assertEqual(parse_listen("udp:5060:advertise=a=b").advertised, "a=b")
+
+    def test_local_networks(self) -> None:
+        """Networks that shall see our own address can be given with it."""
+        spec = parse_listen(r"udp:5060:advertise=203.0.113.5:local=10.0.0.0/8,fd00\:\:/8")
+        self.assertEqual(spec.local_networks, ("10.0.0.0/8", "fd00::/8"))
+        assert spec.seen is not None
+        self.assertIsNone(spec.seen.towards("10.1.1.1"))
+        self.assertEqual(spec.seen.towards("192.0.2.1"), "203.0.113.5")
+        with self.assertRaisesRegex(ListenError, "'ten' is no network; write 10.0.0.0/8"):
+            read_specs(["udp:5060:advertise=203.0.113.5:local=ten"], None)
 
     def test_interfaces(self) -> None:
         """A bare port means both families."""
@@ -162,7 +173,7 @@ class VirtualTests(SynchronousTestCase):
             listener.send(bytes(65506) + b"x", listener.flow_to((host, 5060)))
         self.net.run_for(1)
         self.assertEqual([len(data) for data, _ in self.core.received], [65507, 65507])
-        locals_ = [(flow.local[0], flow.advertised) for _, flow in self.core.received]
+        locals_ = [(flow.local[0], flow.host) for _, flow in self.core.received]
         self.assertEqual(locals_, [("192.0.2.1", "a.example"), ("2001:db8::1", "a.example")])
 
     def test_free_port_is_the_same_for_both(self) -> None:

@@ -185,6 +185,16 @@ class AdvertiseTests(ServerCase):
         self.assertEqual(hosts, ["192.0.2.1", "pbx.example"])
         self.stop(server)
 
+    def test_local_networks(self) -> None:
+        """Hosts of a local network see our own address, whichever listener it is."""
+        for advertise in ("203.0.113.5", {"udp:5060": "203.0.113.5"}):
+            server = self.serve(advertise=advertise, local_networks=["198.51.100.0/24"])
+            flow = server.flow_for("UDP", ("192.0.2.2", 5060))
+            assert flow is not None
+            self.assertEqual(flow.host, "203.0.113.5")
+            self.assertEqual(flow.to(("198.51.100.9", 5060)).host, "192.0.2.1")
+            self.stop(server)
+
     def test_unknown_listener(self) -> None:
         """Nobody listens there."""
         with self.assertRaisesRegex(LocalError, "nothing listens on udp:5061; there is: udp:5060"):

@@ -282,11 +282,14 @@ class OptionsTests(TapCase):
             *("--listen", "udp:5070", "--listen", r"udp:5080:interface=\:\:1"),
             *("--application", "echo", "--rtp-ports", "20000-20010"),
             *("--advertise", "udp:5070=203.0.113.5", "--plugin-dir", str(self.directory)),
+            *("--local-network", "10.0.0.0/8", "--local-network", "fd00::/8"),
             *("--require-plugin", "stamp", "--require-plugin", "echo", "--control", "/x/y"),
         )
         server = service.server
         self.assertEqual([spec.port for spec in server.specs], [5070, 5080])
         self.assertEqual([spec.advertised for spec in server.specs], ["203.0.113.5", None])
+        networks = ("10.0.0.0/8", "fd00::/8")
+        self.assertEqual([spec.local_networks for spec in server.specs], [networks, networks])
         self.assertEqual(server.manager.router.sample_user, "echo")
         self.assertEqual(server.media_ports.capacity, 6)
         self.assertIn("stamp", [item.name for item in server.manager.chain.supplements])

@@ -327,7 +327,7 @@ class FileTests(SynchronousTestCase):
             ("tls:5061", "TLS needs a certificate and its key; write tls:5061:cert=FILE:key=FILE"),
             ("tls:5061:cert=a.pem", "TLS needs a certificate"),
             ("tls:5061:cert=a:key=b:verify=maybe", "verify= is yes or no; write tls:5061"),
-            ("tcp:5060:cert=a", "only interface= and advertise= can follow"),
+            ("tcp:5060:cert=a", "only interface=, advertise= and local= can follow"),
         ):
             with self.assertRaisesRegex(ListenError, pattern):
                 SIPServer(host, [text])

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from sipsess.flow import Address, Flow
+from sipsess.flow import Address, Advertised, Flow
 from sipsess.testing import VirtualHost, VirtualNetwork
 from sipsess.transport import address as address_module
 from sipsess.transport import udp
@@ -126,7 +126,7 @@ class VirtualTests(SynchronousTestCase):
         host: VirtualHost,
         interface: str = "",
         core: Core | None = None,
-        advertised: str | None = None,
+        advertised: Advertised | None = None,
     ) -> UDPListener:
         """Return a listener on a host."""
         listener = UDPListener(
@@ -168,7 +168,7 @@ class VirtualTests(SynchronousTestCase):
     def test_specific_address(self) -> None:
         """A port bound to one address has that one as its local address, and what it advertises."""
         host = self.net.host("192.0.2.50", "198.51.100.50")
-        listener = self.listen(host, "192.0.2.50", advertised="sip.example.org")
+        listener = self.listen(host, "192.0.2.50", advertised=Advertised("sip.example.org"))
         flow = listener.flow_to(("198.51.100.7", 9))
         self.assertEqual(flow.local, ("192.0.2.50", 5060))
         self.assertEqual(flow.sent_by, "sip.example.org:5060")
