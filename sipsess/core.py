@@ -32,6 +32,7 @@ from sipsess.flow import Address, Flow
 from sipsess.flows import DEFAULT_PORTS, ConnectionTable, FlowFinder
 from sipsess.ids import IdSource
 from sipsess.interfaces import IMessageHook, IRequestGate, ISIPService, ITrace
+from sipsess.keepalive import KeepAlives
 from sipsess.message import Request, Response, build_response
 from sipsess.shedding import Shedder
 from sipsess.supplement import Reject
@@ -194,6 +195,8 @@ class SIPCore:
                 defence, self._secret, self.count_refusal, self.layer.has_server, seconds
             )
             self.layer.on_refused = self.perimeter.refused
+        #: The flows through NATs that live calls need.
+        self.keep_alives = KeepAlives(self)
         self.watch(trace)
 
     def watch(self, trace: ITrace | None) -> None:
@@ -552,6 +555,15 @@ class SIPCore:
     def send(self, flow: Flow, wire: bytes) -> None:
         """Let bytes leave that no transaction owns, such as the ACK of a 2xx."""
         self.turn.send(flow, wire)
+
+    def contact_of(self, flow: Flow) -> str:
+        """
+        Return the ``host:port`` at which the peer of a flow reaches us.
+
+        It is what is advertised; else where the peer has last seen us (:rfc:`3581`), which differs
+        from our own address when a NAT stands before us.
+        """
+        return self.layer.mirror.seen(flow, self.turn.now) or flow.sent_by
 
     def flow_to(self, uri: str, otherwise: Flow, *, is_direct: bool = False) -> Flow:
         """Return the flow to the host of a URI; see :meth:`.FlowFinder.flow_to`."""

@@ -21,6 +21,7 @@ from typing import Protocol
 from sipsess.errors import RemoteError
 from sipsess.flow import Address, Flow
 from sipsess.message import SIPURI, Request, parse_uri
+from sipsess.nat import is_hidden
 from sipsess.transaction.via import DEFAULT_PORT, DEFAULT_TLS_PORT
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -102,7 +103,8 @@ class FlowFinder:
         """
         Return the flow to the host of a URI.
 
-        A host that is no address goes ``otherwise``, the way that the peer's own messages came.
+        A host that is no address goes ``otherwise``, the way that the peer's own messages came; so
+        does a private address of a peer that is seen at a public one.
 
         :param is_direct: whether ``otherwise`` leads to the peer itself, and to no proxy.
         """
@@ -113,7 +115,8 @@ class FlowFinder:
         if not isinstance(parsed, SIPURI):
             return otherwise
         host = parsed.host
-        is_named = not is_address(host)
+        # An address that a NAT hides says as little as a name.
+        is_named = not is_address(host) or is_hidden(host, otherwise.remote[0])
         if otherwise.is_reliable:
             leads_there = is_direct or is_named or host == otherwise.remote[0]
             if leads_there and self.is_open(otherwise):

@@ -297,6 +297,7 @@ class DialogManager:
         self._add_session(session, admission.flow.remote[0])
         try:
             session.begin()
+            session.move(session.flow)
             session.desk.receive_initial(admission)
         except Exception:
             # A bug of ours: the core answers 500, and nothing of the session may stay.
@@ -517,6 +518,7 @@ class DialogManager:
 
     def session_over(self, session: Session) -> None:
         """Let go of a session and its dialogs."""
+        self.core.keep_alives.release(session)
         if session in self.sessions:
             self._endpoints.remove(session.endpoint.name)
         peer = self.sessions.pop(session, None)

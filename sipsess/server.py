@@ -45,6 +45,7 @@ from sipsess.interfaces import (
     ISessionSupplement,
     ITrace,
 )
+from sipsess.keepalive import CRLF, INTERVAL
 from sipsess.locating import Avoided, Locator, NextHop, Target
 from sipsess.locating.names import find_resolver
 from sipsess.manager import DialogManager
@@ -117,9 +118,10 @@ class SIPServer(Service):
     :param drain_limit: seconds that stopping waits for the ends of calls.
     :param defence: what is done about scanners, floods and invented addresses; ``None`` for
         nothing.
+    :param keep_alive: what keeps the way through a NAT open: ``"crlf"``, ``"options"``, ``"off"``.
+    :param keep_alive_interval: seconds between two at most.
     :raises ListenError: when a listen string cannot be read.
-    :raises LocalError: when there is no such application, no RTP port, or no such network as the
-        defence names.
+    :raises LocalError: when there is no such application, RTP port, keep-alive, or network.
     """
 
     #: When the delayed call was meant to come.
@@ -149,6 +151,8 @@ class SIPServer(Service):
         trust: str = "",
         drain_limit: float = DRAIN_LIMIT,
         defence: DefenceSettings | None = DEFAULT_DEFENCE,
+        keep_alive: str = CRLF,
+        keep_alive_interval: float = INTERVAL,
     ) -> None:
         self.reactor = reactor
         self.specs = tuple(read_specs(listen, advertise, local_networks))
@@ -175,8 +179,7 @@ class SIPServer(Service):
             trace=trace,
             defence=defence,
         )
-        self.connections.core = self.core
-        self.core.turn.closing = self._arm
+        self.core.keep_alives.configure(keep_alive, keep_alive_interval)
         self.media_ports = RTPPorts(reactor, *rtp_ports, random=ids.random)
         self.media_clock = MediaClock(reactor)
         self.manager = DialogManager(
@@ -191,10 +194,12 @@ class SIPServer(Service):
         )
         #: Who is reached by registration.
         self.users = Users(self.manager, self._datagram_flow, self._find_flow, time.time)
-        self._locate_by(resolver or find_resolver(reactor, self._seconds))
+        self._join_parts(resolver or find_resolver(reactor, self._seconds))
 
-    def _locate_by(self, resolver: INameResolver) -> None:
-        """Find other servers, and remember which of them have failed (:rfc:`3263`)."""
+    def _join_parts(self, resolver: INameResolver) -> None:
+        """Tell the parts of each other, and let the calls find other servers (:rfc:`3263`)."""
+        self.connections.core = self.core
+        self.core.turn.closing = self._arm
         random = self.core.ids.random
         self.locator = Locator(
             resolver, lambda: self.transports, self.reactor, random, connectable=CONNECTABLE

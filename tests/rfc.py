@@ -427,6 +427,12 @@ CORE = (
         done("3", "The client asks", "pure.test_via.ClientViaTests.test_it_asks_for_rport"),
         done(
             "4",
+            "The client learns where it is seen",
+            "pure.test_nat.MirrorTests",
+            "policy.test_nat.ContactTests",
+        ),
+        done(
+            "4",
             "The server fills it in and answers there",
             "pure.test_via.StampTests",
             "pure.test_via.ReplyTests",
@@ -667,9 +673,10 @@ CORE = (
         partial(
             "4.4.1",
             "Keep-alive",
-            "over connections; over UDP those of clients are taken, and none are sent",
+            "over connections; over UDP those of clients are taken, and ours are CRLF or OPTIONS",
             "shell.test_stream.FramingTests.test_ping",
             "shell.test_connections.LostTests.test_keep_alive",
+            "policy.test_nat.KeepAliveTests",
             "shell.test_udp.VirtualTests.test_keep_alives",
             "pure.test_message_framing.StreamFramerTests.test_keep_alives",
         ),

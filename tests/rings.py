@@ -10,7 +10,12 @@ read it. A module is named by its first part below ``sipsess`` (``message`` for
 from __future__ import annotations
 
 #: Standard library only; each part may import the parts that stand with it here, and itself.
-_VOCABULARY = frozenset({"errors", "status", "flow", "turn", "ids", "counters", "machine", "tally"})
+_VOCABULARY = frozenset(
+    {
+        *("errors", "status", "flow", "turn", "ids", "counters", "machine", "tally"),
+        *("expiring", "nat"),
+    }
+)
 PURE: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "status": frozenset(),
@@ -22,6 +27,8 @@ PURE: dict[str, frozenset[str]] = {
     "secret": frozenset(),
     "pattern": frozenset({"errors"}),
     "recent": frozenset(),
+    "expiring": frozenset(),
+    "nat": frozenset(),
     "overload": frozenset(),
     "machine": frozenset({"errors"}),
     "timers": _VOCABULARY,
@@ -44,6 +51,7 @@ POLICY = frozenset(
         "core",
         "shedding",
         "defence",
+        "keepalive",
         "failures",
         "flows",
         "manager",

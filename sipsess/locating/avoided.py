@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from sipsess.errors import SIPError, Timeout, TransportError
-from sipsess.locating.expiring import ExpiringDict
+from sipsess.expiring import ExpiringDict
 from sipsess.locating.target import Target
 from sipsess.message import Response
 

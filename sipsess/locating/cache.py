@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.errors import SIPError
+from sipsess.expiring import ExpiringDict
 from sipsess.interfaces import INameResolver
-from sipsess.locating.expiring import ExpiringDict
 from sipsess.locating.records import MAX_RECORDS, Answer, LookupFailed, Question
 
 #: Answers that are kept.

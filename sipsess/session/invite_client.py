@@ -175,6 +175,7 @@ class InviteClient(StoppedPart):
         self._acks[(dialog.remote_tag, response.cseq.number)] = None
         session.dialog = dialog
         session.note("answered", f"{response.status} {response.reason}")
+        session.move(session.flow)
         session.usage.feed(RECEIVE_SUCCESS)
         session.final_response = response
         self._work.run(self.session, self._acknowledge(outgoing, dialog, response))

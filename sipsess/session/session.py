@@ -504,7 +504,7 @@ class Session:
     @property
     def contact(self) -> str:
         """The Contact value of this side: where the peer reaches this session."""
-        return self.way.contact(self.flow)
+        return self.way.contact(self.flow, self.core.contact_of(self.flow))
 
     def peer_allows(self, method: str) -> bool:
         """Tell whether the peer has said, in its last Allow, that it takes a method."""
@@ -513,6 +513,13 @@ class Session:
     def flow_to(self, dialog: Dialog) -> Flow:
         """Return the flow to a dialog's next hop."""
         return self.way.flow_to(self.core, dialog, self.flow)
+
+    def move(self, flow: Flow) -> None:
+        """Go on with the peer on another flow, which is kept alive if a NAT may forget it."""
+        self.flow = flow
+        core = self.core
+        if self.way.is_pinned or core.layer.mirror.seen(flow, core.turn.now) is not None:
+            core.keep_alives.hold(self, flow)
 
     def add_dialog(self, dialog: Dialog) -> None:
         """Own one more dialog."""

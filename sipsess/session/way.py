@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sipsess.flow import Flow
 from sipsess.message import Request
+from sipsess.transaction.via import is_behind_nat
 
 if TYPE_CHECKING:
     from sipsess.core import SIPCore
@@ -31,14 +32,18 @@ class Way:
         """Return the same way, pinned or not."""
         return self if self.is_pinned == is_pinned else replace(self, is_pinned=is_pinned)
 
-    def contact(self, flow: Flow) -> str:
-        """Return the Contact value of this side."""
+    def contact(self, flow: Flow, host_port: str) -> str:
+        """
+        Return the Contact value of this side.
+
+        :param host_port: where the peer reaches us.
+        """
         if self.is_secure and flow.transport in ("TLS", "UDP"):
-            return f"<sips:{flow.sent_by}>"
+            return f"<sips:{host_port}>"
         # RFC 7118 5.2: secure or not, the transport of a WebSocket is "ws" in a URI.
         transport = "ws" if flow.transport == "WSS" else flow.transport.lower()
         suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"<sip{'s' if self.is_secure else ''}:{flow.sent_by}{suffix}>"
+        return f"<sip{'s' if self.is_secure else ''}:{host_port}{suffix}>"
 
     def flow_to(self, core: SIPCore, dialog: Dialog, flow: Flow) -> Flow:
         """
@@ -63,7 +68,10 @@ def way_of(invite: Request, flow: Flow, *, is_callee: bool) -> Way:
     :param flow: that the INVITE came on, or leaves on.
     """
     is_direct = is_callee and flow.is_reliable and len(invite.vias) == 1
-    return _WAYS[is_direct, _is_secure(invite, "Record-Route" if is_callee else "Route", is_callee)]
+    # A connection leads through a NAT as long as it stands; a datagram only from where it came.
+    is_pinned = is_callee and not flow.is_reliable and is_behind_nat(invite, flow)
+    is_secure = _is_secure(invite, "Record-Route" if is_callee else "Route", is_callee)
+    return _WAYS[is_direct, is_secure].pin(is_pinned)
 
 
 def _is_secure(invite: Request, route: str, is_callee: bool) -> bool:

@@ -35,6 +35,7 @@ from sipsess.transaction.client_tables import CALLING
 from sipsess.transaction.client_tables import COMPLETED as CLIENT_COMPLETED
 from sipsess.transaction.client_tables import TRYING as CLIENT_TRYING
 from sipsess.transaction.keys import Key, has_cookie, merge_key, request_key, server_key
+from sipsess.transaction.mirror import Mirror
 from sipsess.transaction.server import (
     InviteServerTransaction,
     NonInviteServerTransaction,
@@ -95,6 +96,7 @@ class TransactionLayer:
         "byte_limit",
         "counters",
         "limit",
+        "mirror",
         "on_refused",
         "peer_limit",
         "step_trace",
@@ -127,6 +129,8 @@ class TransactionLayer:
         self.peer_limit = peer_limit
         #: Told about each refusal before it is sent, if set: transaction, status and time.
         self.on_refused: Callable[[ServerTransaction, int, float], None] | None = None
+        #: Where peers see us.
+        self.mirror = Mirror()
         #: Server transactions by the host that their requests came from.
         self._peers = Tally()
         #: The bytes of all requests that server transactions keep.
@@ -215,6 +219,7 @@ class TransactionLayer:
         if client.state == CLIENT_COMPLETED:
             self._feed_copy(client, message.status, now)
         else:
+            self.mirror.note(message.via, flow, now)
             client.step(client.classify(message.status), message, now)
         return None
 

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from sipsess.flow import Flow
 from sipsess.message import Request, Via
+from sipsess.nat import is_translated
 
 #: Where SIP listens when a port is not said (:rfc:`3261#section-18.2.2`), TLS apart.
 DEFAULT_PORT = 5060
@@ -50,6 +51,15 @@ def reply_flow(request: Request, flow: Flow) -> Flow:
     if "rport" in via.params:
         return flow
     return flow.to((flow.remote[0], via.port or DEFAULT_PORT))
+
+
+def is_behind_nat(request: Request, flow: Flow) -> bool:
+    """
+    Tell whether a request came through a NAT, straight from who has made it.
+
+    :param flow: that it came on.
+    """
+    return len(request.vias) == 1 and is_translated(request.via.host, flow.remote[0])
 
 
 def _is_same_host(written: str, seen: str) -> bool:

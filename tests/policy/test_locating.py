@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sipsess.errors import LocalError, SIPError, Timeout, TransportError
+from sipsess.expiring import ExpiringDict
 from sipsess.flow import Flow
 from sipsess.interfaces import INameResolver
 from sipsess.locating import (
@@ -27,7 +28,6 @@ from sipsess.locating import (
 )
 from sipsess.locating.avoided import AVOID_TIME, MAX_AVOID_TIME, is_failure
 from sipsess.locating.cache import FAILURE_TTL, MAX_NEGATIVE_TTL, MAX_TTL, MAX_WAITING
-from sipsess.locating.expiring import ExpiringDict
 from sipsess.locating.locator import LOCATE_LIMIT
 from sipsess.locating.records import MAX_RECORDS
 from sipsess.message import Response, build_request, build_response

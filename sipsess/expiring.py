@@ -43,6 +43,10 @@ class ExpiringDict(Generic[Key, Value]):
             self._make_room(now)
         self._entries[key] = (until, value)
 
+    def forget(self, key: Key) -> None:
+        """Keep a value no longer."""
+        self._entries.pop(key, None)
+
     def _make_room(self, now: float) -> None:
         self._entries = {key: entry for key, entry in self._entries.items() if now < entry[0]}
         if len(self._entries) >= self._limit:
