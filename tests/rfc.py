@@ -964,6 +964,12 @@ MEDIA = (
         4961,
         "Symmetric RTP",
         done("4", "Sent from the port it is received on", "pure.test_media_latch.LatchTests"),
+        done(
+            "6",
+            "A claimed address gets little before it speaks",
+            "pure.test_media_latch.UnprovenTests",
+            "policy.test_audio.ClaimTests",
+        ),
     ),
     rfc(
         5761,

@@ -18,7 +18,11 @@ Theory of operation
     the latch *holds back* the signalled address is used for nothing; a source that packets came
     from is.
 
-    A new address in a later SDP opens the latch again, since the signalling is who we trust.
+    A new address in a later SDP opens the latch again, since the signalling is who we trust. But it
+    is trusted so far only: whoever is in a call could name a victim's address again and again. To
+    an address from which no packet has come, and that is not the host whose signalling we have
+    seen to hear us (:attr:`Latch.proven_host`), :data:`UNPROVEN_PACKETS` packets go in the life of
+    a stream; those that went to an address which then speaks do not count.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ from sipsess.media.rtp import RTPPacket
 PROBATION = 4
 #: Seconds of silence after which the latched source may have moved.
 SILENCE = 2.0
+#: Packets that may go to addresses which have shown nothing: ten seconds of audio.
+UNPROVEN_PACKETS = 500
 
 
 class Latch:
@@ -45,9 +51,12 @@ class Latch:
         "_count",
         "_heard",
         "_sequence",
+        "_spent",
+        "_spent_here",
         "_ssrc",
         "holds_back",
         "latched",
+        "proven_host",
         "signalled",
     )
 
@@ -58,6 +67,12 @@ class Latch:
         self.latched: Address | None = None
         #: Whether the signalled address is only a claim, to which nothing is sent.
         self.holds_back = False
+        #: The host that is known to hear us, whatever its port, or ``None``.
+        self.proven_host: str | None = None
+        #: Packets that went to addresses which have shown nothing, and those of them that went to
+        #: the present one.
+        self._spent = 0
+        self._spent_here = 0
         self._heard = 0.0
         self._candidate: Address | None = None
         self._count = 0
@@ -78,8 +93,20 @@ class Latch:
             address = None
         if address != self.signalled:
             self.signalled = address
+            self._spent_here = 0
             self.latched = None
             self._candidate = None
+
+    def spend(self) -> bool:
+        """Tell whether one more packet may go to the destination, and count it."""
+        signalled = self.signalled
+        if self.latched is not None or signalled is None or signalled[0] == self.proven_host:
+            return True
+        if self._spent >= UNPROVEN_PACKETS:
+            return False
+        self._spent += 1
+        self._spent_here += 1
+        return True
 
     def accept(self, source: Address, packet: RTPPacket, now: float) -> bool:
         """
@@ -95,6 +122,9 @@ class Latch:
                 return False
             self.latched = source
             self._candidate = None
+            if source == self.signalled:
+                self._spent -= self._spent_here
+                self._spent_here = 0
         self._heard = now
         return True
 

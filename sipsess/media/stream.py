@@ -79,6 +79,7 @@ class AudioStream:
         "packets_received",
         "recorder",
         "rtcp",
+        "withheld",
         "wrong_payload_type",
         "wrong_source",
     )
@@ -96,6 +97,8 @@ class AudioStream:
     ) -> None:
         self._sender = Sender(ids, codec, payload_type, event_payload_type)
         self._latch = Latch(remote)
+        # Who makes a stream for an address has chosen it; only what a peer says later is a claim.
+        self._latch.proven_host = None if remote is None else remote[0]
         self._tracker = SequenceTracker()
         #: Made for the first event that comes.
         self._receiver: DigitReceiver | None = None
@@ -118,6 +121,9 @@ class AudioStream:
         self.bad = 0
         #: RTCP packets on the RTP port; they are not read.
         self.rtcp = 0
+        #: Packets that were made and not sent: nobody at the address that the peer names has shown
+        #: that he wants them (see :mod:`sipsess.media.latch`).
+        self.withheld = 0
         #: RTP packets of a payload type that was not negotiated.
         self.wrong_payload_type = 0
         #: RTP packets from a source that is not the peer (see :mod:`sipsess.media.latch`).
@@ -249,6 +255,15 @@ class AudioStream:
         self._latch.holds_back = holds_back
         self._wake()
 
+    @property
+    def proven_host(self) -> str | None:
+        """The host that is known to hear us; it may be set at any time, see :class:`.Latch`."""
+        return self._latch.proven_host
+
+    @proven_host.setter
+    def proven_host(self, host: str | None) -> None:
+        self._latch.proven_host = host
+
     def set_format(
         self,
         codec: Codec,
@@ -363,7 +378,11 @@ class AudioStream:
         """
         if self._receiver is not None:
             self._report(self._receiver.expire(now))
-        return self._sender.tick(now) if self._can_send else None
+        packet = self._sender.tick(now) if self._can_send else None
+        if packet is not None and not self._latch.spend():
+            self.withheld += 1
+            return None
+        return packet
 
     def _wake(self) -> None:
         if self.on_wake is not None and self.wants_ticks:

@@ -230,11 +230,11 @@ class AudioHandler(SDPHandler):
         except NoPortsError as error:
             # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
             raise NegotiationFailed("no port is free for audio now", _WARN_OTHER, 503) from error
-        if not _is_proven(session):
+        if not _hears_us(session):
             # Nobody shall get our audio because somebody else has named his address.
-            audio_stream.holds_back = True
+            audio_stream.holds_back = not session.early.is_wanted
             session.when_confirmed().addCallbacks(
-                lambda _: setattr(audio_stream, "holds_back", False), lambda failure: None
+                lambda _: _confirm(session, audio_stream), lambda failure: None
             )
         audio_stream.on_digit = partial(_pass_digit, session)
         audio = Audio(session, manager.media_clock, port, audio_stream)
@@ -251,6 +251,8 @@ class AudioHandler(SDPHandler):
         codec, number, event = choose(tuple(common_formats(remote)), own)
         audio_stream = audio.stream
         audio_stream.set_format(codec, number, event, accepts=accepted(own))
+        if _hears_us(session):
+            audio_stream.proven_host = session.flow.remote[0]
         audio_stream.set_remote(_address(remote))
         audio_stream.direction = answer_direction(_offered_direction(remote), local.direction)
         audio.start()
@@ -332,15 +334,20 @@ def _judge(host: str) -> bool | None:
     return host == _HOLD or (is_one and str(address) != _BROADCAST)
 
 
-def _is_proven(session: Session) -> bool:
+def _hears_us(session: Session) -> bool:
     """
-    Tell whether media may go where the peer says: he hears us, or the application takes the risk.
+    Tell whether the peer is known to be where its messages come from.
 
-    Whoever answers our call does; a caller has shown it with an ACK or PRACK.
+    Whoever answers our call is; a caller has shown it with an ACK or PRACK.
     """
-    early = session.early
     is_standing = not session.is_callee or session.usage.state == CONFIRMED
-    return is_standing or early.is_acknowledged or early.is_wanted
+    return is_standing or session.early.is_acknowledged
+
+
+def _confirm(session: Session, audio: AudioStream) -> None:
+    """Let media flow: the caller's ACK has come."""
+    audio.proven_host = session.flow.remote[0]
+    audio.holds_back = False
 
 
 def _find(stream: SessionStream) -> Audio | None:

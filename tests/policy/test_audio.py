@@ -13,7 +13,8 @@ from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.endpoint import ANONYMOUS
 from sipsess.interfaces import ISDPHandler
-from sipsess.media import PCMA, PCMU
+from sipsess.media import PCMA, PCMU, AudioStream, RTPPacket
+from sipsess.media.latch import UNPROVEN_PACKETS
 from sipsess.message import Response
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 from sipsess.sdphandlers.audio import (
@@ -24,7 +25,7 @@ from sipsess.sdphandlers.audio import (
 )
 from sipsess.session import LocalDescription, Session, SessionStream
 from sipsess.testing import Agent, VirtualNetwork
-from tests.policy.phone import Phone, audio_at, sdp_of, sip_ports
+from tests.policy.phone import Ear, Phone, audio_at, sdp_of, sip_ports
 
 
 class Waiting(Application):
@@ -601,3 +602,118 @@ class SmallTests(SynchronousTestCase):
         sdp = LocalDescription("192.0.2.1", None)
         media = sdp.media("audio", 4000, "RTP/AVP", ["8", "0"])
         self.assertEqual(common_formats(media), [("8", "PCMA"), ("0", "PCMU")])
+
+
+class Announcing(Application):
+    """Speaks for a minute before it answers."""
+
+    name = "announcing"
+
+    async def handle(self, call: Call) -> None:
+        """See IApplication."""
+        await call.progress()
+        call.play(bytes(16000 * 60))
+        await call.wait(60)
+        await call.answer()
+        call.play(bytes(16000 * 60))
+        await call.ended
+
+
+class ClaimTests(AudioTestCase):
+    """Audio to addresses that the peer only claims: no more than a bound."""
+
+    def setUp(self) -> None:
+        """Add a host that somebody else may name."""
+        super().setUp()
+        self.victim = Ear()
+        host = self.net.host("198.51.100.66", name="victim")
+        self.victim_port = host.listenUDP(4000, self.victim)
+
+    def elsewhere(self, **options: Any) -> str:
+        """Return a description that names the victim."""
+        text = self.phone.sdp(4000, **options)
+        return text.replace("c=IN IP4 192.0.2.9", "c=IN IP4 198.51.100.66")
+
+    def audio(self) -> AudioStream:
+        """Return the stream of the one call."""
+        audio = find_audio(self.session)
+        assert audio is not None
+        return audio
+
+    def reinvite(self, answer: Response, body: str) -> None:
+        """Let the phone offer again."""
+        self.phone.send(self.phone.request_within(answer, "INVITE", body=body))
+        self.phone.ack(self.phone.expect(200))
+
+    def test_reinvite(self) -> None:
+        """A re-INVITE that names a victim gets it ten seconds; naming it again gets it nothing."""
+        answer = self.phone.call()
+        self.audio().play(bytes(16000 * 100))
+        self.net.run_for(1)
+        for _ in range(3):
+            self.reinvite(answer, self.elsewhere())
+            self.net.run_for(15)
+            self.reinvite(answer, self.phone.sdp())
+            self.net.run_for(1)
+        self.assertEqual(len(self.victim.packets), UNPROVEN_PACKETS)
+        self.assertGreater(self.audio().withheld, 1000)
+        self.assertGreater(len(self.phone.ear.packets), 100)
+        self.finish()
+
+    def test_moved(self) -> None:
+        """A peer whose media really moved speaks from there, and goes on hearing."""
+        answer = self.phone.call()
+        self.audio().play(bytes(16000 * 60))
+        self.net.run_for(1)
+        self.reinvite(answer, self.elsewhere())
+        self.net.run_for(0.1)
+        packet = RTPPacket(0, 1, 160, 0x77, bytes(160))
+        self.victim_port.write(packet.pack(), audio_at(answer))
+        self.net.run_for(30)
+        self.assertGreater(len(self.victim.packets), 1000)
+        self.assertEqual(self.audio().withheld, 0)
+        self.finish()
+
+    def test_call_from_the_beginning(self) -> None:
+        """A media address that is not the caller's own is claimed, ACK or not, until it speaks."""
+        self.phone.call(body=self.elsewhere())
+        self.audio().play(bytes(16000 * 60))
+        self.net.run_for(30)
+        self.assertEqual(len(self.victim.packets), UNPROVEN_PACKETS)
+        self.finish()
+
+    def test_early_media(self) -> None:
+        """Before the ACK the caller's own address is a claim as well: it may be a forged source."""
+        self.net = VirtualNetwork()
+        self.phone = Phone(self.net)
+        self.agent = Agent(
+            self.net.host("192.0.2.1", name="server"),
+            applications=[Announcing()],
+            application="announcing",
+        )
+        invite = self.phone.invite("sip:anybody@192.0.2.1")
+        self.phone.send(invite)
+        self.phone.expect(183)
+        self.net.run_for(30)
+        self.assertEqual(len(self.phone.ear.packets), UNPROVEN_PACKETS)
+        self.phone.ack(self.phone.expect(200, within=60))
+        self.net.run_for(10)
+        self.assertGreater(len(self.phone.ear.packets), UNPROVEN_PACKETS + 400)
+        self.finish()
+
+    def test_early_media_to_who_speaks(self) -> None:
+        """A caller who speaks hears early media to the end."""
+        self.net = VirtualNetwork()
+        self.phone = Phone(self.net)
+        self.agent = Agent(
+            self.net.host("192.0.2.1", name="server"),
+            applications=[Announcing()],
+            application="announcing",
+        )
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1"))
+        early = self.phone.expect(183)
+        self.phone.speak(audio_at(early))
+        self.net.run_for(50)
+        self.assertGreater(len(self.phone.ear.packets), 2400)
+        self.phone.ack(self.phone.expect(200, within=60))
+        self.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.media.latch import PROBATION, SILENCE, Latch
+from sipsess.media.latch import PROBATION, SILENCE, UNPROVEN_PACKETS, Latch
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.sequence import DUPLICATE, LATE, NEXT, RESTART, SequenceTracker
 
@@ -111,6 +111,74 @@ class LatchTests(SynchronousTestCase):
             self.latch.signal(address)
             self.assertIsNone(self.latch.destination)
             self.assertIsNone(Latch(address).destination)
+
+
+class UnprovenTests(SynchronousTestCase):
+    """Addresses that a peer only claims get no more than so much."""
+
+    def setUp(self) -> None:
+        """Begin with an address in an SDP, of a host that has shown nothing."""
+        self.latch = Latch(SIGNALLED)
+
+    def send(self, count: int) -> int:
+        """Want to send so many packets; return how many may leave."""
+        return sum(self.latch.spend() for _ in range(count))
+
+    def claim(self, number: int) -> None:
+        """Take an SDP with another address."""
+        self.latch.signal((f"203.0.113.{number}", 4000))
+
+    def test_bound(self) -> None:
+        """A victim's address gets ten seconds of audio, and no more."""
+        self.assertEqual(self.send(2 * UNPROVEN_PACKETS), UNPROVEN_PACKETS)
+
+    def test_many_claims(self) -> None:
+        """Claims add up over the life of the stream, whoever they are."""
+        self.assertEqual(self.send(200), 200)
+        for number in range(20):
+            self.claim(number)
+            self.send(200)
+        self.assertEqual(self.send(1), 0)
+
+    def test_proof(self) -> None:
+        """A packet from the address lifts the bound, and what went there does not count."""
+        self.send(UNPROVEN_PACKETS)
+        self.assertTrue(self.latch.accept(SIGNALLED, packet(1), 0.0))
+        self.assertEqual(self.send(2000), 2000)
+        self.claim(1)
+        self.assertEqual(self.send(2000), UNPROVEN_PACKETS)
+
+    def test_proof_of_another(self) -> None:
+        """A packet from elsewhere shows where the peer is, and nothing about the claim."""
+        self.send(UNPROVEN_PACKETS)
+        self.assertTrue(self.latch.accept(PEER, packet(1), 0.0))
+        self.assertEqual(self.send(2000), 2000)
+        self.claim(1)
+        self.assertEqual(self.send(1), 0)
+
+    def test_host_that_hears_us(self) -> None:
+        """The host of the signalling has shown that it hears us: any port of it will do."""
+        self.latch.proven_host = SIGNALLED[0]
+        self.assertEqual(self.send(2000), 2000)
+        self.claim(1)
+        self.assertEqual(self.send(2000), UNPROVEN_PACKETS)
+
+    def test_moves(self) -> None:
+        """A peer that moves from address to address, and speaks from each, is never cut off."""
+        for number in range(100):
+            self.claim(number)
+            self.assertEqual(self.send(20), 20)
+            self.latch.accept((f"203.0.113.{number}", 4000), packet(number), float(number))
+            self.assertEqual(self.send(1000), 1000)
+
+    def test_late_packet_of_before(self) -> None:
+        """A packet that was on its way from the old address gives way to the new one at once."""
+        self.latch.accept(SIGNALLED, packet(1), 0.0)
+        self.claim(1)
+        self.assertTrue(self.latch.accept(SIGNALLED, packet(2), 0.1))
+        for number in range(PROBATION):
+            self.latch.accept(("203.0.113.1", 4000), packet(3 + number), 0.2)
+        self.assertEqual(self.latch.destination, ("203.0.113.1", 4000))
 
 
 class SequenceTests(SynchronousTestCase):
