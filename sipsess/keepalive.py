@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two keep-alives (:rfc:`5626#section-4.4.2`: 24 to 29).
 INTERVAL = 29.0
-#: The shortest interval that is taken.
-MIN_INTERVAL = 1.0
+#: The shortest and the longest interval that is taken.
+MIN_INTERVAL, MAX_INTERVAL = 1.0, 3600.0
 #: Flows that are kept alive at a time; more are not.
 MAX_FLOWS = 10_000
 #: What is sent: an empty line and another, which every receiver skips; an OPTIONS, which it
@@ -31,6 +31,18 @@ CRLF, OPTIONS, OFF = "crlf", "options", "off"
 KINDS = (CRLF, OPTIONS, OFF)
 
 _PING = b"\r\n\r\n"
+
+
+def check_keep_alive(kind: str, interval: float) -> None:
+    """
+    Check what shall be sent, and how often.
+
+    :raises LocalError: for another kind, or an interval out of range.
+    """
+    if kind not in KINDS:
+        raise LocalError(f"{kind!r} keeps nothing alive; there are: {', '.join(KINDS)}")
+    if not MIN_INTERVAL <= interval <= MAX_INTERVAL:
+        raise LocalError(f"{interval:g} s is out of range; write 1 to 3600 seconds")
 
 
 class _Kept:
@@ -69,12 +81,9 @@ class KeepAlives:
         """
         Say what is sent from now on, and how often.
 
-        :raises LocalError: for another kind, or an interval below a second.
+        :raises LocalError: for another kind, or an interval out of range.
         """
-        if kind not in KINDS:
-            raise LocalError(f"{kind!r} keeps nothing alive; there are: {', '.join(KINDS)}")
-        if interval < MIN_INTERVAL:
-            raise LocalError(f"a keep-alive each {interval:g} s is too much; write 1 or more")
+        check_keep_alive(kind, interval)
         self.kind, self.interval = kind, interval
 
     def hold(self, holder: object, flow: Flow) -> None:

@@ -34,6 +34,7 @@ from sipsess.config.values import read_ports
 from sipsess.control import Command, ControlError, ControlService
 from sipsess.errors import LocalError
 from sipsess.flow import parse_networks
+from sipsess.keepalive import INTERVAL, check_keep_alive
 from sipsess.server import SIPServer
 from sipsess.transport.address import normal_host
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
@@ -101,6 +102,7 @@ class Options(usage.Options):
         self["advertise"] = None
         self["config"] = None
         self["local-network"] = []
+        self["keep-alive"] = None
         self["control"] = None
 
     def opt_config(self, file: str) -> None:
@@ -151,6 +153,16 @@ class Options(usage.Options):
         except LocalError as error:
             raise usage.UsageError(f"--local-network {network}: {error}") from error
         self["local-network"].append(network)
+
+    def opt_keep_alive(self, text: str) -> None:
+        """What keeps a NAT open: crlf, options or off; crlf:20 is each 20 s. [default: crlf]"""
+        kind, separator, seconds = text.partition(":")
+        try:
+            interval = float(seconds) if separator else INTERVAL
+            check_keep_alive(kind, interval)
+        except (LocalError, ValueError) as error:
+            raise usage.UsageError(f"--keep-alive {text}: {error}") from error
+        self["keep-alive"] = (kind, interval)
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory with plugin files of yours; test_* and _* are not loaded; repeatable."""
@@ -224,6 +236,8 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             from twisted.internet import reactor as installed  # noqa: TID251  twistd chose it
 
             reactor = installed
+        kept = (plan.config.keep_alive, plan.config.keep_alive_interval)
+        kind, interval = options["keep-alive"] or kept
         server = SIPServer(
             reactor,
             plan.config.listeners,
@@ -235,6 +249,8 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             advertise=advertise,
             defence=plan.config.defence,
             local_networks=options["local-network"] or plan.config.local_networks,
+            keep_alive=kind,
+            keep_alive_interval=interval,
             seconds=time.monotonic,
         )
         add_registering(server, plan.config, plan.accounts)

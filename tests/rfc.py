@@ -430,6 +430,7 @@ CORE = (
             "The client learns where it is seen",
             "pure.test_nat.MirrorTests",
             "policy.test_nat.ContactTests",
+            "interop.test_nat",
         ),
         done(
             "4",

@@ -31,8 +31,8 @@ from .plan import Configured, Plan
 
 #: The keys that are read once, at the start.
 FIXED_KEYS = (
-    *("listeners", "advertise", "local_networks", "registrar", "registrations", "defence"),
-    *("rtp", "control"),
+    *("listeners", "advertise", "local_networks", "keep_alive", "keep_alive_interval"),
+    *("registrar", "registrations", "defence", "rtp", "control"),
 )
 #: Those that count at each reload; ``plugins`` are looked at one by one.
 LIVE_KEYS = (

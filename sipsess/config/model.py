@@ -17,6 +17,7 @@ from attrs import field, frozen
 from sipsess.defence import DefenceSettings
 from sipsess.endpoint import Endpoint
 from sipsess.endpoint.digest_gate import LIFETIME
+from sipsess.keepalive import INTERVAL
 from sipsess.manager import DIAL_LIMIT, MAX_SESSIONS
 from sipsess.registrar import Limits
 from sipsess.registration.account import DEFAULT_EXPIRES
@@ -174,6 +175,10 @@ class Config:
     advertise: str | None = None
     #: The hosts of these networks, such as ``"10.0.0.0/8"``, see our own address all the same.
     local_networks: tuple[str, ...] = ()
+    #: What keeps the way through a NAT open, over UDP: empty lines, OPTIONS or nothing.
+    keep_alive: Literal["crlf", "options", "off"] = "crlf"
+    #: How often, from a second to an hour.
+    keep_alive_interval: Seconds = Seconds(INTERVAL)
     #: What calls get that no route is for. [default: ``"hello"`` without routes; with routes nobody
     #: else is taken: 404]
     application: str | None = None

@@ -16,6 +16,7 @@ import attrs
 
 from sipsess.errors import LocalError
 from sipsess.flow import parse_networks
+from sipsess.keepalive import check_keep_alive
 from sipsess.pattern import PatternError, compile_pattern
 from sipsess.transport.address import normal_host
 from sipsess.transport.files import TLSFiles
@@ -213,6 +214,10 @@ def _check_advertised(loaded: Loaded) -> Iterator[tuple[Place, str]]:
             parse_networks([network])
         except LocalError as error:
             yield ("local_networks", index), f"is wrong: {error}"
+    try:
+        check_keep_alive(loaded.config.keep_alive, loaded.config.keep_alive_interval)
+    except LocalError as error:
+        yield ("keep_alive_interval",), f"is wrong: {error}"
 
 
 def _check_twice(loaded: Loaded, key: str) -> Iterator[tuple[Place, str]]:

@@ -221,6 +221,10 @@ class MistakeTests(ConfigCase):
             self.mistakes('local_networks = ["10.0.0.0/8", "ten"]'),
             ["1: local_networks[1]: is wrong: 'ten' is no network; write 10.0.0.0/8 or fd00::/8"],
         )
+        self.assertEqual(
+            self.mistakes("keep_alive_interval = 0.5"),
+            ["1: keep_alive_interval: is wrong: 0.5 s is out of range; write 1 to 3600 seconds"],
+        )
         table = '[[listeners]]\ntransport = "udp"\nport = 1\nlocal_networks = ["ten"]\n'
         [line] = self.mistakes(table)
         self.assertIn("'ten' is no network", line)

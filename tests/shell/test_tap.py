@@ -283,6 +283,7 @@ class OptionsTests(TapCase):
             *("--application", "echo", "--rtp-ports", "20000-20010"),
             *("--advertise", "udp:5070=203.0.113.5", "--plugin-dir", str(self.directory)),
             *("--local-network", "10.0.0.0/8", "--local-network", "fd00::/8"),
+            *("--keep-alive", "options:60"),
             *("--require-plugin", "stamp", "--require-plugin", "echo", "--control", "/x/y"),
         )
         server = service.server
@@ -291,6 +292,8 @@ class OptionsTests(TapCase):
         networks = ("10.0.0.0/8", "fd00::/8")
         self.assertEqual([spec.local_networks for spec in server.specs], [networks, networks])
         self.assertEqual(server.manager.router.sample_user, "echo")
+        keep = server.core.keep_alives
+        self.assertEqual((keep.kind, keep.interval), ("options", 60.0))
         self.assertEqual(server.media_ports.capacity, 6)
         self.assertIn("stamp", [item.name for item in server.manager.chain.supplements])
 
@@ -576,6 +579,9 @@ class MistakeTests(TapCase):
     def test_advertise(self) -> None:
         """An address is an address, of a listener that exists, or for all."""
         self.assertIn("no IP address", self.mistake("--advertise", "pbx.example"))
+        self.assertIn("is no network", self.mistake("--local-network", "ten"))
+        for text, why in (("stun", "keeps nothing alive"), ("crlf:0", "range"), ("crlf:x", "x")):
+            self.assertIn(why, self.mistake("--keep-alive", text))
         self.assertIn("sipsess listens on udp, ", self.mistake("--advertise", "x=203.0.113.5"))
         line = self.mistake("--advertise", "udp:5080=203.0.113.5")
         self.assertIn("nothing listens on udp:5080", line)
