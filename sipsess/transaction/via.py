@@ -59,7 +59,8 @@ def is_behind_nat(request: Request, flow: Flow) -> bool:
 
     :param flow: that it came on.
     """
-    return len(request.vias) == 1 and is_translated(request.via.host, flow.remote[0])
+    hops = request.headers.values("Via")
+    return len(hops) == 1 and is_translated(request.via.host, flow.remote[0])
 
 
 def _is_same_host(written: str, seen: str) -> bool:

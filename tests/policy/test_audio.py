@@ -680,6 +680,7 @@ class ClaimTests(AudioTestCase):
         self.audio().play(bytes(16000 * 60))
         self.net.run_for(30)
         self.assertEqual(len(self.victim.packets), UNPROVEN_PACKETS)
+        self.assertEqual(self.audio().proven_host, "192.0.2.9")
         self.finish()
 
     def test_early_media(self) -> None:

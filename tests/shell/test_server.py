@@ -469,6 +469,20 @@ class FlowTests(ServerCase):
         self.assertEqual(self.flow(server, "192.0.2.2"), "udp:5060:interface=198.51.100.3")
         self.stop(server)
 
+    def test_no_way(self) -> None:
+        """A host to which this machine has no way is reached by no listener."""
+
+        def source(remote: str) -> str:
+            if remote == "192.0.2.99":
+                raise OSError("no way")
+            return "127.0.0.1"
+
+        server = self.serve(source_address=source)
+        self.assertIsNone(self.flow(server, "192.0.2.99"))
+        self.assertIsNone(self.flow(server, "198.51.100.3"))
+        self.assertEqual(self.flow(server, "127.0.0.1"), "udp:5060")
+        self.stop(server)
+
     def test_closed_listener(self) -> None:
         """What is sent on a flow whose listener is closed counts as an error."""
         server = self.serve()
