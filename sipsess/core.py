@@ -556,6 +556,15 @@ class SIPCore:
         """Let bytes leave that no transaction owns, such as the ACK of a 2xx."""
         self.turn.send(flow, wire)
 
+    def hold_open(self, holder: object, flow: Flow, *, is_translated: bool = False) -> None:
+        """
+        Keep a flow alive for somebody, if there is a NAT that may forget it.
+
+        :param is_translated: the peer is known to be behind one; else it is asked whether we are.
+        """
+        if is_translated or self.layer.mirror.seen(flow, self.turn.now) is not None:
+            self.keep_alives.hold(holder, flow)
+
     def contact_of(self, flow: Flow) -> str:
         """
         Return the ``host:port`` at which the peer of a flow reaches us.

@@ -429,7 +429,7 @@ class DialogManager:
         :raises HeaderValueError: when something of it cannot be written.
         """
         with self.core.turn:
-            hop = flow if isinstance(flow, NextHop) else NextHop.along(flow)
+            hop = NextHop.of(flow)
             request = self._build_invite(uri, hop.flow, from_, headers)
             session = Session(
                 self,

@@ -193,7 +193,7 @@ class SIPServer(Service):
             make_call=make_call,
         )
         #: Who is reached by registration.
-        self.users = Users(self.manager, self._datagram_flow, self._find_flow, time.time)
+        self.users = Users(self.manager, self._datagram_flow, self.find_next_hop, time.time)
         self._join_parts(resolver or find_resolver(reactor, self._seconds))
 
     def _join_parts(self, resolver: INameResolver) -> None:
@@ -515,9 +515,6 @@ class SIPServer(Service):
         if target.transport == "UDP":
             return self.flow_for("UDP", target.address)
         return self.connect(target.transport, target.address, target.name)
-
-    async def _find_flow(self, uri: str) -> Flow:
-        return (await self.find_next_hop(uri)).flow
 
 
 def _give_up(session: Session, answered: Deferred[Response]) -> None:

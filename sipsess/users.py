@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 
 from sipsess.flow import Address, Flow
+from sipsess.locating import NextHop
 from sipsess.manager import DIAL_LIMIT, DialogManager
 from sipsess.registrar import Registrar, RegistrarOptions, Source, UserCalls
 from sipsess.registration import Account, RegistrationClient, Registrations
@@ -40,7 +41,7 @@ class Users:
         self,
         manager: DialogManager,
         datagram_flow: Callable[[str, Address], Flow | None],
-        resolve: Callable[[str], Awaitable[Flow]],
+        resolve: Callable[[str], Awaitable[Flow | NextHop]],
         wall_time: Callable[[], float],
     ) -> None:
         self._wall_time = wall_time

@@ -316,6 +316,7 @@ CORE = (
             "Failover",
             "requests within a call keep to their flow",
             "shell.test_failover",
+            "policy.test_registration_way.ServersTests",
             "interop.test_dns",
             "policy.test_request_failed.FailoverTests",
         ),
@@ -430,6 +431,7 @@ CORE = (
             "The client learns where it is seen",
             "pure.test_nat.MirrorTests",
             "policy.test_nat.ContactTests",
+            "policy.test_registration_way.NATTests",
             "interop.test_nat",
         ),
         done(

@@ -42,6 +42,11 @@ class NextHop:
         self.target: Target | None = None
 
     @classmethod
+    def of(cls, found: Flow | NextHop) -> NextHop:
+        """Return a next hop as it is, and of a flow the one at its end."""
+        return found if isinstance(found, NextHop) else cls.along(found)
+
+    @classmethod
     def along(cls, flow: Flow) -> NextHop:
         """Return the next hop at the end of one flow, without any other target."""
         hop = cls.__new__(cls)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from sipsess.endpoint import ANONYMOUS
 from sipsess.flow import Flow, format_host
+from sipsess.locating import NextHop
 from sipsess.manager import DIAL_LIMIT, DialogManager
 from sipsess.message import escape_user
 from sipsess.session import EndReason, Session, SessionEnded
@@ -36,7 +37,7 @@ class UserCalls:
         self,
         manager: DialogManager,
         flow_of: Callable[[Source], Flow | None],
-        resolve: Callable[[str], Awaitable[Flow]],
+        resolve: Callable[[str], Awaitable[Flow | NextHop]],
     ) -> None:
         self._manager = manager
         self._locator = Locator(flow_of, resolve)
@@ -63,12 +64,13 @@ class UserCalls:
 
         async def place(phone: Sequence[Binding]) -> Session:
             target = await self._locator.locate(phone)
-            all_headers = {"To": _address_of(registrar, user, target.flow), **headers}
+            hop = NextHop.of(target.flow)
+            all_headers = {"To": _address_of(registrar, user, hop.flow), **headers}
             if target.route_set:
                 all_headers["Route"] = ", ".join(target.route_set)
             return self._manager.dial(
                 target.uri,
-                target.flow,
+                hop,
                 from_=from_,
                 headers=all_headers,
                 is_pinned=target.is_pinned,

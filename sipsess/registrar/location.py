@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sipsess.errors import TransportError
 from sipsess.flow import Flow
+from sipsess.locating import NextHop
 from sipsess.message import SIPURI, NameAddr, parse_uri
 
 from .binding import Binding, Source
@@ -29,7 +30,8 @@ class Target:
 
     #: The Request-URI.
     uri: str
-    flow: Flow
+    #: Where it goes; a next hop when other servers may be tried.
+    flow: Flow | NextHop
     #: The Route values.
     route_set: tuple[str, ...] = ()
     #: Whether the requests within the call take :attr:`flow`, too, wherever Contact leads.
@@ -47,7 +49,7 @@ class Locator:
     def __init__(
         self,
         flow_of: Callable[[Source], Flow | None],
-        resolve: Callable[[str], Awaitable[Flow]],
+        resolve: Callable[[str], Awaitable[Flow | NextHop]],
     ) -> None:
         self._flow_of = flow_of
         self._resolve = resolve

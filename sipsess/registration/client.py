@@ -8,12 +8,17 @@ Theory of operation
     failure longer each time (:rfc:`5626#section-4.5`), after a Retry-After what it says; always
     with some chance in it, so that a thousand clients of a registrar that was away do not come back
     in the same second. The way to the registrar is looked for at each attempt, so that another
-    address or network is found without help.
+    address or network is found without help; when one server fails the next one is tried at once
+    (:rfc:`3263#section-4.3`).
+
+    Behind a NAT the first answer tells where the registrar sees us. Then one more REGISTER follows
+    at once, with that address as Contact, and takes back the one before; and the flow is kept open,
+    as it is the way of the calls to come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -22,6 +27,7 @@ from twisted.python.failure import Failure
 from sipsess.core import SIPCore
 from sipsess.errors import IllegalTransition, RemoteError, SIPError
 from sipsess.flow import Flow
+from sipsess.locating import NextHop
 from sipsess.message import NameAddr, Request, Response, build_request, parse_uri
 from sipsess.message.challenge import ANSWERED_BY
 from sipsess.message.register import read_expires, read_min_expires
@@ -66,11 +72,11 @@ class RegistrationClient:
 
     :param core: that sends the requests.
     :param account: what is registered.
-    :param find_flow: finds the way to a URI.
+    :param find: finds the next hop to a URI.
     """
 
     def __init__(
-        self, core: SIPCore, account: Account, find_flow: Callable[[str], Awaitable[Flow]]
+        self, core: SIPCore, account: Account, find: Callable[[str], Awaitable[Flow | NextHop]]
     ) -> None:
         self.account = account
         self.state = STOPPED
@@ -85,7 +91,15 @@ class RegistrationClient:
         #: The routes that the registrar wants our requests to take (:rfc:`3608`).
         self.service_route: tuple[str, ...] = ()
         self._core = core
-        self._find_flow = find_flow
+        self._find = find
+        self._hop: NextHop | None = None
+        #: The Contact of the last REGISTER, and the one that is bound; empty for none.
+        self._contact = ""
+        self._bound = ""
+        #: The last success told of a NAT, and is followed by another REGISTER.
+        self._is_moving = False
+        #: What the REGISTER that runs asks for, in seconds.
+        self._seconds = 0
         self._call_id = core.ids.call_id()
         self._tag = core.ids.tag()
         self._cseq = 0
@@ -182,6 +196,8 @@ class RegistrationClient:
     def ended(self) -> None:
         """See :meth:`.RegistrationOwner.ended`."""
         self.expires = None
+        self._bound = ""
+        self._core.keep_alives.release(self)
         ending, self._ending = self._ending, []
         for deferred in ending:
             if not deferred.called:
@@ -194,16 +210,30 @@ class RegistrationClient:
     # -- sending ---------------------------------------------------------------------------
 
     def _send(self, seconds: int) -> None:
-        self._finding = Deferred.fromCoroutine(self._deliver(seconds))
+        self._seconds = seconds
+        self._look_for(self._find_hop())
+
+    def _look_for(self, finding: Coroutine[Any, Any, NextHop]) -> None:
+        self._finding = Deferred.fromCoroutine(self._deliver(finding))
         self._finding.addBoth(self._delivered)
 
-    async def _deliver(self, seconds: int) -> None:
-        """Find the way, and send."""
-        flow = await self._find_flow(self.account.registrar_uri)
+    async def _find_hop(self) -> NextHop:
+        return NextHop.of(await self._find(self.account.registrar_uri))
+
+    async def _deliver(self, finding: Coroutine[Any, Any, NextHop]) -> None:
+        """Wait for the next hop, and send."""
+        hop = await finding
         with self._core.turn:
-            self.flow = flow
-            self._request = self._build(flow, seconds)
-            self._transaction = self._core.send_request(self._request, flow, self)
+            self._hop, self.flow = hop, hop.flow
+            self._request = self._build(hop.flow, self._seconds)
+            self._transaction = self._core.send_request(self._request, hop.flow, self)
+
+    def _goes_on(self, outcome: Response | SIPError) -> bool:
+        """Send to the next server of the registrar, if there is one."""
+        if self._hop is None or not self._hop.goes_on_after(outcome):
+            return False
+        self._look_for(self._hop.advance())
+        return True
 
     def _delivered(self, result: object) -> None:
         """Take what kept a REGISTER from being sent."""
@@ -228,7 +258,11 @@ class RegistrationClient:
             cseq=self._cseq,
         )
         headers = request.headers
-        headers.set("Contact", f"<{self._contact(flow)}>")
+        self._contact = self._contact_of(flow)
+        headers.set("Contact", f"<{self._contact}>")
+        if self._bound not in ("", self._contact):
+            # 10.2.2: what leads nowhere any more is taken back.
+            headers.add("Contact", f"<{self._bound}>;expires=0")
         headers.set("Expires", str(seconds))
         headers.set("Supported", "path")
         headers.set("Allow", ", ".join(sorted(self._core.allow)))
@@ -238,10 +272,10 @@ class RegistrationClient:
                 headers.add(name, value)
         return request
 
-    def _contact(self, flow: Flow) -> str:
+    def _contact_of(self, flow: Flow) -> str:
         transport = flow.transport.lower()
         suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"sip:{self.account.contact_user}@{flow.sent_by}{suffix}"
+        return f"sip:{self.account.contact_user}@{self._core.contact_of(flow)}{suffix}"
 
     # -- what becomes of it ----------------------------------------------------------------
 
@@ -258,6 +292,8 @@ class RegistrationClient:
             else:
                 self._succeeded(response, now)
             return
+        if self._goes_on(response):
+            return
         try:
             wants = self._changes(response)
         except SIPError as error:
@@ -273,7 +309,8 @@ class RegistrationClient:
         """See :meth:`.ClientUser.client_failed`."""
         if transaction is self._transaction:
             self._transaction = None
-            self._fail(str(error) or "no answer", self._back_off())
+            if not self._goes_on(error):
+                self._fail(str(error) or "no answer", self._back_off())
 
     def client_terminated(self, transaction: ClientTransaction, now: float) -> None:
         """See :meth:`.ClientUser.client_terminated`."""
@@ -289,11 +326,20 @@ class RegistrationClient:
         routes = response.headers.values("Service-Route")
         self.service_route = tuple(routes[:MAX_SERVICE_ROUTES])
         self._delay = granted * self._core.ids.random.uniform(*REFRESH)
+        self._bound = self._contact
+        self._look_at_the_way(self._sent_on())
         self._feed(SUCCEED)
+
+    def _look_at_the_way(self, flow: Flow) -> None:
+        """Keep the way open, and register anew, once, when it leads through a NAT."""
+        self._core.hold_open(self, flow, is_translated=flow.is_reliable)
+        self._is_moving = not self._is_moving and self._contact_of(flow) != self._contact
+        if self._is_moving:
+            self._delay = 0.0
 
     def _granted(self, response: Response) -> int:
         """Return the seconds of our contact, else of the header, else what was asked for (10.3)."""
-        ours = parse_uri(self._contact(self._sent_on()))
+        ours = parse_uri(self._contact)
         try:
             contacts = response.contacts
         except RemoteError:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from sipsess.core import SIPCore
 from sipsess.errors import LocalError
 from sipsess.flow import Flow
+from sipsess.locating import NextHop
 
 from .account import Account
 from .client import RegistrationClient
@@ -25,14 +26,14 @@ class Registrations:
     Keeps accounts registered.
 
     :param core: that sends the requests.
-    :param find_flow: finds the way to a URI.
+    :param find: finds the next hop to a URI.
     """
 
-    def __init__(self, core: SIPCore, find_flow: Callable[[str], Awaitable[Flow]]) -> None:
+    def __init__(self, core: SIPCore, find: Callable[[str], Awaitable[Flow | NextHop]]) -> None:
         self.clients: list[RegistrationClient] = []
         core.flow_watchers.append(self.flow_lost)
         self._core = core
-        self._find_flow = find_flow
+        self._find = find
 
     def add(self, account: Account) -> RegistrationClient:
         """
@@ -44,7 +45,7 @@ class Registrations:
             raise LocalError(f"{account.aor} is registered already")
         if len(self.clients) >= MAX_ACCOUNTS:
             raise LocalError(f"there are more than {MAX_ACCOUNTS} accounts")
-        client = RegistrationClient(self._core, account, self._find_flow)
+        client = RegistrationClient(self._core, account, self._find)
         self.clients.append(client)
         return client
 

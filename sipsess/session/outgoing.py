@@ -71,7 +71,7 @@ class OutgoingRequest:
     ) -> None:
         self.session = session
         self._original = request
-        self._hop = flow if isinstance(flow, NextHop) else NextHop.along(flow)
+        self._hop = NextHop.of(flow)
         self.flow = self._hop.flow
         self._responded = responded
         self._failed = failed

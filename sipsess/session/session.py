@@ -517,9 +517,7 @@ class Session:
     def move(self, flow: Flow) -> None:
         """Go on with the peer on another flow, which is kept alive if a NAT may forget it."""
         self.flow = flow
-        core = self.core
-        if self.way.is_pinned or core.layer.mirror.seen(flow, core.turn.now) is not None:
-            core.keep_alives.hold(self, flow)
+        self.core.hold_open(self, flow, is_translated=self.way.is_pinned)
 
     def add_dialog(self, dialog: Dialog) -> None:
         """Own one more dialog."""

@@ -499,7 +499,7 @@ class StopTests(RegistrationCase):
             asked.append(Deferred())
             return asked[-1]
 
-        self.client._find_flow = ask
+        self.client._find = ask
         stopping = self.stop()
         self.assertNoResult(stopping)
         self.registrations.abandon()
