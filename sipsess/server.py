@@ -46,7 +46,7 @@ from sipsess.interfaces import (
     ITrace,
 )
 from sipsess.keepalive import CRLF, INTERVAL
-from sipsess.locating import Avoided, Locator, NextHop, Target
+from sipsess.locating import Avoided, Locator, NextHop, Target, next_hop_of
 from sipsess.locating.names import find_resolver
 from sipsess.manager import DialogManager
 from sipsess.message import Response
@@ -463,7 +463,7 @@ class SIPServer(Service):
 
         :param uri: whom to call.
         :param from\_: a From value without tag.
-        :param headers: more headers of the INVITE.
+        :param headers: more headers of the INVITE; the first Route says where it goes, if any.
         :param timeout: seconds until the call is given up when nobody has answered.
         :param application: what the call is for; without one the caller drives it.
         :param endpoint: how the peer is treated.
@@ -475,7 +475,7 @@ class SIPServer(Service):
         return Deferred.fromCoroutine(self._dial(uri, timeout, **how))
 
     async def _dial(self, uri: str, timeout: float | None, **how: Any) -> Call:
-        hop = await self.find_next_hop(uri)
+        hop = await self.find_next_hop(next_hop_of(uri, how["headers"] or {}))
         session = self.manager.dial(uri, hop, **how)
         answered = session.invite_client.answered
         call = session.channel

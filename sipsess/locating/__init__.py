@@ -19,7 +19,7 @@ from sipsess.locating.hop import NextHop
 from sipsess.locating.locator import Locator
 from sipsess.locating.records import NAPTR, SRV, Answer, LookupFailed, Question
 from sipsess.locating.send import send_over
-from sipsess.locating.target import Target, UnreachableError, parse_target
+from sipsess.locating.target import Target, UnreachableError, next_hop_of, parse_target
 
 __all__ = [
     "NAPTR",
@@ -33,6 +33,7 @@ __all__ = [
     "Question",
     "Target",
     "UnreachableError",
+    "next_hop_of",
     "parse_target",
     "send_over",
 ]

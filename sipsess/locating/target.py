@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from sipsess.errors import RemoteError, TransportError
 from sipsess.flow import Address
-from sipsess.message import SIPURI, parse_uri
+from sipsess.message import SIPURI, Headers, NameAddr, parse_uri
 
 #: The port of each transport when neither the URI nor the DNS says one (:rfc:`3261#section-19.1.2`;
 #: a WebSocket's are those of HTTP, :rfc:`6455#section-3`).
@@ -93,6 +93,21 @@ def parse_target(
         wanted = choice[0]
     name = normal_address(parsed.host) or parsed.host.removesuffix(".").lower()
     return Destination(host, is_numeric, parsed.port, wanted, choice, parsed.is_secure, name)
+
+
+def next_hop_of(uri: str, headers: Mapping[str, str]) -> str:
+    """
+    Return the URI that a request is sent to: its first Route, else the Request-URI (8.1.2).
+
+    :raises UnreachableError: when the Route cannot be read.
+    """
+    routes = Headers()
+    for name, value in headers.items():
+        routes.add(name, value)
+    try:
+        return next((NameAddr.parse(route).uri for route in routes.values("Route")), uri)
+    except RemoteError as error:
+        raise UnreachableError(f"the Route leads nowhere: {error.text}") from error
 
 
 def _usable(uri: SIPURI, transports: Collection[str]) -> tuple[str, ...]:

@@ -231,6 +231,16 @@ class CallTests(FailoverCase):
             self.assertIn(text, str(failure.value))
         self.finish()
 
+    def test_route(self) -> None:
+        """The INVITE goes to its first Route, whoever is called (RFC 3261 8.1.2)."""
+        routes = "<sip:c.example;lr>, <sip:d.example;lr>"
+        dialled = self.dial("sip:bob@nowhere.example", headers={"route": routes})
+        self.refuse(self.three, 486)
+        self.assertIn("486", self.refused(dialled))
+        failure = self.failureResultOf(self.dial(headers={"Route": "<sip:c"}), UnreachableError)
+        self.assertIn("Route", str(failure.value))
+        self.finish()
+
     def test_given_up_meanwhile(self) -> None:
         """Who gives up while a name is looked for has called nobody."""
         self.zone.slow["NAPTR b.example"] = Deferred()
@@ -253,6 +263,52 @@ class CallTests(FailoverCase):
         self.net.run_for(0.3)
         four._sendto = send
         self.one.reply(self.one.expect("BYE"), 200)
+        self.finish()
+
+
+class ConnectionTests(FailoverCase):
+    """Servers that are called over a connection."""
+
+    def serve(self, host: str) -> SIPServer:
+        """Start one at an address."""
+        server = SIPServer(
+            self.net.host(host),
+            ["tcp:5060"],
+            handlers=[AudioHandler()],
+            applications=[Answering()],
+            application="answering",
+        )
+        server.startService()
+        return server
+
+    def test_refused_connection(self) -> None:
+        """A server that takes no connection is passed over, before any INVITE is sent."""
+        server = self.serve("192.0.2.21")
+        self.zone.zone["SRV _sip._tcp.d.example"] = [
+            srv(1, 0, 5060, "one.b.example"),
+            srv(2, 0, 5060, "one.d.example"),
+        ]
+        self.zone.zone["A one.d.example"] = ["192.0.2.21"]
+        dialled = self.dial("sip:bob@d.example;transport=tcp")
+        self.net.run_for(1)
+        call = self.successResultOf(dialled)
+        self.assertEqual(call.session.flow.remote, ("192.0.2.21", 5060))
+        self.assertEqual(self.one.received, [])
+        stopping = server.stopService()
+        self.net.run_for(1)
+        self.successResultOf(stopping)
+        self.finish()
+
+    def test_no_connection_at_all(self) -> None:
+        """When no server takes one, the last failure is told."""
+        self.zone.zone["SRV _sip._tcp.b.example"] = [
+            srv(1, 0, 5061, "one.b.example"),
+            srv(2, 0, 5062, "two.b.example"),
+        ]
+        dialled = self.dial("sip:bob@b.example;transport=tcp")
+        self.net.run_for(1)
+        failure = self.failureResultOf(dialled, UnreachableError)
+        self.assertIn("no TCP connection to 192.0.2.12:5062", str(failure.value))
         self.finish()
 
 
