@@ -46,7 +46,7 @@ from sipsess.interfaces import (
     ITrace,
 )
 from sipsess.keepalive import CRLF, INTERVAL
-from sipsess.locating import Avoided, Locator, NextHop, Target, next_hop_of
+from sipsess.locating import Locator, NextHopFinder, next_hop_of
 from sipsess.locating.names import find_resolver
 from sipsess.manager import DialogManager
 from sipsess.message import Response
@@ -192,19 +192,23 @@ class SIPServer(Service):
             media_clock=self.media_clock,
             make_call=make_call,
         )
+        self._join_parts(resolver or find_resolver(reactor, self._seconds))
         #: Who is reached by registration.
         self.users = Users(self.manager, self._datagram_flow, self.find_next_hop, time.time)
-        self._join_parts(resolver or find_resolver(reactor, self._seconds))
 
     def _join_parts(self, resolver: INameResolver) -> None:
         """Tell the parts of each other, and let the calls find other servers (:rfc:`3263`)."""
         self.connections.core = self.core
         self.core.turn.closing = self._arm
-        random = self.core.ids.random
-        self.locator = Locator(
-            resolver, lambda: self.transports, self.reactor, random, connectable=CONNECTABLE
+        locator = Locator(
+            resolver,
+            lambda: {"UDP", *CONNECTABLE}.intersection(spec.transport for spec in self.specs),
+            self.reactor,
+            self.core.ids.random,
+            connectable=CONNECTABLE,
         )
-        self._avoided = Avoided(self._seconds)
+        #: Finds the next hop to a URI; see :meth:`.NextHopFinder.find`.
+        self.find_next_hop = NextHopFinder(locator, self.connect, self._seconds).find
         self.manager.locate = self.find_next_hop
 
     def _make_connections(self, trust: str) -> Connections:
@@ -495,26 +499,6 @@ class SIPServer(Service):
             if limit is not None and limit.active():
                 limit.cancel()
         return session.channel or call or self.manager.make_call(session)
-
-    @property
-    def transports(self) -> frozenset[str]:
-        """The transports of the listeners by which others can be reached."""
-        return frozenset(spec.transport for spec in self.specs) & {"UDP", *CONNECTABLE}
-
-    async def find_next_hop(self, uri: str) -> NextHop:
-        """
-        Return the next hop to a URI (:rfc:`3263`): the flow to the first server that is reached.
-
-        :raises UnreachableError: when the URI leads nowhere.
-        """
-        hop = NextHop(await self.locator.locate(uri), self.reach, self._avoided)
-        return await hop.advance()
-
-    def reach(self, target: Target) -> Deferred[Flow] | Flow | None:
-        """Return our flow to a target, ``None`` when no listener reaches it, or connect to it."""
-        if target.transport == "UDP":
-            return self.flow_for("UDP", target.address)
-        return self.connect(target.transport, target.address, target.name)
 
 
 def _give_up(session: Session, answered: Deferred[Response]) -> None:

@@ -15,7 +15,7 @@ Theory of operation
 
 from sipsess.locating.avoided import Avoided
 from sipsess.locating.cache import CachingResolver
-from sipsess.locating.hop import NextHop
+from sipsess.locating.hop import NextHop, NextHopFinder
 from sipsess.locating.locator import Locator
 from sipsess.locating.records import NAPTR, SRV, Answer, LookupFailed, Question
 from sipsess.locating.send import send_over
@@ -30,6 +30,7 @@ __all__ = [
     "Locator",
     "LookupFailed",
     "NextHop",
+    "NextHopFinder",
     "Question",
     "Target",
     "UnreachableError",

@@ -12,14 +12,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from sipsess.errors import SIPError
-from sipsess.flow import Flow
+from sipsess.flow import Address, Flow
 from sipsess.locating.avoided import Avoided, is_failure
+from sipsess.locating.locator import Locator
 from sipsess.locating.target import Target, UnreachableError
 from sipsess.message import Response
 
-#: Opens, or finds, the flow to a target: ``None`` when no listener of ours reaches it. What takes
-#: time, as a connection does, may fail with a :class:`.SIPError`.
-Reach: TypeAlias = Callable[[Target], Awaitable[Flow] | Flow | None]
+#: ``connect(transport, address, name)`` opens or finds the flow to a target; it may fail with a
+#: :class:`.SIPError`.
+Connect: TypeAlias = Callable[[str, Address, str], Awaitable[Flow]]
 
 
 class NextHop:
@@ -27,15 +28,15 @@ class NextHop:
     Goes through the targets of one URI; :meth:`advance` finds the first flow, too.
 
     :param targets: in their order.
-    :param reach: opens the flow to one of them.
+    :param connect: opens the flow to one of them.
     :param avoided: remembers which ones have failed, for those who come later.
     """
 
-    __slots__ = ("_avoided", "_flow", "_reach", "_waiting", "target")
+    __slots__ = ("_avoided", "_connect", "_flow", "_waiting", "target")
 
-    def __init__(self, targets: Iterable[Target], reach: Reach, avoided: Avoided) -> None:
+    def __init__(self, targets: Iterable[Target], connect: Connect, avoided: Avoided) -> None:
         self._waiting = avoided.sort(targets)
-        self._reach: Reach | None = reach
+        self._connect: Connect | None = connect
         self._avoided: Avoided | None = avoided
         self._flow: Flow | None = None
         #: The one to which the flow leads; ``None`` when nobody was looked for.
@@ -50,7 +51,7 @@ class NextHop:
     def along(cls, flow: Flow) -> NextHop:
         """Return the next hop at the end of one flow, without any other target."""
         hop = cls.__new__(cls)
-        hop._waiting, hop._reach, hop._avoided = [], None, None
+        hop._waiting, hop._connect, hop._avoided = [], None, None
         hop._flow, hop.target = flow, None
         return hop
 
@@ -80,34 +81,42 @@ class NextHop:
         Go on to the next target that can be reached.
 
         :return: this next hop, whose flow is another one.
-        :raises UnreachableError: when none can be; it says why the last one cannot, or that no
-            listener reaches any.
+        :raises UnreachableError: when none can be; it says why the last one cannot.
         """
-        missed: list[Target] = []
-        error: SIPError | None = None
+        error: SIPError = UnreachableError("no server is left")
         while self._waiting:
-            assert self._reach is not None and self._avoided is not None
+            assert self._connect is not None and self._avoided is not None
             target = self._waiting.pop(0)
             try:
-                found = self._reach(target)
-                flow = await found if isinstance(found, Awaitable) else found
+                self._flow = await self._connect(target.transport, target.address, target.name)
             except SIPError as failure:
                 self._avoided.add(target, failure)
                 error = failure
-                continue
-            if flow is not None:
-                self._flow, self.target = flow, target
+            else:
+                self.target = target
                 return self
-            missed.append(target)
-        if error is not None:
-            raise UnreachableError(str(error)) from error
-        raise _no_listener(missed)
+        raise UnreachableError(str(error)) from error
 
 
-def _no_listener(targets: list[Target]) -> UnreachableError:
-    """Say what there is, and that no listener goes there."""
-    kinds = {f"{'IPv6' if ':' in item.host else 'IPv4'} {item.transport}" for item in targets}
-    names = " and ".join(sorted({item.name for item in targets}))
-    return UnreachableError(
-        f"{names} is at {' and '.join(sorted(kinds))} only, and no listener reaches that"
-    )
+class NextHopFinder:
+    """
+    Finds the next hops of one server, which remember together whom to avoid.
+
+    :param locator: finds the targets.
+    :param connect: opens the flow to one of them.
+    :param seconds: the monotonic clock.
+    """
+
+    def __init__(self, locator: Locator, connect: Connect, seconds: Callable[[], float]) -> None:
+        self._locator = locator
+        self._connect = connect
+        self._avoided = Avoided(seconds)
+
+    async def find(self, uri: str) -> NextHop:
+        """
+        Return the next hop to a URI (:rfc:`3263`): the flow to the first server that is reached.
+
+        :raises UnreachableError: when the URI leads nowhere.
+        """
+        targets = await self._locator.locate(uri)
+        return await NextHop(targets, self._connect, self._avoided).advance()

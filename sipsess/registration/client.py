@@ -332,7 +332,7 @@ class RegistrationClient:
 
     def _look_at_the_way(self, flow: Flow) -> None:
         """Keep the way open, and register anew, once, when it leads through a NAT."""
-        self._core.hold_open(self, flow, is_translated=flow.is_reliable)
+        self._core.hold_open(self, flow)
         self._is_moving = not self._is_moving and self._contact_of(flow) != self._contact
         if self._is_moving:
             self._delay = 0.0

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sipsess.errors import LocalError, SIPError, Timeout, TransportError
+from sipsess.errors import LocalError, Timeout, TransportError
 from sipsess.expiring import ExpiringDict
-from sipsess.flow import Flow
+from sipsess.flow import Address, Flow
 from sipsess.interfaces import INameResolver
 from sipsess.locating import (
     Answer,
@@ -288,16 +286,14 @@ class WayTests(SynchronousTestCase):
         self.net = VirtualNetwork()
         self.avoided = Avoided(self.net.seconds)
         self.targets = [Target("TCP", f"192.0.2.{n}", 5060, "b.example") for n in (1, 2, 3)]
-        self.answers: dict[str, Any] = {}
-        self.hop = NextHop(self.targets, self.reach, self.avoided)
+        self.answers: dict[str, Deferred[Flow]] = {}
+        self.hop = NextHop(self.targets, self.connect, self.avoided)
 
-    def reach(self, target: Target) -> Awaitable[Flow] | Flow | None:
+    def connect(self, transport: str, address: Address, name: str) -> Deferred[Flow]:
         """Do what the test says for a host."""
-        answer = self.answers.get(target.host, self.flow(target))
-        if isinstance(answer, SIPError):
-            raise answer
-        found: Awaitable[Flow] | Flow | None = answer
-        return found
+        target = Target(transport, *address, name)
+        answer: Deferred[Flow] = self.answers.get(target.host) or succeed(self.flow(target))
+        return answer
 
     def flow(self, target: Target) -> Flow:
         """Return the flow to a target."""
@@ -328,7 +324,7 @@ class WayTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """A connection is waited for; one that fails is a failure of its target."""
         first: Deferred[Flow] = Deferred()
-        self.answers = {"192.0.2.1": first, "192.0.2.2": TransportError("refused")}
+        self.answers = {"192.0.2.1": first, "192.0.2.2": fail(TransportError("refused"))}
         advancing = self.advance()
         self.assertNoResult(advancing)
         first.errback(TransportError("refused"))
@@ -343,19 +339,10 @@ class WayTests(SynchronousTestCase):
         failure = self.failureResultOf(self.advance(), UnreachableError)
         self.assertEqual(str(failure.value), "192.0.2.3")
 
-    def test_no_listener(self) -> None:
-        """Targets that no listener reaches are passed over; without any other, that is said."""
-        self.answers = {"192.0.2.1": None, "192.0.2.2": succeed(self.flow(self.targets[1]))}
-        self.successResultOf(self.advance())
-        self.assertEqual(self.hop.target, self.targets[1])
-        self.answers = {"192.0.2.3": None}
-        failure = self.failureResultOf(self.advance(), UnreachableError)
-        self.assertIn("b.example is at IPv4 TCP only, and no listener", str(failure.value))
-
     def test_avoided_first(self) -> None:
         """A new way begins with those that have not failed lately."""
         self.avoided.add(self.targets[0], Timeout())
-        self.hop = NextHop(self.targets, self.reach, self.avoided)
+        self.hop = NextHop(self.targets, self.connect, self.avoided)
         self.successResultOf(self.advance())
         self.assertEqual(self.hop.target, self.targets[1])
 

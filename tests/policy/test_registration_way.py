@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from sipsess.keepalive import DATAGRAM_INTERVAL
+from sipsess.flow import Address, Flow
+from sipsess.keepalive import INTERVAL
 from sipsess.locating import Avoided, NextHop, Target
 from sipsess.message import Request, Via
 from sipsess.registration import Account, Registrations
@@ -29,13 +30,17 @@ class ServersTests(RegistrationCase):
         targets = [Target("UDP", host, 5060, "example.com") for host in hosts]
 
         def find(uri: str) -> Deferred[NextHop]:
-            hop = NextHop(targets, lambda item: self.box.flow_to(item.address), self.avoided)
+            hop = NextHop(targets, lambda _, address, name: self.connect(address), self.avoided)
             return Deferred.fromCoroutine(hop.advance())
 
         self.registrations = Registrations(self.box.core, find)
         self.client = self.registrations.add(Account("sip:alice@example.com", REGISTRAR))
         self.registrations.start()
         return self.next_register()
+
+    def connect(self, address: Address) -> Deferred[Flow]:
+        """Return our flow to an address."""
+        return succeed(self.box.flow_to(address))
 
     def test_after_503(self) -> None:
         """The next server gets the REGISTER at once."""
@@ -127,7 +132,7 @@ class NATTests(RegistrationCase):
         """Calls come in by the flow of the registration: it is kept open until the end."""
         self.answer(self.begin())
         self.answer(self.next_register(within=0.1))
-        self.net.run_for(3 * DATAGRAM_INTERVAL)
+        self.net.run_for(3 * INTERVAL)
         pings = [event for event in self.net.trace if event.data == PING]
         self.assertIn(len(pings), (3, 4))
         self.finish()
