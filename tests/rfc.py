@@ -681,6 +681,8 @@ CORE = (
             "shell.test_stream.FramingTests.test_ping",
             "shell.test_connections.LostTests.test_keep_alive",
             "policy.test_nat.KeepAliveTests",
+            "policy.test_registrar.WayTests.test_nat_is_kept_open",
+            "policy.test_registration_way.NATTests.test_kept_open",
             "shell.test_udp.VirtualTests.test_keep_alives",
             "pure.test_message_framing.StreamFramerTests.test_keep_alives",
         ),

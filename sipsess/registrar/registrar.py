@@ -118,8 +118,9 @@ class Registrar:
         """
         self.core.unregister_service(self)
         self.core.flow_watchers.remove(self._flow_lost)
-        self._flows.clear()
         with self.core.turn:
+            for source in tuple(self._flows):
+                self._forget_flow(source)
             self.core.timers.cancel(self._purge)
         return self.store.close()
 
@@ -129,7 +130,8 @@ class Registrar:
             self._purge = core.timers.start(core.turn.now, PURGE_PERIOD, self._purge_expired, None)
             now = self._wall_time()
             self.store.purge(now).addErrback(self._store_failed)
-            self._flows = {source: one for source, one in self._flows.items() if one[1] > now}
+            for source in [source for source, one in self._flows.items() if one[1] <= now]:
+                self._forget_flow(source)
 
     def _store_failed(self, failure: Failure, callback: str = "purge", call_id: str = "") -> None:
         error = failure.value or RuntimeError("it failed for no reason")
@@ -156,18 +158,28 @@ class Registrar:
 
     @property
     def flows(self) -> set[Flow]:
-        """The connections that bindings need."""
+        """The connections that bindings need, and the ways through a NAT."""
         return {flow for flow, _ in self._flows.values()}
 
     def _flow_lost(self, flow: Flow) -> None:
-        self._flows.pop(Source.of(flow), None)
+        self._forget_flow(Source.of(flow))
 
     def _keep_flow(self, flow: Flow, bindings: Sequence[Binding]) -> None:
-        """Remember a connection as long as a binding needs it."""
+        """Remember a connection, or keep a way through a NAT, as long as a binding needs it."""
         source = Source.of(flow)
-        expires = [binding.expires for binding in bindings if binding.source == source]
-        if flow.serial and expires:
-            self._flows[source] = (flow, max(expires))
+        own = [binding for binding in bindings if binding.source == source]
+        is_translated = not flow.serial and any(binding.is_pinned for binding in own)
+        if not own or not (flow.serial or is_translated):
+            self._forget_flow(source)
+            return
+        self._flows[source] = (flow, max(binding.expires for binding in own))
+        if is_translated:
+            # The calls to the phone come in by it. A connection is the phone's to keep (RFC 5626).
+            self.core.keep_alives.hold(source, flow)
+
+    def _forget_flow(self, source: Source) -> None:
+        self._flows.pop(source, None)
+        self.core.keep_alives.release(source)
 
     # -- the service -----------------------------------------------------------------------
 

@@ -93,6 +93,77 @@ class NATTests(PeerTestCase):
         self.assertRegex(output, rf"200 OK.*audio .*{INSIDE}:200")
         self.assertNotIn(PUBLIC, output)
 
+    async def test_registered(self) -> None:
+        """A phone that registers from inside is called from outside, when the NAT had time."""
+        self.net.forget_after(2)
+        outside = self.run_script(self.net.outside, _REGISTRAR)
+        await outside.expect("ready")
+        self.run_script(self.net.inside, _PHONE)
+        self.assertEqual(await outside.ended(), 0, outside.tail())
+        found = await outside.expect(r"heard (\d+) packets from (\S+)")
+        self.assertGreater(int(found[1]), 30)
+        self.assertEqual(found[2], PUBLIC)
+
+    def run_script(self, place: str, text: str) -> Peer:
+        """Run a script in a namespace."""
+        command = (sys.executable, "-u", "-c", textwrap.dedent(text))
+        return self.start("script", self.net.command(place, *command), ROOT)
+
+
+#: Calls the phone that has registered, after a time in which a NAT forgets.
+_REGISTRAR = """
+    from twisted.internet.task import deferLater, react
+    from sipsess.registrar import RegistrarOptions
+    from sipsess.server import SIPServer
+
+    async def main(reactor):
+        async with SIPServer(reactor, ["udp:5060"]) as server:
+            registrar = server.users.add_registrar(RegistrarOptions(admits_anybody=True))
+            server.users.start()
+            print("ready")
+            while not await registrar.find("phone"):
+                await deferLater(reactor, 0.1)
+            await deferLater(reactor, 6)
+            call = await server.users.dial("phone", timeout=10)
+            await call.play_tone((425.0,), 1.0)
+            audio = call.audio
+            print(f"heard {audio.packets_received} packets from {audio.destination[0]}")
+            await call.hangup()
+
+    react(main)
+    """
+
+#: Registers; says something, for nobody reaches it before it does, and echoes.
+_PHONE = """
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import react
+    from sipsess.application import Application
+    from sipsess.registration import Account
+    from sipsess.server import SIPServer
+
+    class Line(Application):
+        name = "line"
+
+        async def handle(self, call):
+            await call.answer()
+            await call.play_tone((440.0,), 0.2)
+            call.audio.echo = True
+            await call.ended
+
+    async def main(reactor):
+        server = SIPServer(
+            reactor,
+            ["udp:5060"],
+            applications=[Line()],
+            application="line",
+            keep_alive_interval=1.0,
+        )
+        server.users.add_account(Account("sip:phone@203.0.113.2"))
+        async with server:
+            await Deferred()
+
+    react(main)
+    """
 
 #: Hangs up long after the NAT would have forgotten the way; the audio has a way of its own.
 _LATE = """

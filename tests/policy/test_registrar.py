@@ -333,6 +333,26 @@ class WayTests(RegistrarCase):
         self.assertTrue(self.bindings()[0].is_pinned)
         self.finish()
 
+    def test_nat_is_kept_open(self) -> None:
+        """The way of a phone behind a NAT is kept open as long as it is registered."""
+        self.serve()
+        keep = self.box.core.keep_alives
+        self.registered("<sip:alice@10.0.0.7:5062>;expires=200")
+        self.net.run_for(190)
+        pings = [event for event in self.net.trace if event.data == b"\r\n\r\n"]
+        self.assertGreaterEqual(len(pings), 6)
+        self.registered("<sip:alice@10.0.0.7:5062>;expires=200")
+        self.net.run_for(190)
+        self.assertEqual(len(keep), 1)
+        self.net.run_for(10 + PURGE_PERIOD)
+        self.assertEqual(len(keep), 0)
+        self.registered("<sip:alice@10.0.0.7:5062>", call_id="a")
+        self.registered("<sip:alice@10.0.0.7:5062>;expires=0", call_id="a")
+        self.assertEqual(len(keep), 0)
+        self.registered(PHONE)
+        self.assertEqual(len(keep), 0)
+        self.finish()
+
     def test_path(self) -> None:
         """Path is kept, and told in the answer (RFC 3327 5.3); the source is the proxy's."""
         self.serve()
