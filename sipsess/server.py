@@ -14,6 +14,8 @@ Theory of operation
         async with SIPServer(reactor, listen=["udp:0:interface=127.0.0.1"]) as sip:
             call = await sip.dial("sip:echo@127.0.0.1")
             await call.hangup()
+
+The module is long because all parts of a server, and all that can be said of one, meet here.
 """
 
 from __future__ import annotations
