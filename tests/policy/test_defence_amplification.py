@@ -12,6 +12,7 @@ from sipsess.core import Admission
 from sipsess.defence import DefenceSettings
 from sipsess.defence.perimeter import PROOF_LIFE
 from sipsess.flow import Address
+from sipsess.message import Via
 from sipsess.supplement import Reject, Verdict
 from sipsess.testing import Agent, ScriptedPeer, VirtualNetwork
 from tests.policy.agents import Gate
@@ -143,6 +144,8 @@ class ReflectionTests(DefenceTestCase):
 
         def make(number: int) -> bytes:
             invite = self.peer.invite(f"sip:answering@{SERVER}", call_id=str(number))
+            # Another host in Via would look like a NAT, and the BYE would go to the source.
+            invite.set_top_via(Via("UDP", VICTIM, 5060, invite.via.params))
             invite.headers.set("Contact", "<sip:192.0.2.77>")
             return invite.to_bytes()
 
