@@ -60,6 +60,9 @@ class ConnectionTable(Protocol):
     def is_open(self, flow: Flow) -> bool:
         """Tell whether a flow can still carry messages."""
 
+    def is_incoming(self, flow: Flow) -> bool:
+        """Tell whether an open connection was opened by the peer."""
+
     def open_flow(self, transport: str, address: Address, name: str) -> Flow | None:
         """
         Return a flow to an address; it opens a connection when something is sent.
@@ -118,7 +121,7 @@ class FlowFinder:
         # An address that a NAT hides says as little as a name.
         is_named = not is_address(host) or is_hidden(host, otherwise.remote[0])
         if otherwise.is_reliable:
-            leads_there = is_direct or is_named or host == otherwise.remote[0]
+            leads_there = is_direct or is_named or self._leads_to(parsed, otherwise)
             if leads_there and self.is_open(otherwise):
                 return otherwise
             if host.lower().endswith(".invalid"):
@@ -130,6 +133,20 @@ class FlowFinder:
         transport = transport_of(parsed)
         address = (host, parsed.port or DEFAULT_PORTS.get(transport, DEFAULT_PORT))
         return self._flow_over(transport, address, parsed.host, otherwise)
+
+    def _leads_to(self, uri: SIPURI, flow: Flow) -> bool:
+        """
+        Tell whether a connection leads to an address, as far as can be known.
+
+        That of a peer comes from any port; one of ours leads to the port that it was opened to, and
+        to whom the URI says nothing else of.
+        """
+        if uri.host != flow.remote[0]:
+            return False
+        if "transport" not in uri.params or self.connections is None:
+            return True
+        port = uri.port or DEFAULT_PORTS.get(transport_of(uri), DEFAULT_PORT)
+        return port == flow.remote[1] or self.connections.is_incoming(flow)
 
     def _flow_over(self, transport: str, address: Address, name: str, otherwise: Flow) -> Flow:
         if transport != "UDP" and self.connections is not None:

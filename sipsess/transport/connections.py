@@ -135,6 +135,11 @@ class Connections:
         """See :meth:`.ConnectionTable.is_open`."""
         return not flow.serial or flow in self._by_flow
 
+    def is_incoming(self, flow: Flow) -> bool:
+        """See :meth:`.ConnectionTable.is_incoming`."""
+        connection = self._by_flow.get(flow)
+        return connection is not None and connection.is_incoming
+
     def find(self, transport: str, address: Address, name: str = "") -> Flow | None:
         """
         Return the flow of an open connection to an address, or ``None``.

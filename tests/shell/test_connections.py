@@ -431,6 +431,26 @@ class TargetTests(ConnectCase):
         self.assertTrue(session.is_over)
         self.net.run_for(70)
 
+    def test_another_port_of_the_host(self) -> None:
+        """A Contact that names another port and TCP is another server, be it on the same host."""
+        for suffix, calls in ((";transport=tcp", (0, 1)), ("", (1, 0))):
+            session = self.call()
+            dialog = session.dialog
+            assert dialog is not None
+            other = RawPeer()
+            listening = self.bob.listenTCP(5070, _factory_of(other))
+            dialog.remote_target = f"sip:192.0.2.1:5070{suffix}"
+            before = len(self.net.trace)
+            session.terminate()
+            self.net.run_for(0.5)
+            byes = [event.target[1] for event in self.net.trace[before:] if b"BYE " in event.data]
+            self.assertEqual((byes.count(5060), byes.count(5070)), calls)
+            listening.stopListening()
+            self.net.run_for(40)
+            for callee in list(self.server.manager.sessions):
+                callee.terminate()
+            self.net.run_for(40)
+
     def test_contact_over_tcp(self) -> None:
         """A call that began over UDP goes on over TCP when the Contact says so."""
         session = self.call("sip:echo@192.0.2.1")
