@@ -42,7 +42,7 @@ from sipsess.transport.stream import Connection, ConnectionCore, StreamConnectio
 if TYPE_CHECKING:
     from sipsess.transport.tls import Credentials
 
-#: Connections at a time: each costs a file and some 20 KiB.
+#: Connections at a time: each costs a file and, with TLS, some 30 KiB.
 MAX_CONNECTIONS = 4096
 #: Connections of one host at a time, of one network of 64 bits in IPv6, where a host has as many
 #: addresses as it likes; an office of phones behind one NAT fits.
