@@ -35,7 +35,7 @@ class TLSCase(StreamCase):
         folder.mkdir()
         self.authority = Authority(folder)
         self.cert, self.key = self.authority.issue(
-            "bob", names(addresses=[BOB], domains=["bob.example"])
+            "bob", names(addresses=[BOB, "2001:db8::1"], domains=["bob.example"])
         )
         self.listen = ("udp:5060", self.spell())
         super().setUp()
@@ -90,13 +90,14 @@ class CallTests(TLSCase):
         for uri, contact in (
             ("sips:echo@192.0.2.1", "<sips:192.0.2.1:5061>"),
             ("sip:echo@192.0.2.1:5061;transport=tls", "<sip:192.0.2.1:5061;transport=tls>"),
+            ("sips:echo@[2001:db8::1]", "<sips:[2001:db8::1]:5061>"),
         ):
             session = self.call(caller, uri)
             assert session.dialog is not None
             self.assertEqual(f"<{session.dialog.remote_target}>", contact)
             self.assertEqual(session.flow.transport, "TLS")
             self.hang_up(session)
-        self.assertEqual(len(self.server.connections), 1)
+        self.assertEqual(len(self.server.connections), 2)
         clear = [e.data for e in self.net.trace if b"SIP/2.0" in e.data]
         self.assertEqual(clear, [])
 

@@ -123,6 +123,18 @@ class MessageTests(WebCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.via.params.get("received"), "192.0.2.2")
 
+    def test_ipv6(self) -> None:
+        """It is the same over IPv6."""
+        peer = WebPeer()
+        factory = ClientFactory()
+        factory.noisy = False
+        factory.buildProtocol = lambda addr: peer  # type: ignore[method-assign]
+        self.alice.connectTCP("2001:db8::1", PORT, factory)
+        self.net.run_for(0.1)
+        self.tell(peer, Request(host="[2001:db8::1]", target="/", subprotocols=["sip"]))
+        self.tell(peer, TextMessage(data=options().decode()))
+        self.assertIn(b"received=2001:db8::2", peer.messages[0])
+
     def test_in_pieces(self) -> None:
         """A message in several frames, each cut anywhere, is one message."""
         peer = self.web()
