@@ -157,7 +157,8 @@ class MistakeTests(ProcessCase):
         self.assertIn(f"cannot listen on udp:{port}", daemon.output)
         self.assertNotIn("Traceback", daemon.output + log.read_text())
         self.assertIn("is in use by another program", log.read_text())
-        self.assertFalse(pid.exists())
+        # Who started it is told before the daemon has tidied up.
+        await until(lambda: not pid.exists(), lambda: f"{pid} stays")
 
     async def test_bad_option(self) -> None:
         """A bad option, with both runners: not the whole help, but one line."""

@@ -95,6 +95,10 @@ class PageTests(SynchronousTestCase):
         statuses = self.type("docs/how-to/register-phones.rst").statuses
         self.assertEqual(set(statuses.values()), {0})
 
+    def test_nat(self) -> None:
+        """The recipe for a NAT: a server with another address and ports answers."""
+        self.assertEqual(set(self.type("docs/how-to/nat.rst").statuses.values()), {0})
+
 
 class UnitTests(SynchronousTestCase):
     """The unit of docs/how-to/run-under-systemd.rst."""
