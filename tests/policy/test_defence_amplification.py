@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
 from sipsess.core import Admission
-from sipsess.defence import DefenceSettings
+from sipsess.defence import DefenceSettings, Perimeter
 from sipsess.defence.perimeter import PROOF_LIFE
-from sipsess.flow import Address
+from sipsess.flow import Address, Flow
 from sipsess.message import Via
 from sipsess.supplement import Reject, Verdict
 from sipsess.testing import Agent, ScriptedPeer, VirtualNetwork
@@ -162,6 +166,42 @@ class ReflectionTests(DefenceTestCase):
         self.assertEqual(list(self.got), [VICTIM])
         self.assertEqual(self.agent.core.counters.send_errors, 0)
         self.net.assert_quiet()
+
+
+class BoundTests(SynchronousTestCase):
+    """The bound itself."""
+
+    @settings(deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("receive"), st.integers(1, 65535)),
+                st.tuples(st.just("send"), st.integers(1, 65535)),
+                st.tuples(st.just("wait"), st.integers(0, 100)),
+            )
+        ),
+        st.integers(0, 40000),
+        st.integers(0, 5000),
+    )
+    def test_whatever_is_sent(
+        self, steps: list[tuple[str, int]], allowance: int, rate: int
+    ) -> None:
+        """In no order of messages does a stranger get more than the bound says."""
+        chosen = DefenceSettings(unproven_bytes=allowance, unproven_bytes_per_second=rate)
+        perimeter = Perimeter(
+            chosen, b"secret", lambda reason, flow: None, lambda data, flow: False, lambda: 0.0
+        )
+        flow = Flow("UDP", (SERVER, 5060), (VICTIM, 5060))
+        now, came, left = 0.0, 0, 0
+        for what, number in steps:
+            if what == "wait":
+                now += number
+            elif what == "receive":
+                came += number
+                perimeter.takes(b"x" * number, flow, now)
+            elif not perimeter.holds(b"x" * number, flow, now):
+                left += number
+            self.assertLessEqual(left, came + allowance + rate * now)
 
 
 class ProofTests(DefenceTestCase):
