@@ -146,7 +146,6 @@ class SIPCore:
     :param connections: ``None`` where there are datagrams only.
     :param defence: what is done about scanners, floods and invented addresses; ``None`` for
         nothing.
-    :raises LocalError: when a network in the settings of the defence cannot be read.
     """
 
     ignoring_user = IgnoringUser()

@@ -4,28 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from ipaddress import ip_address
 
 from sipsess.errors import LocalError
+from sipsess.flow import parse_networks
 
-Network: TypeAlias = IPv4Network | IPv6Network
-
+#: What "all" means in a rule.
 _EVERYBODY = ("0.0.0.0/0", "::/0")
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """
-    Read a network, such as ``192.0.2.0/24``, an address, or ``all``.
-
-    :raises LocalError: when it is none of these.
-    """
-    try:
-        return tuple(ip_network(part) for part in (_EVERYBODY if text == "all" else (text,)))
-    except ValueError as error:
-        raise LocalError(
-            f"{text!r} is no network: {error}; write 192.0.2.0/24, 192.0.2.1 or all"
-        ) from None
 
 
 class NetworkSet:
@@ -38,7 +23,7 @@ class NetworkSet:
     __slots__ = ("_networks",)
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._networks = tuple(item for text in texts for item in parse_networks(text))
+        self._networks = parse_networks(texts)
 
     def __contains__(self, host: object) -> bool:
         try:
@@ -71,4 +56,5 @@ def _parse_rule(rule: str) -> tuple[NetworkSet, bool]:
     verb, _, network = rule.strip().partition(" ")
     if verb not in ("allow", "deny"):
         raise LocalError(f"{rule!r} is no rule: write allow NETWORK or deny NETWORK")
-    return NetworkSet((network.strip(),)), verb == "allow"
+    network = network.strip()
+    return NetworkSet(_EVERYBODY if network == "all" else (network,)), verb == "allow"

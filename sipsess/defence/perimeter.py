@@ -86,7 +86,6 @@ class Perimeter:
     :param refuse: counts what is dropped or held back, and why.
     :param is_copy: whether a request is a copy of one that was taken already.
     :param seconds: the monotonic clock.
-    :raises LocalError: when a network or a rule in the settings cannot be read.
     """
 
     __slots__ = (

@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from sipsess.errors import LocalError
+
+from .access import AccessList, NetworkSet
 
 #: How the User-Agent of programs begins that look for servers to rob, in lower case.
 SCANNER_AGENTS: tuple[str, ...] = (
@@ -19,6 +24,8 @@ class DefenceSettings:
 
     The defaults suit a server on a public address: they stop scanners and those who guess, and
     never limit how much a peer calls.
+
+    :raises LocalError: with all that makes no sense.
     """
 
     #: Networks or addresses that are never banned, limited or asked for a proof of their address:
@@ -54,3 +61,33 @@ class DefenceSettings:
     unproven_bytes: int = 16384
     #: How many of these come back per second.
     unproven_bytes_per_second: float = 512.0
+
+    def __post_init__(self) -> None:
+        """
+        Check the fields.
+
+        :raises LocalError: when some make no sense.
+        """
+        faults = [f"{name}: {fault}" for name, fault in self._faults()]
+        if faults:
+            raise LocalError(", and ".join(faults))
+
+    def _faults(self) -> Iterator[tuple[str, object]]:
+        """Yield which field is wrong, and how."""
+        for network in self.trusted:
+            try:
+                NetworkSet((network,))
+            except LocalError as error:
+                yield "trusted", error
+        for rule in self.access:
+            try:
+                AccessList((rule,))
+            except LocalError as error:
+                yield "access", error
+        if not all(self.scanner_agents):
+            yield "scanner_agents", "every User-Agent begins with nothing"
+        for item in fields(self):
+            value = getattr(self, item.name)
+            # Fewer bytes than none mean that there is no limit.
+            if isinstance(value, int | float) and value < 0 and item.name != "unproven_bytes":
+                yield item.name, f"{value:g} is less than nothing"

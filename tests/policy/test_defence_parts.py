@@ -45,8 +45,7 @@ class AccessTests(SynchronousTestCase):
         for rule, pattern in (
             ("forbid 192.0.2.1", "allow NETWORK or deny NETWORK"),
             ("deny", "no network"),
-            ("deny example.com", "write 192.0.2.0/24"),
-            ("deny 192.0.2.1/24", "host bits set"),
+            ("deny example.com", "write 10.0.0.0/8"),
         ):
             error = self.assertRaises(LocalError, AccessList, [rule])
             self.assertIn(pattern, str(error))
@@ -61,8 +60,29 @@ class AccessTests(SynchronousTestCase):
     def test_no_address(self) -> None:
         """What is no address is in no network, and every rule passes it by."""
         for host in ("18446744073709551616.0.2.3", "a:b", ""):
-            self.assertNotIn(host, NetworkSet(["all"]))
+            self.assertNotIn(host, NetworkSet(["0.0.0.0/0", "::/0"]))
             self.assertTrue(AccessList(["deny all"]).allows(host))
+
+
+class SettingsTests(SynchronousTestCase):
+    """What can be chosen."""
+
+    def test_mistakes(self) -> None:
+        """All that makes no sense is told at once, each with its field."""
+        error = self.assertRaises(
+            LocalError,
+            DefenceSettings,
+            trusted=("127.0.0.0/8", "example.com"),
+            access=("deny all", "block 192.0.2.1"),
+            scanner_agents=("",),
+            calls_per_second=-1.0,
+            unproven_bytes=-1,
+        )
+        faults = str(error).split(", and ")
+        fields = [fault.partition(": ")[0] for fault in faults]
+        self.assertEqual(fields, ["trusted", "access", "scanner_agents", "calls_per_second"])
+        self.assertIn("'block 192.0.2.1' is no rule", str(error))
+        self.assertIn("-1 is less than nothing", str(error))
 
 
 class BucketTests(SynchronousTestCase):
