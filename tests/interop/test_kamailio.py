@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pathlib
 
+from sipsess.registrar import RegistrarOptions
 from sipsess.server import SIPServer
 
 from .desk import Desk
@@ -87,3 +88,18 @@ class ProxyTests(ScenarioTestCase):
 
         await self.called(server, "uas_proxied.xml", story, port=port)
         return server
+
+    async def test_registered(self) -> None:
+        """A phone registers through the proxy, and is called through it (RFC 3327)."""
+        server = self.serve_all()
+        server.users.add_registrar(RegistrarOptions(admits_anybody=True)).start()
+        proxy, phone = await self.start_proxy(sip_port(server)), free_port()
+
+        async def story(uri: str) -> None:
+            await self.calls_port(proxy, "reg_proxied.xml", phone=str(phone))
+            call = await server.users.dial("sipp")
+            response = await call.session.hold()
+            self.assertEqual(response.status, 200)
+            await call.hangup()
+
+        await self.called(server, "uas_proxied.xml", story, port=phone)
