@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 from sipsess.errors import LocalError
@@ -63,6 +63,26 @@ def _is_within(host: str, networks: tuple[Network, ...]) -> bool:
     except ValueError:
         return False  # four numbers that are no address: nothing will be reached there
     return address.is_loopback or any(address in network for network in networks)
+
+
+#: The part of an IPv6 address that tells one customer of a provider from another.
+_PREFIX = (1 << 128) - (1 << 64)
+
+
+def source_key(host: str) -> str:
+    """
+    Return what tells one source from another: an IPv4 address, or the /64 of an IPv6 one.
+
+    What is no address, as a Contact can name, is a source of its own.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else f"{IPv6Address(int(address) & _PREFIX)}/64"
 
 
 @dataclass(frozen=True, slots=True)

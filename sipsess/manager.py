@@ -23,7 +23,7 @@ from sipsess.dialog import Dialog, DialogId, check_dialog
 from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.errors import LocalError, RemoteError
-from sipsess.flow import Flow, format_host
+from sipsess.flow import Flow, format_host, source_key
 from sipsess.interfaces import (
     IApplication,
     IChooseApplication,
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
 MAX_SESSIONS = 20_000
-#: Of these, one peer (one host) may begin as many: it may be the only trunk of a server, and still
-#: leaves room for others.
+#: Of these, one peer may begin as many: one host, or in IPv6 one network of 64 bits. It may be the
+#: only trunk of a server, and still leaves room for others.
 MAX_SESSIONS_PER_PEER = MAX_SESSIONS * 3 // 4
 #: Seconds after which a peer may come back when there are too many sessions.
 RETRY_AFTER = 10
@@ -294,7 +294,7 @@ class DialogManager:
         )
         if destination.groups:
             session.cookies.add(GROUPS, destination.groups)
-        self._add_session(session, admission.flow.remote[0])
+        self._add_session(session, source_key(admission.flow.remote[0]))
         try:
             session.begin()
             session.move(session.flow)
@@ -370,7 +370,7 @@ class DialogManager:
             return "stopping"
         if len(self.sessions) >= self.max_sessions:
             return "sessions-full"
-        if self._peers[admission.flow.remote[0]] >= self.max_sessions_per_peer:
+        if self._peers[source_key(admission.flow.remote[0])] >= self.max_sessions_per_peer:
             return "peer-sessions-full"
         is_full = self._is_full(admission.endpoint or ANONYMOUS)
         return "endpoint-calls-full" if is_full else None

@@ -11,8 +11,8 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv6Address
 
+from sipsess.flow import source_key
 from sipsess.recent import RecentDict
 
 from .bucket import Bucket
@@ -23,24 +23,6 @@ MAX_STRANGERS = 16384
 MAX_PROVEN = 16384
 #: Before any time.
 NEVER = float("-inf")
-#: The part of an IPv6 address that tells one customer of a provider from another.
-_PREFIX = (1 << 128) - (1 << 64)
-
-
-def source_key(host: str) -> str:
-    """
-    Return what tells one source from another: an IPv4 address, or the /64 of an IPv6 one.
-
-    What is no address, as a Contact can name, is a source of its own.
-    """
-    if ":" not in host:
-        return host
-    try:
-        address = IPv6Address(host)
-    except ValueError:
-        return host
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped is not None else f"{IPv6Address(int(address) & _PREFIX)}/64"
 
 
 class Source:

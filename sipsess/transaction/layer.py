@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from sipsess.counters import Counters
 from sipsess.errors import ConnectFailed, LocalError, RemoteError, TransportError
-from sipsess.flow import Address, Flow
+from sipsess.flow import Address, Flow, source_key
 from sipsess.message import Request, Response, parse, peek
 from sipsess.tally import Tally
 from sipsess.timers import TimerQueue
@@ -155,7 +155,8 @@ class TransactionLayer:
         """
         if len(self._servers) >= self.limit or self._held >= self.byte_limit:
             return "transactions-full"
-        return "peer-transactions-full" if self._peers[host] >= self.peer_limit else None
+        is_full = self._peers[source_key(host)] >= self.peer_limit
+        return "peer-transactions-full" if is_full else None
 
     def leftovers(self) -> list[str]:
         """Describe each transaction, for tests that want none to be left."""
@@ -274,7 +275,7 @@ class TransactionLayer:
         """Enter a new server transaction into the indexes and accounts."""
         request = server.request
         self._servers[server.key] = server
-        server.peer = flow.remote[0]
+        server.peer = source_key(flow.remote[0])
         self._peers.add(server.peer)
         server.size = request.size
         self._held += server.size

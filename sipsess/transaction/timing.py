@@ -13,8 +13,8 @@ MAX_TRANSACTIONS = 120_000
 #: more.
 MAX_TRANSACTION_BYTES = 64 * 1024 * 1024
 
-#: Of these, one peer (one host) may have as many: it may be the only trunk of a server, and still
-#: leaves room for others.
+#: Of these, one peer may have as many: one host, or in IPv6 one network of 64 bits. It may be the
+#: only trunk of a server, and still leaves room for others.
 MAX_TRANSACTIONS_PER_PEER = MAX_TRANSACTIONS * 3 // 4
 
 #: Within this time an INVITE is answered, by a 100 if by nothing else (:rfc:`3261#section-17.2.1`).

@@ -18,7 +18,6 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from ipaddress import ip_network
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipsess.errors import ConnectFailed, LocalError, TransportError
-from sipsess.flow import Address, Flow, format_host
+from sipsess.flow import Address, Flow, format_host, source_key
 from sipsess.recent import RecentDict
 from sipsess.tally import Tally
 from sipsess.transport.address import ip_version
@@ -325,7 +324,7 @@ class Connections:
         code: str | None
         if len(self) >= self.max_connections:
             code = "connections-full"
-        elif self._peers[_peer_of(host)] >= self.max_per_peer:
+        elif self._peers[source_key(host)] >= self.max_per_peer:
             code = "peer-connections-full"
         else:
             code = self.core.refusal_of_host(host)
@@ -343,7 +342,7 @@ class Connections:
         """See :class:`.ConnectionOwner`."""
         self._flows[connection] = {connection.flow}
         self._targets[connection] = []
-        self._peers.add(_peer_of(connection.flow.remote[0]))
+        self._peers.add(source_key(connection.flow.remote[0]))
         if self._sweeper is None:
             self._sweeper = self.reactor.callLater(SWEEP_INTERVAL, self._sweep)
         if self._closing is not None:
@@ -377,7 +376,7 @@ class Connections:
     def closed(self, connection: Connection, reason: Failure) -> None:
         """See :class:`.ConnectionOwner`."""
         del self._flows[connection]
-        self._peers.remove(_peer_of(connection.flow.remote[0]))
+        self._peers.remove(source_key(connection.flow.remote[0]))
         if not connection.has_opened:
             self._hand_shake_failed(connection, reason)
         self._tell_lost()
@@ -481,8 +480,3 @@ class Connections:
     def leftovers(self) -> list[str]:
         """Name what is still open or being opened, for tests."""
         return [repr(item) for item in (*self._flows, *self._openings)]
-
-
-def _peer_of(host: str) -> str:
-    """Return what the connections of a host are counted under."""
-    return host if ip_version(host) == 4 else str(ip_network((host, 64), strict=False))

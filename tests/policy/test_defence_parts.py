@@ -10,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.defence import AccessList, Bans, DefenceSettings, NetworkSet, bans, sources
 from sipsess.defence.bucket import Bucket
-from sipsess.defence.sources import Source, Sources, source_key
+from sipsess.defence.sources import Source, Sources
 from sipsess.errors import LocalError
+from sipsess.flow import source_key
 
 
 class AccessTests(SynchronousTestCase):

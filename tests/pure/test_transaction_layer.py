@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import mock
 
 from hypothesis import given, settings
@@ -325,6 +326,14 @@ class CreationTests(SynchronousTestCase):
         self.assertRaises(TransactionLimitError, world.serve, branch="z9hG4bK2")
         first.abandon(world.now)
         self.assertIsNone(world.layer.fullness(host))
+
+    def test_limit_per_network(self) -> None:
+        """In IPv6 the addresses of one network of 64 bits are one peer."""
+        world = World(peer_limit=1)
+        flow = replace(UDP, local=("2001:db8::2", 5060), remote=("2001:db8:1::1", 5060))
+        world.serve(flow=flow, branch="z9hG4bK1")
+        self.assertEqual(world.layer.fullness("2001:db8:1::ffff"), "peer-transactions-full")
+        self.assertIsNone(world.layer.fullness("2001:db8:2::1"))
 
     def test_twice(self) -> None:
         """A second transaction with the same key is a bug of this side."""
