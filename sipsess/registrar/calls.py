@@ -18,7 +18,7 @@ from sipsess.session.reason import LOCAL
 
 from .binding import Binding, Source
 from .hunt import Hunt
-from .location import Locator, group_by_q
+from .location import PhoneFinder, group_by_q
 
 if TYPE_CHECKING:
     from .registrar import Registrar
@@ -40,7 +40,7 @@ class UserCalls:
         resolve: Callable[[str], Awaitable[Flow | NextHop]],
     ) -> None:
         self._manager = manager
-        self._locator = Locator(flow_of, resolve)
+        self._finder = PhoneFinder(flow_of, resolve)
 
     def dial(
         self,
@@ -63,7 +63,7 @@ class UserCalls:
             raise SessionEnded(EndReason(LOCAL, "INVITE", 480, text))
 
         async def place(phone: Sequence[Binding]) -> Session:
-            target = await self._locator.locate(phone)
+            target = await self._finder.find(phone)
             hop = NextHop.of(target.flow)
             all_headers = {"To": _address_of(registrar, user, hop.flow), **headers}
             if target.route_set:

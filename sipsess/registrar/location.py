@@ -38,7 +38,7 @@ class Target:
     is_pinned: bool = False
 
 
-class Locator:
+class PhoneFinder:
     """
     Finds the way to bindings.
 
@@ -54,7 +54,7 @@ class Locator:
         self._flow_of = flow_of
         self._resolve = resolve
 
-    async def locate(self, phone: Sequence[Binding]) -> Target:
+    async def find(self, phone: Sequence[Binding]) -> Target:
         """
         Return where a phone is called: by the first of its bindings that can be reached.
 
@@ -64,12 +64,12 @@ class Locator:
         error: TransportError = FlowGoneError("there is no binding")
         for binding in phone:
             try:
-                return await self._locate(binding)
+                return await self._find(binding)
             except TransportError as failed:
                 error = failed
         raise error
 
-    async def _locate(self, binding: Binding) -> Target:
+    async def _find(self, binding: Binding) -> Target:
         """
         Return where a binding is called.
 

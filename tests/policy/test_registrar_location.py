@@ -11,7 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipsess.errors import TransportError
 from sipsess.flow import Flow
 from sipsess.registrar import Binding, Source
-from sipsess.registrar.location import FlowGoneError, Locator, Target, group_by_q, request_uri_of
+from sipsess.registrar.location import (
+    FlowGoneError,
+    PhoneFinder,
+    Target,
+    group_by_q,
+    request_uri_of,
+)
 
 US = ("192.0.2.1", 5060)
 NAT = Flow("UDP", US, ("203.0.113.9", 40000), "udp:5060")
@@ -39,52 +45,52 @@ class WayTests(SynchronousTestCase):
             raise self.error
         return NAMED
 
-    def locate(self, *phone: Binding) -> Deferred[Target]:
+    def find(self, *phone: Binding) -> Deferred[Target]:
         """Return where a phone is called."""
-        locator = Locator(self.flows.get, self._resolve)
-        return Deferred.fromCoroutine(locator.locate(phone))
+        finder = PhoneFinder(self.flows.get, self._resolve)
+        return Deferred.fromCoroutine(finder.find(phone))
 
     def test_plain(self) -> None:
         """A Contact that leads there is resolved."""
-        target = self.successResultOf(self.locate(binding("<sip:alice@192.0.2.7>")))
+        target = self.successResultOf(self.find(binding("<sip:alice@192.0.2.7>")))
         self.assertEqual(target, Target("sip:alice@192.0.2.7", NAMED))
         self.assertEqual(self.resolved, ["sip:alice@192.0.2.7"])
 
     def test_path(self) -> None:
         """A Path becomes the Route, and its first hop is where the INVITE goes."""
         path = ("<sip:p2.example;lr>", "<sip:p1.example;lr>")
-        target = self.successResultOf(self.locate(replace(binding(), path=path)))
+        target = self.successResultOf(self.find(replace(binding(), path=path)))
         self.assertEqual(target, Target("sip:alice@10.0.0.7", NAMED, path))
         self.assertEqual(self.resolved, ["sip:p2.example;lr"])
 
     def test_pinned(self) -> None:
         """Behind a NAT the way of the REGISTER is taken, within the call too."""
         pinned = replace(binding(), source=Source.of(NAT), is_pinned=True)
-        target = self.successResultOf(self.locate(pinned))
+        target = self.successResultOf(self.find(pinned))
         self.assertEqual(target, Target("sip:alice@10.0.0.7", NAT, is_pinned=True))
 
     def test_pinned_flow_is_gone(self) -> None:
         """When it is gone the Contact is tried; but not when outbound was agreed."""
         self.flows.clear()
         pinned = replace(binding(), source=Source.of(NAT), is_pinned=True)
-        target = self.successResultOf(self.locate(pinned))
+        target = self.successResultOf(self.find(pinned))
         self.assertEqual(target, Target("sip:alice@10.0.0.7", NAMED))
-        self.failureResultOf(self.locate(replace(pinned, is_outbound=True)), FlowGoneError)
+        self.failureResultOf(self.find(replace(pinned, is_outbound=True)), FlowGoneError)
 
     def test_next_flow(self) -> None:
         """When the latest flow of a phone is gone, the one before is taken."""
         gone = replace(binding(), source=Source("TCP", "tcp:5060", ("1.1.1.1", 1)), is_pinned=True)
         gone = replace(gone, is_outbound=True)
         alive = replace(gone, source=Source.of(NAT))
-        target = self.successResultOf(self.locate(gone, alive))
+        target = self.successResultOf(self.find(gone, alive))
         self.assertEqual(target.flow, NAT)
 
     def test_nowhere(self) -> None:
         """What cannot be resolved is an error of the transport; so is a phone without bindings."""
         self.error = TransportError("no such name")
-        failure = self.failureResultOf(self.locate(binding()), TransportError)
+        failure = self.failureResultOf(self.find(binding()), TransportError)
         self.assertEqual(str(failure.value), "no such name")
-        self.failureResultOf(self.locate(), TransportError)
+        self.failureResultOf(self.find(), TransportError)
 
     def test_request_uri(self) -> None:
         """What a Request-URI may not hold goes away (19.1.1); all else stays as written."""
