@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort
 
 from sipsess.server import SIPServer
 
@@ -43,12 +44,26 @@ class ScenarioTestCase(PeerTestCase):
     #: SIPp's option: u1 for UDP, t1 for one connection of TCP, tn for one for each call.
     sipp_transport = "u1"
 
+    @property
+    def suffix(self) -> str:
+        """What a URI says of the transport; nothing of UDP."""
+        return "" if self.transport == "UDP" else f";transport={self.transport.lower()}"
+
+    def target_of(self, server: SIPServer) -> str:
+        """Return what stands behind the user in a URI that leads one server of ours to another."""
+        return f"127.0.0.1:{sip_port(server)}{self.suffix}"
+
     def entrance(self, port: int) -> int:
         """Return the port that SIPp calls, to reach one of ours."""
         return port
 
     def exit(self, port: int) -> int:
         """Return the port that we call, to reach one of SIPp."""
+        return port
+
+    def dug(self, listening: IListeningPort, port: int) -> int:
+        """Return the port of a tunnel, which is closed with the test."""
+        self.addCleanup(listening.stopListening)
         return port
 
     async def calls(
@@ -108,8 +123,7 @@ class ScenarioTestCase(PeerTestCase):
             await sipp.bound(port)
         else:
             await until(lambda: port in tcp_ports(sipp.pid), lambda: f"{sipp.name}: {sipp.tail()}")
-        suffix = "" if self.transport == "UDP" else f";transport={self.transport.lower()}"
-        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{self.exit(port)}{suffix}"))
+        await self._finish(sipp, story(f"sip:sipp@127.0.0.1:{self.exit(port)}{self.suffix}"))
         await self.quiet(server)
 
     def count_repeated(self, server: SIPServer) -> int:
@@ -123,7 +137,16 @@ class ScenarioTestCase(PeerTestCase):
         """Start SIPp."""
         self.require("sipp")
         command = ["sipp", "-sf", str(SCENARIOS / scenario), "-i", "127.0.0.1", "-p", str(port)]
-        command += ["-t", self.sipp_transport, "-mp", str(free_port()), "-m", "1"]
+        command += [
+            "-t",
+            self.sipp_transport,
+            "-max_socket",
+            "100",
+            "-mp",
+            str(free_port()),
+            "-m",
+            "1",
+        ]
         command += ["-recv_timeout", str(RECEIVE_LIMIT)]
         command += ["-timeout", f"{LIMIT}s", "-timeout_error", "-nostdin", "-trace_err"]
         command += ["-trace_msg", "-error_file", f"{scenario}.errors"]

@@ -250,7 +250,7 @@ class TransferTests(CallingTestCase):
             self.assertEqual(call.session.call_id, moved.session.call_id)
             await call.hangup()
 
-        target = f"127.0.0.1:{sip_port(other)}"
+        target = self.target_of(other)
         await self.called(self.server, "uas_transfers.xml", story, target=target)
         await self.quiet(other)
 
@@ -265,16 +265,23 @@ class TransferTests(CallingTestCase):
 
         await self.called(self.server, "uas_refer_refused.xml", story)
 
+    def serve_target(self, desk: Desk) -> SIPServer:
+        """Start the server whose call SIPp shall replace; SIPp leaves no connection for another."""
+        server = self.serve_all(desk)
+        if self.transport != "UDP":
+            self.server = server
+        return server
+
     async def test_attended(self) -> None:
         """SIPp calls the peer of another call of ours in our place (RFC 5589 7)."""
         desk = Desk()
-        other = self.serve_all(desk)
+        other = self.serve_target(desk)
         port = str(sip_port(other))
         calls: list[Call] = []
 
         async def story(uri: str) -> None:
             calls.append(await self.server.dial(uri))
-            calls.append(await self.server.dial(f"sip:desk@127.0.0.1:{port}"))
+            calls.append(await self.server.dial(f"sip:desk@{self.target_of(other)}"))
             outcome = await calls[0].transfer(replaces=calls[1])
             self.assertEqual(outcome.status, 200)
             [call] = desk.calls

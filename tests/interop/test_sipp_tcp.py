@@ -2,7 +2,8 @@
 """
 The scenarios of SIPp once more, over TCP: on one connection, and on one for each call.
 
-Those of transfers are left out: the URIs in them ask for UDP.
+An attended transfer of SIPp stays within one server: SIPp refuses to take another connection in a
+call (``setdest``) when the one that it has was opened by its peer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from sipsess.applications.echo import EchoApplication
 
 from . import test_sipp_called, test_sipp_calls
 from .sipp import ScenarioTestCase
+from .tunnels import TurnsEnd, dig
 
 
 class TCPTestCase(ScenarioTestCase):
@@ -34,6 +36,14 @@ class CallsTimerTests(TCPTestCase, test_sipp_calls.TimerTests):
 
 class CallsRaceTests(TCPTestCase, test_sipp_calls.RaceTests):
     """See the class of UDP."""
+
+
+class CallsTransferTests(TCPTestCase, test_sipp_calls.TransferTests):
+    """See the class of UDP; SIPp calls through a tunnel, for :class:`.TurnsEnd`."""
+
+    def entrance(self, port: int) -> int:
+        """Dig a tunnel in which SIPp hears one thing at a time."""
+        return self.dug(*dig(port, make_near=TurnsEnd))
 
 
 class CallsOtherRequestTests(TCPTestCase, test_sipp_calls.OtherRequestTests):
@@ -67,6 +77,10 @@ class CalledRaceTests(TCPTestCase, test_sipp_called.CallingTestCase):
     test_fork = test_sipp_called.RaceTests.test_fork
 
 
+class CalledTransferTests(TCPTestCase, test_sipp_called.TransferTests):
+    """See the class of UDP."""
+
+
 class ManyConnectionsTests(ScenarioTestCase):
     """One connection for each call."""
 
@@ -76,5 +90,5 @@ class ManyConnectionsTests(ScenarioTestCase):
     async def test_calls(self) -> None:
         """Fifty calls at a time, each on its own connection, which goes with it."""
         server = self.serve_all(EchoApplication())
-        many = ("-m", "200", "-r", "100", "-l", "50", "-max_socket", "100")
+        many = ("-m", "200", "-r", "100", "-l", "50")
         await self.calls(server, "uac_options.xml", options=many)

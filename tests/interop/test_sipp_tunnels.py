@@ -2,40 +2,39 @@
 """
 The scenarios of SIPp once more, over TLS and WebSocket: it speaks TCP, into tunnels.
 
-Those of transfers are left out: the URIs in them ask for UDP. Nobody calls a browser that has not
-called before, so over WebSocket SIPp calls.
+Nobody calls a browser that has not called before, so over WebSocket SIPp calls, and whom it lets us
+call is called over UDP.
 """
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IListeningPort
+from sipsess.server import SIPServer
 
 from . import test_sipp_called, test_sipp_calls
 from .peers import reactor
 from .secure import SecureTestCase
 from .sipp import ScenarioTestCase
-from .tunnels import WebEnd, dig
+from .tunnels import End, TurnsEnd, WebEnd, dig
 
 
 class TLSTestCase(SecureTestCase, ScenarioTestCase):
     """Plays over TLS."""
 
     sipp_transport = "t1"
+    #: The end of a tunnel at which SIPp calls.
+    near: type[End] = End
 
     def entrance(self, port: int) -> int:
         """Dig a tunnel whose far end speaks TLS."""
         connect = self.credentials.connect
-        return self.dug(*dig(port, wrap_far=lambda inner: connect("", inner, reactor)))
+        return self.dug(
+            *dig(port, make_near=self.near, wrap_far=lambda inner: connect("", inner, reactor))
+        )
 
     def exit(self, port: int) -> int:
         """Dig a tunnel whose near end speaks TLS."""
         serve = self.credentials.serve
         return self.dug(*dig(port, wrap_near=lambda inner: serve(inner, reactor)))
-
-    def dug(self, listening: IListeningPort, port: int) -> int:
-        """Return the port of a tunnel, which is closed with the test."""
-        self.addCleanup(listening.stopListening)
-        return port
 
 
 class WebTestCase(ScenarioTestCase):
@@ -43,12 +42,20 @@ class WebTestCase(ScenarioTestCase):
 
     transport = "WS"
     sipp_transport = "t1"
+    #: The end of a tunnel at which SIPp calls.
+    near: type[End] = End
+
+    def where(self) -> list[str]:
+        """Listen for browsers, and for those whom a browser lets us call."""
+        return [*super().where(), "udp:0:interface=127.0.0.1"]
+
+    def target_of(self, server: SIPServer) -> str:
+        """Return where a server is called over UDP: nobody but a browser opens a WebSocket."""
+        return f"127.0.0.1:{server.listeners[1].address[1]}"
 
     def entrance(self, port: int) -> int:
         """Dig a tunnel whose far end is a browser."""
-        listening, entered = dig(port, make_far=WebEnd)
-        self.addCleanup(listening.stopListening)
-        return entered
+        return self.dug(*dig(port, make_near=self.near, make_far=WebEnd))
 
 
 class TLSCallsOfferTests(TLSTestCase, test_sipp_calls.OfferTests):
@@ -65,6 +72,12 @@ class TLSCallsTimerTests(TLSTestCase, test_sipp_calls.TimerTests):
 
 class TLSCallsRaceTests(TLSTestCase, test_sipp_calls.RaceTests):
     """See the class of UDP."""
+
+
+class TLSCallsTransferTests(TLSTestCase, test_sipp_calls.TransferTests):
+    """See the class of UDP, and :class:`.TurnsEnd`."""
+
+    near = TurnsEnd
 
 
 class TLSCallsOtherRequestTests(TLSTestCase, test_sipp_calls.OtherRequestTests):
@@ -87,6 +100,12 @@ class WebCallsRaceTests(WebTestCase, test_sipp_calls.RaceTests):
     """See the class of UDP."""
 
 
+class WebCallsTransferTests(WebTestCase, test_sipp_calls.TransferTests):
+    """See the class of UDP, and :class:`.TurnsEnd`."""
+
+    near = TurnsEnd
+
+
 class WebCallsOtherRequestTests(WebTestCase, test_sipp_calls.OtherRequestTests):
     """See the class of UDP."""
 
@@ -100,4 +119,8 @@ class TLSCalledEarlyTests(TLSTestCase, test_sipp_called.EarlyTests):
 
 
 class TLSCalledTimerTests(TLSTestCase, test_sipp_called.TimerTests):
+    """See the class of UDP."""
+
+
+class TLSCalledTransferTests(TLSTestCase, test_sipp_called.TransferTests):
     """See the class of UDP."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, Ping, Request, TextMessage
 
-from sipsess.message import StreamFramer
+from sipsess.message import Response, StreamFramer, parse
 
 from .peers import reactor
 
@@ -66,6 +67,35 @@ class End(Protocol):
             transport.loseConnection()
 
 
+class TurnsEnd(End):
+    """
+    The end of a peer that loses its place when several messages come in one piece, as SIPp does.
+
+    After a message that asks for something, a request or the answer to an INVITE, it hears the next
+    one when it has spoken itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._framer = StreamFramer()
+        self._unheard: deque[bytes] = deque()
+        self._is_its_turn = False
+
+    def say(self, data: bytes) -> None:
+        """Write whole messages, up to one that asks for something."""
+        self._unheard.extend(self._framer.feed(data))
+        while self._unheard and not self._is_its_turn:
+            message = self._unheard.popleft()
+            self._is_its_turn = _asks(message)
+            self.write(message)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Give the other end what was said, and go on."""
+        super().dataReceived(data)
+        self._is_its_turn = False
+        self.say(b"")
+
+
 class WebEnd(End):
     """The end of a browser: each message of SIP is one of WebSocket."""
 
@@ -97,9 +127,18 @@ class WebEnd(End):
                 self.write(self._socket.send(event.response()))
 
 
+def _asks(wire: bytes) -> bool:
+    """Tell whether a message asks for an answer or an ACK."""
+    message = parse(wire)
+    if isinstance(message, Response):
+        return message.status >= 200 and message.cseq.method == "INVITE"
+    return message.method != "ACK"
+
+
 def dig(
     port: int,
     *,
+    make_near: Callable[[], End] = End,
     make_far: Callable[[], End] = End,
     wrap_near: Callable[[Any], Any] = lambda factory: factory,
     wrap_far: Callable[[Any], Any] = lambda factory: factory,
@@ -108,6 +147,7 @@ def dig(
     Open a tunnel on loopback; each connection to it is one to the port.
 
     :param port: where it leads.
+    :param make_near: makes the end where the tunnel is entered.
     :param make_far: makes the end that is there.
     :param wrap_near: puts something below the end where the tunnel is entered, such as TLS.
     :param wrap_far: the same where it leads.
@@ -115,7 +155,7 @@ def dig(
     """
 
     def build(address: object) -> Any:
-        near, far = End(), make_far()
+        near, far = make_near(), make_far()
         near.other, far.other = far, near
         client = ClientFactory()
         client.noisy = False
