@@ -298,7 +298,8 @@ class Refer(SessionSupplement):
             raise Reject(603, "Only calls are placed")
         transfers = self._check(session, refer_to)
         try:
-            hop = await session.manager.find_next_hop(str(refer_to.uri), session.flow)
+            finding = session.manager.find_next_hop(str(refer_to.uri), session.flow)
+            hop = await session.wait(finding)
         except SIPError as error:
             session.note("transfer", f"to {refer_to.uri}: {error}")
             raise Reject(404, "Refer-To cannot be reached") from error

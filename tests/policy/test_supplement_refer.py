@@ -438,6 +438,24 @@ class TransfereeTests(ReferTestCase):
         self.notified()
         self.hang_up(self.peer, self.answer)
 
+    def test_placed_at_once(self) -> None:
+        """The call is placed when the way there is found, and waits for nothing else."""
+        way: Deferred[NextHop] = Deferred()
+
+        async def locate(uri: str) -> NextHop:
+            return await way
+
+        self.agent.manager.locate = locate
+        self.refer("<sip:other@there.example>")
+        self.net.run_for(1)
+        way.callback(NextHop.along(self.agent.flow_to(f"sip:{OTHER}")))
+        invite = self.other.expect("INVITE", 0.1)
+        self.assertEqual(self.final("REFER", 0.1).status, 202)
+        self.notified()
+        self.other.reply(invite, 486)
+        self.notified()
+        self.hang_up(self.peer, self.answer)
+
     def test_call_that_is_not_placed(self) -> None:
         """A veto against the new call is told as its status."""
 
