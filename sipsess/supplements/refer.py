@@ -26,7 +26,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sipsess.errors import DialogStateError, RemoteError, SIPError, Timeout
+from sipsess.errors import DialogStateError, RemoteError, SIPError, Timeout, TransportError
 from sipsess.interfaces import ITransfer, ITransferPolicy
 from sipsess.locating import NextHop
 from sipsess.message import NameAddr, Params, Request, Response
@@ -83,11 +83,12 @@ class Referral:
     __slots__ = (
         "_event",
         "_is_moved",
-        "_is_sending",
+        "_is_repeated",
         "_is_subscribed",
         "_next",
         "_refer_to",
         "_referred_by",
+        "_sending",
         "_transfers",
         "session",
         "target",
@@ -112,7 +113,9 @@ class Referral:
         self._event = "refer" if transfers.count == 1 else f"refer;id={request.cseq.number}"
         self._is_subscribed = is_subscribed
         self._is_moved = False
-        self._is_sending = False
+        #: What the NOTIFY under way tells, and whether it was sent before.
+        self._sending: StatusLine | None = None
+        self._is_repeated = False
         self._next: StatusLine | None = None
 
     def start(self, hop: NextHop) -> None:
@@ -177,10 +180,10 @@ class Referral:
         """Tell the peer how it stands, one NOTIFY at a time, so that none overtakes another."""
         if not self._is_subscribed or self.session.end_reason is not None:
             return
-        if self._is_sending:
+        if self._sending is not None:
             self._next = line
             return
-        self._is_sending = True
+        self._sending = line
         is_final = line.status >= 200
         state = "terminated;reason=noresource" if is_final else f"active;expires={_EXPIRES}"
         self.session.send_request(
@@ -195,7 +198,7 @@ class Referral:
         ).addCallbacks(self._notified, self._not_notified)
 
     def _notified(self, response: Response) -> None:
-        self._is_sending = False
+        self._sending, self._is_repeated = None, False
         line, self._next = self._next, None
         if response.status >= 300:
             # RFC 6665 4.2.2: the subscription is over; the transfer goes on.
@@ -205,7 +208,16 @@ class Referral:
 
     def _not_notified(self, failure: Failure) -> None:
         failure.trap(SIPError)
-        self._is_subscribed = False
+        line = self._next or self._sending
+        assert line is not None  # it is what failed
+        self._sending = self._next = None
+        if failure.check(TransportError) and not self._is_repeated:
+            # The connection is lost, and the peer may be there still: it hears the latest, once
+            # more, on another one.
+            self._is_repeated = True
+            self._notify(line)
+        else:
+            self._is_subscribed = False
 
 
 class Transfer:

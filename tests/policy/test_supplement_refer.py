@@ -357,6 +357,34 @@ class TransfereeTests(ReferTestCase):
         self.assertEqual(self.application.cancelled, 0)
         self.hang_up(self.peer, self.answer)
 
+    def test_lost_flow(self) -> None:
+        """A NOTIFY whose flow is lost is sent once more, and not for ever."""
+        self.refer()
+        invite = self.other.expect("INVITE")
+        self.peer.expect(202)
+        call = self.application.call
+        assert call is not None
+        for _ in range(2):
+            self.assertEqual(self.peer.expect("NOTIFY").body, b"SIP/2.0 100 Trying\r\n")
+            self.agent.core.flow_lost(call.session.flow, self.net.seconds())
+        self.other.reply(invite, 486)
+        self.peer.expect_silence(3)
+        self.hang_up(self.peer, self.answer)
+
+    def test_latest_after_a_lost_flow(self) -> None:
+        """When more has become known meanwhile, that is told, and only that."""
+        self.refer()
+        self.other.reply(self.other.expect("INVITE"), 486)
+        self.peer.expect(202)
+        self.peer.expect("NOTIFY")
+        self.net.run_for(0.1)
+        call = self.application.call
+        assert call is not None
+        self.agent.core.flow_lost(call.session.flow, self.net.seconds())
+        self.assertEqual(self.notified().body, b"SIP/2.0 486 Busy Here\r\n")
+        self.peer.expect_silence(3)
+        self.hang_up(self.peer, self.answer)
+
     def test_notify_is_refused(self) -> None:
         """481 to a NOTIFY ends the subscription alone (RFC 5057 5.1): no more come."""
         self.refer()

@@ -153,6 +153,19 @@ class TCPTests(TransferCase):
         self.assertEqual(self.successResultOf(outcome).status, 486)
         self.assertEqual(self.transports(BOB), {self.transport})
 
+    def test_lost_with_the_outcome(self) -> None:
+        """A NOTIFY that its connection takes away is sent once more (RFC 6665 4.2.2)."""
+        call = self.call(ALICE, BOB)
+        outcome = call.transfer(self.uri.format(CAROL).replace("echo", "ringing"))
+        self.net.run_for(0.5)
+        (carol,) = self.sessions(CAROL)
+        carol.terminate(486)
+        self.net.run_for(0.015)
+        self.break_all(ALICE)
+        self.net.run_for(0.5)
+        self.assertEqual(self.successResultOf(outcome).status, 486)
+        self.assertEqual(self.transports(BOB), {self.transport})
+
 
 class TLSTests(TCPTests):
     """Over TLS: the URIs are sips URIs."""
