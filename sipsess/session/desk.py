@@ -97,9 +97,9 @@ class RequestDesk(Part):
         except CSeqError as error:
             session.responder.reject_remote(incoming, error)
             return
-        if session.way.is_pinned:
-            # A NAT may have given the peer another port.
-            session.move(admission.transaction.flow)
+        flow = admission.transaction.flow
+        if session.way.leads_along(request, flow, session.flow):
+            session.move(flow)
         if session.usage.state == TERMINATING and request.method != "BYE":
             # RFC 5407 3.2.2: our BYE is on its way; the call is over for whatever crosses it.
             session.responder.reject(incoming, 481)

@@ -32,6 +32,20 @@ class Way:
         """Return the same way, pinned or not."""
         return self if self.is_pinned == is_pinned else replace(self, is_pinned=is_pinned)
 
+    def leads_along(self, request: Request, flow: Flow, before: Flow) -> bool:
+        """
+        Tell whether the peer is now where a request within the call came from.
+
+        A NAT may have given it another port; who had connected itself has perhaps done so anew, but
+        not over what may be less secure.
+
+        :param before: where the peer was.
+        """
+        if self.is_pinned:
+            return True
+        is_alike = flow.transport == before.transport
+        return self.is_direct and is_alike and _is_from_peer(request, flow)
+
     def contact(self, flow: Flow, host_port: str) -> str:
         """
         Return the Contact value of this side.
@@ -67,11 +81,16 @@ def way_of(invite: Request, flow: Flow, *, is_callee: bool) -> Way:
 
     :param flow: that the INVITE came on, or leaves on.
     """
-    is_direct = is_callee and flow.is_reliable and len(invite.vias) == 1
+    is_direct = is_callee and _is_from_peer(invite, flow)
     # A connection leads through a NAT as long as it stands; a datagram only from where it came.
     is_pinned = is_callee and not flow.is_reliable and is_behind_nat(invite, flow)
     is_secure = _is_secure(invite, "Record-Route" if is_callee else "Route", is_callee)
     return _WAYS[is_direct, is_secure].pin(is_pinned)
+
+
+def _is_from_peer(request: Request, flow: Flow) -> bool:
+    """Tell whether a request has come on a connection of the peer itself, and of no proxy."""
+    return flow.is_reliable and len(request.vias) == 1
 
 
 def _is_secure(invite: Request, route: str, is_callee: bool) -> bool:

@@ -431,6 +431,34 @@ class TargetTests(ConnectCase):
         self.assertTrue(session.is_over)
         self.net.run_for(70)
 
+    def ask_within(self, peer: RawPeer, session: Session, *extra: bytes) -> None:
+        """Let a peer ask something within the call, and hear the answer."""
+        tag = session.local_tag.encode()
+        request = options(7).replace(b"To: <sip:192.0.2.1>", b"To: <sip:192.0.2.1>;tag=" + tag)
+        request = request.replace(b"Call-ID: 7", b"Call-ID: c").replace(b"CSeq: 1", b"CSeq: 2")
+        for line in extra:
+            request = request.replace(b"Max-Forwards", line + b"\r\nMax-Forwards", 1)
+        heard = self.say(peer, request)
+        self.assertTrue(heard.startswith(b"SIP/2.0 200 "), heard)
+
+    def test_browser_is_back(self) -> None:
+        """Who has lost its connection is reached on the one that its next request comes on."""
+        peer, session = self.dial_in(b"<sip:a@x7f.invalid;transport=ws>")
+        peer.wire.loseConnection()
+        self.net.run_for(1)
+        again = self.connect()
+        self.ask_within(again, session)
+        self.assertTrue(self.bye_of(again, session))
+        self.net.run_for(70)
+
+    def test_request_through_a_proxy(self) -> None:
+        """A proxy that forwards a request is not the peer: the call stays where it is."""
+        peer, session = self.dial_in(b"<sip:a@x7f.invalid;transport=ws>")
+        proxy = self.connect()
+        self.ask_within(proxy, session, b"Via: SIP/2.0/UDP 192.0.2.44;branch=z9hG4bKproxy")
+        self.assertTrue(self.bye_of(peer, session))
+        self.net.run_for(70)
+
     def test_another_port_of_the_host(self) -> None:
         """A Contact that names another port and TCP is another server, be it on the same host."""
         for suffix, calls in ((";transport=tcp", (0, 1)), ("", (1, 0))):
