@@ -346,7 +346,7 @@ class RegistrationClient:
             contacts = []
         found = next((one for one in contacts if _leads_to(one, ours)), None)
         seconds = read_expires(response.headers, found)
-        return self._asked if seconds is None else min(seconds, MAX_EXPIRES)
+        return self._asked if seconds is None else min(seconds, self._asked)
 
     def _sent_on(self) -> Flow:
         assert self.flow is not None  # there is an answer, so a request was sent

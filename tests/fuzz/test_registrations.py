@@ -10,6 +10,7 @@ from sipsess.message import Request
 from sipsess.message.challenge import ANSWERED_BY
 from sipsess.registrar import Limits
 from sipsess.registration import Account, Registrations
+from sipsess.registration.account import MAX_EXPIRES
 from sipsess.registration.client import MAX_DELAY
 from sipsess.testing import VirtualNetwork
 from tests.fuzz.mutate import mutate
@@ -122,7 +123,7 @@ class RegistrationTests(BoxTestCase):
         registrations.start()
         seen: list[bytes] = []
         for _ in range(ANSWERS):
-            request = self.peer.expect("REGISTER", 2 * MAX_DELAY)
+            request = self.peer.expect("REGISTER", MAX_EXPIRES + 2 * MAX_DELAY)
             status = rng.choice((200, 200, 401, 407, 423, 503, 403, 302, 100))
             headers = rng.sample(ANSWER_HEADERS, rng.randrange(4))
             if status in ANSWERED_BY and rng.random() < 0.5:
@@ -134,7 +135,7 @@ class RegistrationTests(BoxTestCase):
             self.net.run_for(0.1)
             self.assertIn(line.state, ("REGISTERING", "REGISTERED", "WAITING"))
         self.assertEqual(self.box.refused.get("internal-error", 0), 0)
-        request = self.peer.expect("REGISTER", 2 * MAX_DELAY)
+        request = self.peer.expect("REGISTER", MAX_EXPIRES + 2 * MAX_DELAY)
         self.peer.reply(request, 200)
         self.net.run_for(0.1)
         self.assertEqual((line.state, line.error), ("REGISTERED", ""))

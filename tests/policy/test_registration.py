@@ -140,6 +140,12 @@ class RegisterTests(RegistrationCase):
         self.assertTrue(3600 * 0.6 <= self.delay + 0.1 <= 3600 * 0.85)
         self.finish()
 
+    def test_granted_more(self) -> None:
+        """A registrar may grant less than what was asked for, not more (10.3)."""
+        self.grant(self.begin(expires=100), 600_000)
+        self.waits(60, 85)
+        self.finish()
+
     def test_broken_answer(self) -> None:
         """A contact of others that cannot be read is not ours, and harms nothing."""
         request = self.begin()
