@@ -17,8 +17,9 @@ Theory of operation
     held back.
 
     *Failures* are counted when a request is refused, once for each transaction. Whoever has too
-    many is banned, in which only requests of the calls that stand are heard. By UDP a stranger may
-    have failed in the name of somebody else. So whoever has proven his address first becomes
+    many is banned, in which only requests of the calls that stand are heard, and responses: who is
+    asked by us may answer, so that a registration with a trunk outlives its ban. By UDP a stranger
+    may have failed in the name of somebody else. So whoever has proven his address first becomes
     suspect, and is banned the second time; bans by UDP are short; trusted sources are never banned.
 
 Nothing here is asked about trusted sources.
@@ -73,7 +74,8 @@ MAX_AGENT = 200
 _GUESSES = frozenset({403, 404})
 _CHALLENGES = frozenset({401, 407})
 #: The methods that ask for nothing new.
-_WITHIN = (b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ", b"INFO ", b"SIP/2.0 ")
+_RESPONSE = b"SIP/2.0 "
+_WITHIN = (b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ", b"INFO ", _RESPONSE)
 _USER_AGENT = re.compile(rb"\nuser-agent[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
@@ -142,7 +144,9 @@ class Perimeter:
             return True
         if not flow.is_reliable:
             self._earn(source, data, now)
-        if source.banned_until > now and not (source.proof in data and is_in_dialog(data)):
+        if source.banned_until > now and not (
+            data.startswith(_RESPONSE) or (source.proof in data and is_in_dialog(data))
+        ):
             self._refuse("banned", flow)
             return True
         if data.startswith(_WITHIN):

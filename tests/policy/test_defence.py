@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -17,6 +18,7 @@ from sipsess.endpoint import ANONYMOUS
 from sipsess.errors import LocalError
 from sipsess.flow import Flow
 from sipsess.interfaces import IRequestGate
+from sipsess.registration import Account, Registrations
 from sipsess.supplement import Reject, Verdict
 from sipsess.testing import Agent, ScriptedPeer, VirtualNetwork
 from sipsess.testing.pair import AnsweringApplication
@@ -301,6 +303,20 @@ class BanTests(DefenceTestCase):
         self.ask(NOBODY, X_Proof=answer.to_tag)
         self.assertEqual(self.refused["banned"], banned + 1)
         self.hang_up(answer)
+
+    def test_answers_to_us(self) -> None:
+        """Who is banned may answer what we ask, such as a registrar: we have turned to it."""
+        registrations = Registrations(
+            self.agent.core, lambda uri: succeed(self.agent.flow_to("sip:192.0.2.66"))
+        )
+        line = registrations.add(Account("sip:alice@192.0.2.66", expires=60))
+        registrations.start()
+        self.peer.reply(self.peer.expect("REGISTER"), 200)
+        self.guess(70)
+        self.assertFalse(self.is_heard())
+        self.peer.reply(self.peer.expect("REGISTER", within=52), 200)
+        self.net.run_for(0.1)
+        self.assertEqual((line.state, line.failures), ("REGISTERED", 0))
 
     def test_lifted(self) -> None:
         """A ban that is lifted is as if it had never been."""
