@@ -89,6 +89,12 @@ class Admission:
         return self.transaction.has_final
 
     @property
+    def is_known(self) -> bool:
+        """Whether something shows who the peer is, which nobody else could bring about."""
+        endpoint = self.endpoint
+        return self.user is not None or (endpoint is not None and endpoint.is_shown)
+
+    @property
     def local_tag(self) -> str:
         """The To tag of every response to the request (:rfc:`3261#section-8.2.6.2`)."""
         if not self._local_tag:

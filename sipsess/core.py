@@ -362,6 +362,7 @@ class SIPCore:
     def admitted(self, admission: Admission) -> None:
         """Find the service of a request that all gates let in; the order is that of 8.2."""
         request = admission.request
+        admission.transaction.is_known = admission.is_known
         method = request.method
         is_outside = request.to_tag is None
         if is_outside and method not in _DIALOG_ONLY and not self._allows(method):

@@ -16,9 +16,10 @@ Theory of operation
     second. What we send on our own account, as when a call is placed, is no answer, and is never
     held back.
 
-    *Failures* are counted when a request is refused, once for each transaction. Whoever has too
-    many is banned, in which only requests of the calls that stand are heard, and responses: who is
-    asked by us may answer, so that a registration with a trunk outlives its ban. By UDP a stranger
+    *Failures* are counted when a request is refused, once for each transaction. What a known
+    endpoint is refused is none, and neither is an old nonce with the right password. Whoever has
+    too many is banned, in which only requests of the calls that stand are heard, and responses: who
+    is asked by us may answer, so that a registration with a trunk outlives a ban. By UDP a stranger
     may have failed in the name of somebody else. So whoever has proven his address first becomes
     suspect, and is banned the second time; bans by UDP are short; trusted sources are never banned.
 
@@ -33,7 +34,9 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING
 
 from sipsess.flow import Flow
+from sipsess.message import Request, Response
 from sipsess.message.busy import is_in_dialog
+from sipsess.message.challenge import ANSWERED_BY, get_challenges
 from sipsess.recent import RecentDict
 
 from .access import AccessList, NetworkSet
@@ -72,7 +75,7 @@ MAX_AGENT = 200
 
 #: Refusals that somebody gets who guesses.
 _GUESSES = frozenset({403, 404})
-_CHALLENGES = frozenset({401, 407})
+_CHALLENGES = frozenset(ANSWERED_BY)
 #: The methods that ask for nothing new.
 _RESPONSE = b"SIP/2.0 "
 _WITHIN = (b"ACK ", b"BYE ", b"CANCEL ", b"PRACK ", b"UPDATE ", b"INFO ", _RESPONSE)
@@ -247,14 +250,16 @@ class Perimeter:
 
     # -- failures --------------------------------------------------------------------------
 
-    def refused(self, transaction: ServerTransaction, status: int, now: float) -> None:
+    def refused(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Learn that a request got its first final answer, which is a refusal."""
+        status = response.status
         if status in _GUESSES:
+            if transaction.is_known:
+                # A wrong number of a trunk, or of a phone with a good password, is no guess.
+                return
             weight = 1.0
         elif status in _CHALLENGES:
-            headers = transaction.request.headers
-            is_guess = "Authorization" in headers or "Proxy-Authorization" in headers
-            weight = 1.0 if is_guess else CHALLENGE_WEIGHT
+            weight = 1.0 if _is_guess(transaction.request, response) else CHALLENGE_WEIGHT
         else:
             return
         flow = transaction.flow
@@ -297,6 +302,14 @@ class Perimeter:
         if source.is_denied:
             return "access-denied"
         return "banned" if source.banned_until > now else None
+
+
+def _is_guess(request: Request, response: Response) -> bool:
+    """Whether a challenge answers wrong credentials; with ``stale`` they were right."""
+    asked, answered = ANSWERED_BY[response.status]
+    if answered not in request.headers:
+        return False
+    return not any(challenge.is_stale for challenge in get_challenges(response.headers, asked))
 
 
 def _rates(settings: DefenceSettings) -> Iterable[float]:

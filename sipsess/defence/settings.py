@@ -47,7 +47,8 @@ class DefenceSettings:
     burst_seconds: float = 5.0
     #: Failures of one source that are borne per minute, and at once; more is a ban. A request for
     #: nobody (404), one that is forbidden (403), and wrong credentials (401, 407) are one each, a
-    #: challenge that is not answered is a tenth, a request of a scanner is five. 0 bans nobody.
+    #: challenge that is not answered is a tenth, a request of a scanner is five. Wrong numbers of a
+    #: known endpoint are none. 0 bans nobody.
     failures_per_minute: float = 30.0
     #: Seconds of a first ban; each further one within a day lasts twice as long.
     ban_seconds: float = 60.0

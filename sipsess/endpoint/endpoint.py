@@ -160,6 +160,11 @@ class Endpoint:
         )
 
     @property
+    def is_shown(self) -> bool:
+        """Whether its requests show who it is: by where they come from, or by a header."""
+        return bool(self.networks or self.headers)
+
+    @property
     def is_claimed(self) -> bool:
         """Whether anybody could say to be this one: its users, and nothing that shows it."""
         return bool(self.users) and not (self.networks or self.headers or self.digest_users)

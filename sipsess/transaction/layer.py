@@ -127,8 +127,8 @@ class TransactionLayer:
         self.limit = limit
         self.byte_limit = byte_limit
         self.peer_limit = peer_limit
-        #: Told about each refusal before it is sent, if set: transaction, status and time.
-        self.on_refused: Callable[[ServerTransaction, int, float], None] | None = None
+        #: Told about each refusal before it is sent, if set: transaction, response and time.
+        self.on_refused: Callable[[ServerTransaction, Response, float], None] | None = None
         #: Where peers see us.
         self.mirror = Mirror()
         #: Server transactions by the host that their requests came from.

@@ -36,6 +36,7 @@ class ServerTransaction(Transaction):
 
     __slots__ = (
         "has_final",
+        "is_known",
         "last_status",
         "merge_key",
         "peer",
@@ -65,6 +66,8 @@ class ServerTransaction(Transaction):
         self.size = 0
         #: The host that the request came from, likewise.
         self.peer = ""
+        #: Whether something has shown who sent the request: a proof, or where it came from.
+        self.is_known = False
         #: The port at the peer's host that responses go to when their connection is lost, or 0.
         self.return_port = 0
         #: The hash of the bytes of the request, which tells the layer what may be a copy.
@@ -82,7 +85,7 @@ class ServerTransaction(Transaction):
         response.to_bytes()  # if that fails, no state changes
         on_refused = self._layer.on_refused
         if on_refused is not None and response.status >= 300 and not self.has_final:
-            on_refused(self, response.status, now)
+            on_refused(self, response, now)
         self.step(self.classify(response.status), response, now)
 
     def let_go_of_request(self) -> None:

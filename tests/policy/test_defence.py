@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.cred.portal import Portal
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -14,10 +15,20 @@ from sipsess.call import Call
 from sipsess.core import Admission, SIPCore
 from sipsess.defence import DefenceSettings, Perimeter
 from sipsess.defence.perimeter import SUSPICION
-from sipsess.endpoint import ANONYMOUS
+from sipsess.endpoint import (
+    ANONYMOUS,
+    DigestGate,
+    Endpoint,
+    EndpointRealm,
+    HA1Checker,
+    IdentifyGate,
+    MemoryStore,
+)
 from sipsess.errors import LocalError
 from sipsess.flow import Flow
 from sipsess.interfaces import IRequestGate
+from sipsess.message.challenge import Challenge
+from sipsess.message.digest import answer_challenge
 from sipsess.registration import Account, Registrations
 from sipsess.supplement import Reject, Verdict
 from sipsess.testing import Agent, ScriptedPeer, VirtualNetwork
@@ -303,6 +314,40 @@ class BanTests(DefenceTestCase):
         self.ask(NOBODY, X_Proof=answer.to_tag)
         self.assertEqual(self.refused["banned"], banned + 1)
         self.hang_up(answer)
+
+    def test_wrong_numbers_of_a_trunk(self) -> None:
+        """What an endpoint that is known by its network or its proof dials wrong is no guess."""
+        trunk = Endpoint("trunk", networks=("192.0.2.66",))
+        self.serve(gates=[IdentifyGate([trunk], anonymous="allow")])
+        self.guess(100)
+        self.assertTrue(self.is_heard())
+        self.peer = self.other
+        self.guess(31)
+        self.assertFalse(self.is_heard())
+
+    def test_old_nonces(self) -> None:
+        """Phones behind one NAT that all come back with an old nonce have the right password."""
+        store = MemoryStore()
+        store.add("bob", "pbx", "zanzibar")
+        phones = Endpoint("phones", digest_users=frozenset({"bob"}))
+        self.serve(
+            gates=[DigestGate(Portal(EndpointRealm([phones]), [HA1Checker([store])]), "pbx")]
+        )
+        challenge = Challenge.parse('Digest realm="pbx", nonce="old", qop="auth"')
+        for password, is_borne in (("zanzibar", True), ("guess", False)):
+            for _ in range(100):
+                answer = answer_challenge(
+                    challenge,
+                    username="bob",
+                    password=password,
+                    method="OPTIONS",
+                    uri=ECHO,
+                    body=b"",
+                    cnonce="c",
+                    count=1,
+                )
+                self.ask(ECHO, Authorization=str(answer))
+            self.assertIs(self.is_heard(), is_borne)
 
     def test_answers_to_us(self) -> None:
         """Who is banned may answer what we ask, such as a registrar: we have turned to it."""
