@@ -101,6 +101,10 @@ class Admission:
             self._local_tag = self.core.new_tag(self.flow)
         return self._local_tag
 
+    def adopt(self, local_tag: str) -> None:
+        """Take the To tag of the response to the request that this one cancels (9.2)."""
+        self._local_tag = local_tag
+
     def authenticated(self) -> None:
         """
         Hear of a gate that a nonce of ours came back with good credentials.
@@ -234,7 +238,15 @@ class Admission:
             self.core.plugin_failed("a refusal", "headers", error, self.request.call_id)
             response = self._build(500, None, {})
         self.core.respond(self.transaction, response)
+
+    def answered(self) -> None:
+        """
+        Let go of the transaction, after its final response.
+
+        It lives on for 32 s, for the copies of the request; what holds the request must not.
+        """
         self._release()
+        self.transaction.user = Answered(self._local_tag)
 
     def _build(self, status: int, reason: str | None, headers: _Headers) -> Response:
         response = build_response(self.request, status, reason, to_tag=self.local_tag)
@@ -274,8 +286,7 @@ class Admission:
 
     def cancelled(self, admission: Admission) -> None:
         """A CANCEL came while a gate was thinking: 200 for it, 487 for the INVITE (9.2)."""
-        # 9.2: the To tags of both responses should be the same.
-        admission._local_tag = self.local_tag
+        admission.adopt(self.local_tag)
         admission.respond(200)
         self.respond(487)
 
@@ -286,6 +297,30 @@ class Admission:
     def server_terminated(self, transaction: ServerTransaction, now: float) -> None:
         """The transaction is over."""
         self._release()
+
+
+class Answered:
+    """
+    The user of a server transaction that needs none any more.
+
+    :param local_tag: the To tag of its final response.
+    """
+
+    __slots__ = ("_local_tag",)
+
+    def __init__(self, local_tag: str) -> None:
+        self._local_tag = local_tag
+
+    def cancelled(self, admission: Admission) -> None:
+        """A CANCEL came too late: 200 for it, with the To tag of the response that went (9.2)."""
+        admission.adopt(self._local_tag)
+        admission.respond(200)
+
+    def server_failed(self, transaction: ServerTransaction, error: SIPError, now: float) -> None:
+        """The answer could not be delivered; there is nobody to tell."""
+
+    def server_terminated(self, transaction: ServerTransaction, now: float) -> None:
+        """The transaction is over."""
 
 
 def reason_of(status: int, text: str) -> str | None:

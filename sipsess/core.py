@@ -512,6 +512,8 @@ class SIPCore:
         self.show_hooks("outgoing_response", response)
         with self.turn:
             transaction.respond(response, self.turn.now)
+            if transaction.has_final and isinstance(transaction.user, Admission):
+                transaction.user.answered()
 
     def send_request(self, request: Request, flow: Flow, user: ClientUser) -> ClientTransaction:
         """

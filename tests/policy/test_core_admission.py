@@ -10,13 +10,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface.verify import verifyObject
 
-from sipsess.admission import GATE_LIMIT, Admission
+from sipsess.admission import GATE_LIMIT, Admission, Answered
 from sipsess.endpoint import ANONYMOUS, AnonymousGate, Endpoint
 from sipsess.errors import RemoteError
 from sipsess.interfaces import IRequestGate
 from sipsess.message import build_cancel
 from sipsess.supplement import Reject, Verdict
-from tests.policy.agents import BoxTestCase, Gate, ring
+from tests.policy.agents import US, BoxTestCase, Gate, ring
 
 
 class Unready:
@@ -29,6 +29,11 @@ class Unready:
 
 def _return(value: object, admission: Admission) -> object:
     return value
+
+
+def _note_and_refuse(seen: list[Admission], admission: Admission) -> Verdict:
+    seen.append(admission)
+    raise Reject(403)
 
 
 class GateTests(BoxTestCase):
@@ -64,6 +69,28 @@ class GateTests(BoxTestCase):
         self.peer.ack(success)
         self.assertEqual([gate.asked for gate in (second, other)], [["INVITE"], []])
         self.peer.bye(success)
+        self.finish()
+
+    def test_what_is_answered_is_let_go(self) -> None:
+        """Nothing that a transaction keeps for copies holds the request, whoever answered it."""
+        seen: list[Admission] = []
+        for gate in (Gate(seen.append), Gate(lambda admission: _note_and_refuse(seen, admission))):
+            self.start(gates=[gate])
+            self.send("OPTIONS")
+            self.answer_to("OPTIONS")
+            self.assertIsInstance(seen[-1].transaction.user, Answered)
+            self.box.core.gates = ()
+            self.finish()
+
+    def test_cancelled_too_late(self) -> None:
+        """9.2: the 200 for the CANCEL has the To tag of the refusal."""
+        self.start(gates=[Gate(lambda admission: _note_and_refuse([], admission))])
+        invite = self.invite()
+        refusal = self.peer.expect(403)
+        self.peer.send(build_cancel(invite), (US, 5060))
+        self.assertEqual(self.answer_to("CANCEL").to_tag, refusal.to_tag)
+        self.peer.ack(refusal)
+        self.box.core.gates = ()
         self.finish()
 
     def test_every_method_but_ack_and_cancel(self) -> None:
