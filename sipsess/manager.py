@@ -64,6 +64,7 @@ REASONS: dict[str, str] = {
     "peer-sessions-full": "one peer has begun too many sessions (503)",
     "endpoint-calls-full": "an endpoint has as many calls as it may have (503)",
     "application-refused": "the endpoint may not have that application (404)",
+    "supplement-refused": "a supplement refused a request of a call",
     "call-refused": "a supplement refused a call before it began",
     "no-application": "nothing here answers that Request-URI (404)",
     "stopping": "the server is stopping (503)",

@@ -165,6 +165,7 @@ class IncomingRequest:
         if isinstance(error, Reject):
             session.note("rejected", f"{error} by {link.name}")
             session.report.verdict(link.name, "incoming_request", str(error))
+            session.core.count_refusal("supplement-refused", self.transaction.flow)
             session.responder.reject(self, error.status, error.reason, error.headers)
         elif isinstance(error, NegotiationFailed):
             session.responder.reject_media(self, error.text, error.warn_code, error.status)

@@ -304,7 +304,7 @@ class VerdictTests(SessionTestCase):
     """What ``incoming_request`` may give."""
 
     def test_reject(self) -> None:
-        """Reject answers, ends the session and lets no later supplement see the request."""
+        """Reject answers, is counted, ends the session; no later supplement sees the request."""
         rejected: list[str] = []
 
         def reject(session: Session, request: Request) -> None:
@@ -322,6 +322,7 @@ class VerdictTests(SessionTestCase):
         self.assertNotIn("incoming_request INVITE", later.seen)
         self.assertIn("outgoing_response 403 INVITE", later.seen)
         self.assertIn("403 Not You by doorman", self.lines(refusal.call_id))
+        self.assertEqual(self.box.core.counters.refused, {"supplement-refused": 1})
         self.call()
         self.hang_up(self.session)
         self.finish()

@@ -22,6 +22,7 @@ EXPECTED = frozenset(
         "dialog-unknown",
         "offer-glare-local",
         "offer-glare-remote",
+        "supplement-refused",
     }
     | {"prack-missing", "prack-unmatched", "response-unmatched", "rseq-unexpected", "session-busy"}
 )
