@@ -59,8 +59,9 @@ def is_behind_nat(request: Request, flow: Flow) -> bool:
 
     :param flow: that it came on.
     """
-    hops = request.headers.values("Via")
-    return len(hops) == 1 and is_translated(request.via.host, flow.remote[0])
+    if not is_translated(request.via.host, flow.remote[0]):
+        return False
+    return len(request.headers.values("Via")) == 1
 
 
 def _is_same_host(written: str, seen: str) -> bool:
