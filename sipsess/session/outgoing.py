@@ -20,6 +20,7 @@ from sipsess.errors import PluginError, SIPError, TransportError
 from sipsess.flow import Flow
 from sipsess.locating import NextHop
 from sipsess.message import Request, Response, build_cancel
+from sipsess.message.challenge import ANSWERED_BY
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Retry
 from sipsess.transaction import ClientTransaction
@@ -152,6 +153,8 @@ class OutgoingRequest:
         session = self.session
         if self._hop.goes_on_after(outcome) and self._may_try_again():
             self._begin_attempt(f"the next server after {_describe(outcome)}")
+            # Its nonces are its own: what it asks for is no refusal of what another has asked for.
+            self._forget_credentials()
             self._look_for(self._go_on(outcome))
             return
         if self._is_wanted:
@@ -222,11 +225,18 @@ class OutgoingRequest:
         original = self._original
         if changes.uri is not None:
             original.uri = changes.uri
+            # They are for one URI (RFC 7616 3.4), and nothing for who is called instead.
+            self._forget_credentials()
         for name, values in changes.headers.items():
             original.headers.remove(name)
             for value in values:
                 original.headers.add(name, value)
         original.headers.set("CSeq", f"{self._next_cseq()} {original.method}")
+
+    def _forget_credentials(self) -> None:
+        """Leave out what has answered the challenges so far."""
+        for _, answered in ANSWERED_BY.values():
+            self._original.headers.remove(answered)
 
     def _look_for(self, finding: Coroutine[Any, Any, None]) -> None:
         """Send when the next hop is found, which may take time."""

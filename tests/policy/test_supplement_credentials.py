@@ -218,6 +218,23 @@ class CredentialsTests(SessionTestCase):
             self.net.run_for(1)
             self.finish()
 
+    def test_redirected_after_a_challenge(self) -> None:
+        """Credentials are for one URI: the next one gets none of them, and may ask for its own."""
+        session, invite = self.begin("pbx")
+        self.challenge(invite, 401, digest("pbx"))
+        self.challenge(self.peer.expect("INVITE"), 407, digest("pbx"))
+        answered = self.peer.expect("INVITE")
+        self.assertEqual(self.given(answered, "Proxy-Authorization"), ["pbx 1"])
+        self.peer.reply(answered, 302, headers=[("Contact", f"<sip:other@{PEER}>")])
+        redirected = self.peer.expect("INVITE")
+        self.assertEqual(self.given(redirected), [])
+        self.assertEqual(self.given(redirected, "Proxy-Authorization"), [])
+        self.challenge(redirected, 401, digest("pbx", "2"))
+        last = self.peer.expect("INVITE")
+        self.assertEqual(self.given(last), ["pbx 2"])
+        self.peer.reply(last, 486)
+        self.is_refused(session, 486)
+
     def test_a_challenge_is_no_failure(self) -> None:
         """A redirected call answers a target's challenge before it tries the next (8.1.3.5)."""
         session, invite = self.begin("pbx")

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.application import Application
 from sipsess.call import Call
+from sipsess.endpoint import DigestCredentials, Endpoint, Login
 from sipsess.errors import Timeout
 from sipsess.flow import Flow
 from sipsess.locating import Answer, UnreachableError, send_over
@@ -18,6 +19,7 @@ from sipsess.message import Request, Response, build_request
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
 from sipsess.session import SessionEnded
+from sipsess.supplements.credentials import Credentials
 from sipsess.supplements.redirect import Redirect
 from sipsess.supplements.refer import Refer
 from sipsess.testing import ScriptedPeer, VirtualNetwork
@@ -61,7 +63,7 @@ class FailoverCase(SynchronousTestCase):
         self.client = SIPServer(
             self.net.host("192.0.2.2", "2001:db8::2", name="client"),
             handlers=[AudioHandler()],
-            supplements=[Redirect(), Refer()],
+            supplements=[Redirect(), Refer(), Credentials()],
             applications=[Answering()],
             application="answering",
             resolver=self.zone,
@@ -137,6 +139,20 @@ class CallTests(FailoverCase):
         dialled = self.dial()
         self.refuse(self.one)
         self.take(self.two, dialled)
+        self.finish()
+
+    def test_each_asks_for_a_password(self) -> None:
+        """Servers that share no nonces ask anew, which is no refusal of the password."""
+        logins = (Login("b.example", "anna", "sesame"),)
+        endpoint = Endpoint("b", credentials=DigestCredentials(logins))
+        dialled = self.dial(endpoint=endpoint)
+        for peer in (self.one, self.two):
+            challenge = f'Digest realm="b.example", nonce="{peer.address}", qop="auth"'
+            unasked = self.refuse(peer, 401, headers={"WWW-Authenticate": challenge})
+            self.assertNotIn("Authorization", unasked.headers)
+            if peer is self.one:
+                self.assertIn("Authorization", self.refuse(peer).headers)
+        self.assertIn("Authorization", self.take(self.two, dialled).headers)
         self.finish()
 
     def test_not_after_an_answer(self) -> None:
