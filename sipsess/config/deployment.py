@@ -69,7 +69,8 @@ class Deployment:
         :return: what has changed, and what takes a restart; a sentence each.
         :raises ConfigError: when it cannot hold; then the one before holds still.
         """
-        before, after = self.plan.config, plan.config
+        old = self.plan
+        before, after = old.config, plan.config
         if after.plugin_directories != before.plugin_directories:
             text = "other plugins take a restart; nothing was changed"
             raise ConfigError([plan.source.mistake(("plugin_directories",), text)])
@@ -86,7 +87,7 @@ class Deployment:
         self._install()
         if _changes_gates(before, after):
             self._install_gates()
-        return [*_describe(before, after, changed), *self._reload_certificates()]
+        return [*_describe(old, plan, changed), *self._reload_certificates()]
 
     def _install(self) -> None:
         manager = self.server.manager
@@ -187,8 +188,9 @@ def _restore(item: Configured, old: Configured | None) -> None:
         _log.failure("the plugin {name} does not take its old table back", name=item.name)
 
 
-def _describe(before: Config, after: Config, plugins: list[str]) -> Iterator[str]:
+def _describe(old: Plan, new: Plan, plugins: list[str]) -> Iterator[str]:
     """Yield what a reload has done, and what it has left alone."""
+    before, after = old.config, new.config
     live, fixed = list(LIVE_KEYS), list(FIXED_KEYS)
     # Who writes the log is said to twistd once.
     is_same_log = (before.logging is None) == (after.logging is None)
@@ -197,6 +199,9 @@ def _describe(before: Config, after: Config, plugins: list[str]) -> Iterator[str
     changed += [f"plugins.{name}" for name in plugins]
     yield f"changed: {', '.join(changed)}" if changed else "nothing has changed"
     fixed = [key for key in fixed if _differs(key, before, after)]
+    if old.accounts != new.accounts and "registrations" not in fixed:
+        # An endpoint of theirs has changed, such as its password.
+        fixed.append("registrations")
     if fixed:
         yield f"not changed before a restart: {', '.join(fixed)}"
 

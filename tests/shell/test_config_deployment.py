@@ -253,6 +253,28 @@ class ReloadTests(DeploymentCase):
         self.successResultOf(self.call("echo"))
         self.stop(deployment)
 
+    def test_endpoint_of_a_registration(self) -> None:
+        """A registration keeps the password that it began with, and the answer says so."""
+        text = """
+            [[endpoints]]
+            name = "provider"
+            credentials = [{{ realm = "*", user = "me", password = {{ file = "{name}" }} }}]
+            [[registrations]]
+            aor = "sip:me@192.0.2.2"
+            endpoint = "provider"
+            [plugins.greeter]
+            greeting = "hello"
+        """
+        for name in ("old", "new"):
+            self.write(name, f"{name}\n")
+        deployment = self.deploy(text.format(name="old"))
+        self.assertEqual(self.reload(deployment, text.format(name="old")), ["nothing has changed"])
+        self.assertEqual(
+            self.reload(deployment, text.format(name="new")),
+            ["changed: endpoints", "not changed before a restart: registrations"],
+        )
+        self.stop(deployment)
+
     def test_other_plugin_directories(self) -> None:
         """Other plugins take a restart; such a file is refused as a whole."""
         deployment = self.deploy(self.TABLE.format("hi"))
