@@ -107,10 +107,10 @@ class WholeFileTests(TapCase):
             self.net.run_for(10)
             self.successResultOf(stopping)
 
-    def save(self, application: str = "echo") -> str:
+    def save(self, application: str = "echo", text: str = FILE) -> str:
         """Write the file; return its name."""
         cert, key = self.files
-        return self.write("sipsess.toml", FILE.format(cert=cert, key=key, application=application))
+        return self.write("sipsess.toml", text.format(cert=cert, key=key, application=application))
 
     def start_service(self) -> ServerService:
         """Start what ``twistd sipsess --config`` starts."""
@@ -203,6 +203,27 @@ class WholeFileTests(TapCase):
         session.terminate()
         self.net.run_for(1)
         self.assertTrue(first.session.is_over)
+
+    def test_reload_while_a_challenge_is_pending(self) -> None:
+        """A nonce from before is stale, which the phone sees to; it is no failure of its."""
+        calling: Deferred[Any] = self.phones["anna"].dial(
+            f"sip:1000@{PBX}", endpoint=self.known_as("anna")
+        )
+        refused = self.server.core.counters.refused
+        before = refused["digest-missing"]
+        for _ in range(1000):
+            if refused["digest-missing"] > before:
+                break
+            self.net.run_for(0.001)
+        text = FILE.replace('realm = "pbx.example"', 'realm = "pbx.example"\nlifetime = "2m"')
+        self.save("echo", text)
+        self.assertIn("digest", " ".join(self.service.reload()))
+        self.net.run_for(2)
+        self.assertEqual(refused["digest-stale"], 1)
+        call = self.successResultOf(calling)
+        self.assertTrue(call.is_answered)
+        call.hangup()
+        self.net.run_for(1)
 
     def test_wrong_password(self) -> None:
         """Who guesses is banned; a reload lifts no ban, and nobody else notices."""
