@@ -20,6 +20,7 @@ from sipsess.doctor import (
     ask_server,
     examine_listeners,
     examine_media,
+    examine_registrations,
     examine_secrets,
     examine_server,
 )
@@ -95,6 +96,7 @@ def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:
     else:
         yield Finding(OK, subject, f"{file} is good" if file else "there is no file")
     yield from examine_secrets(loaded)
+    yield from examine_registrations(loaded)
     yield from _examine_plugins(plugins)
 
 

@@ -12,6 +12,7 @@ from .findings import NOTE, OK, WRONG, Finding
 from .listening import examine_listeners
 from .machine import Machine
 from .media import examine_media
+from .registering import examine_registrations
 from .running import Running, ask_server, examine_server
 from .secrets import examine_secrets
 
@@ -25,6 +26,7 @@ __all__ = [
     "ask_server",
     "examine_listeners",
     "examine_media",
+    "examine_registrations",
     "examine_secrets",
     "examine_server",
 ]

@@ -579,6 +579,32 @@ class CommandTests(CommandCase):
             at = lines.index(f"  note   {path} can be read by everybody on this machine")
             self.assertEqual(lines[at + 1], f"         -> chmod o= {path}")
 
+    def test_registrations(self) -> None:
+        """Calls of a provider that nothing tells from a stranger's would not be taken."""
+        text = """
+            [[endpoints]]
+            name = "provider"
+            {networks}
+            [[endpoints]]
+            name = "desk"
+            networks = ["192.0.2.7"]
+            [[registrations]]
+            aor = "sip:4711@provider.example"
+            {endpoint}
+        """
+        known = 'networks = ["203.0.113.0/24"]'
+        for networks, endpoint, first, is_noted in (
+            ("", 'endpoint = "provider"', "", True),
+            ("", "", "", True),
+            (known, 'endpoint = "provider"', "", False),
+            ("", 'endpoint = "provider"', 'anonymous = "allow"', False),
+        ):
+            filled = first + text.format(networks=networks, endpoint=endpoint)
+            lines, is_well = self.examine(self.write("sipsess.toml", filled))
+            notes = [line for line in lines if "nothing tells who sends" in line]
+            self.assertEqual(len(notes), int(is_noted), lines)
+            self.assertTrue(is_well)
+
     def test_usual_file(self) -> None:
         """sipsess.toml is looked at when it is here."""
         self.addCleanup(os.chdir, os.getcwd())
