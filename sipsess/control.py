@@ -319,18 +319,22 @@ def describe_call(session: Session, now: float) -> dict[str, Any]:
     }
 
 
+#: Where to look for what never became a call.
+_ELSEWHERE = "what is refused before a call begins, such as by a gate, is in `sipsess counters`"
+
+
 def _explain(manager: DialogManager, request: Mapping[str, Any]) -> list[str]:
     call_id = request.get("call_id")
     if call_id is None:
         last = manager.records.last()
         if last is None:
-            raise ControlError("there was no call yet")
+            raise ControlError(f"there was no call yet; {_ELSEWHERE}")
         return list(last.lines())
     if not isinstance(call_id, str):
         raise ControlError("a call_id is a string")
     records = manager.records.find(call_id)
     if not records:
-        raise ControlError(f"there is no record of a call with the Call-ID {call_id}")
+        raise ControlError(f"there is no record of a call with the Call-ID {call_id}; {_ELSEWHERE}")
     return [line for record in records for line in record.lines()]
 
 

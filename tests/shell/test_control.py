@@ -354,12 +354,13 @@ class AnswerTests(ControlCase):
 
     def test_explain_nothing(self) -> None:
         """A Call-ID that is unknown or no text is an error, in one sentence."""
-        self.assertIn("Call-ID x", self.ask(command="explain", call_id="x")["error"])
+        error = self.ask(command="explain", call_id="x")["error"]
+        self.assertRegex(error, "Call-ID x; .* `sipsess counters`")
         self.assertIn("is a string", self.ask(command="explain", call_id=7)["error"])
 
     def test_explain_the_last_call(self) -> None:
         """Without a Call-ID the last call is meant, ended or not."""
-        self.assertIn("no call yet", self.ask(command="explain")["error"])
+        self.assertRegex(self.ask(command="explain")["error"], "no call yet; .* `sipsess counters`")
         self.call()
         [session] = self.manager.sessions
         self.assertIn(session.call_id, self.ask(command="explain")["result"][0])
