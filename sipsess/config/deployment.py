@@ -55,6 +55,8 @@ class Deployment:
     def __init__(self, server: SIPServer, plan: Plan) -> None:
         self.server = server
         self.plan = plan
+        #: What the server was started with, and is made of until it is started again.
+        self._begun = plan
         table = plan.config.logging
         #: The log, or ``None`` when it is that of ``twistd``.
         self.log = None if table is None else ConfiguredLog(table, _open_log(plan))
@@ -87,7 +89,8 @@ class Deployment:
         self._install()
         if _changes_gates(before, after):
             self._install_gates()
-        return [*_describe(old, plan, changed), *self._reload_certificates()]
+        said = [*_describe_changes(old, plan, changed), *_describe_leftovers(self._begun, plan)]
+        return [*said, *self._reload_certificates()]
 
     def _install(self) -> None:
         manager = self.server.manager
@@ -188,18 +191,24 @@ def _restore(item: Configured, old: Configured | None) -> None:
         _log.failure("the plugin {name} does not take its old table back", name=item.name)
 
 
-def _describe(old: Plan, new: Plan, plugins: list[str]) -> Iterator[str]:
-    """Yield what a reload has done, and what it has left alone."""
+def _describe_changes(old: Plan, new: Plan, plugins: list[str]) -> Iterator[str]:
+    """Yield what a reload has done."""
     before, after = old.config, new.config
-    live, fixed = list(LIVE_KEYS), list(FIXED_KEYS)
-    # Who writes the log is said to twistd once.
-    is_same_log = (before.logging is None) == (after.logging is None)
-    (live if is_same_log else fixed).append("logging")
-    changed = [key for key in live if _differs(key, before, after)]
+    changed = [key for key in LIVE_KEYS if _differs(key, before, after)]
+    if before.logging is not None and after.logging is not None and before.logging != after.logging:
+        changed.append("logging")
     changed += [f"plugins.{name}" for name in plugins]
     yield f"changed: {', '.join(changed)}" if changed else "nothing has changed"
-    fixed = [key for key in fixed if _differs(key, before, after)]
-    if old.accounts != new.accounts and "registrations" not in fixed:
+
+
+def _describe_leftovers(begun: Plan, new: Plan) -> Iterator[str]:
+    """Yield what waits for a restart, since this reload or an earlier one."""
+    before, after = begun.config, new.config
+    fixed = [key for key in FIXED_KEYS if _differs(key, before, after)]
+    if (before.logging is None) != (after.logging is None):
+        # Who writes the log is said to twistd once.
+        fixed.append("logging")
+    if begun.accounts != new.accounts and "registrations" not in fixed:
         # An endpoint of theirs has changed, such as its password.
         fixed.append("registrations")
     if fixed:

@@ -56,7 +56,7 @@ class DefenceSettings:
     #: name of anybody.
     udp_ban_seconds: float = 600.0
     #: How long any other lasts at most.
-    max_ban_seconds: float = 86400.0
+    max_ban_seconds: float = 3600.0
     #: Bytes that are sent by UDP to a source that has not proven its address, beyond as many as it
     #: has sent itself: what the answers to one call need when they are lost. Negative for no limit.
     unproven_bytes: int = 16384

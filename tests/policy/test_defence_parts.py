@@ -199,7 +199,7 @@ class BanTests(SynchronousTestCase):
             now += 1000
         self.assertEqual(lasted, [60, 120, 240, 480, 600, 600])
         lasted = [self.seconds(now, "TCP", "192.0.2.67") for _ in range(13)]
-        self.assertEqual(lasted[:2] + lasted[-2:], [60, 120, 86400, 86400])
+        self.assertEqual(lasted[:2] + lasted[-2:], [60, 120, 3600, 3600])
 
     def test_memory(self) -> None:
         """A ban that is over for a day counts no more."""

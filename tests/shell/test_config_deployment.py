@@ -273,6 +273,11 @@ class ReloadTests(DeploymentCase):
             self.reload(deployment, text.format(name="new")),
             ["changed: endpoints", "not changed before a restart: registrations"],
         )
+        # What waits for a restart is said again, until it is done.
+        self.assertEqual(
+            self.reload(deployment, text.format(name="new")),
+            ["nothing has changed", "not changed before a restart: registrations"],
+        )
         self.stop(deployment)
 
     def test_other_plugin_directories(self) -> None:
