@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -22,6 +23,8 @@ from zope.interface import implementer
 
 from sipsess.call import Call
 from sipsess.commands import CommandOptions
+from sipsess.endpoint import ANONYMOUS, DigestCredentials, Endpoint, Login
+from sipsess.endpoint.credentials import ANY_REALM
 from sipsess.errors import LocalError, RemoteError, SIPError
 from sipsess.flow import Address, Flow
 from sipsess.interfaces import INameResolver, ITrace
@@ -36,6 +39,7 @@ from sipsess.server import SIPServer
 from sipsess.session import EndReason, Session, SessionEnded
 from sipsess.session.reason import LOCAL, NETWORK, REMOTE
 from sipsess.supplement import Reject
+from sipsess.supplements.credentials import Credentials
 from sipsess.testing.ladder import Step, format_ladder
 from sipsess.transport.address import SourceAddresses, is_cut_off
 from sipsess.transport.connections import CONNECTABLE
@@ -48,6 +52,8 @@ DEFAULT_TIMEOUT = 60.0
 #: What is played once: something to be heard, and to come back from an echo.
 TONE_FREQUENCIES = (425.0,)
 TONE_SECONDS = 0.5
+#: The variable of the environment that may hold the password.
+PASSWORD = "SIPSESS_PASSWORD"
 #: Seconds that the far end may take to answer our BYE.
 HANG_UP_LIMIT = 5.0
 
@@ -72,6 +78,13 @@ class Options(CommandOptions):
         ["save", "s", None, "Write what is heard to this WAV file."],
         ["ca", None, "", "A PEM file of authorities for TLS. [default: those of the system]"],
         ["from", "f", None, "Who calls, a SIP URI. [default: sip:sipsess@ and our address]"],
+        ["user", "u", None, "Who we are when a password is asked for: see --password-file."],
+        [
+            "password-file",
+            None,
+            None,
+            "A file with it in its first line. [default: $SIPSESS_PASSWORD]",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -108,10 +121,38 @@ class Options(CommandOptions):
         except LocalError as error:
             raise usage.UsageError(f"--dtmf {self['dtmf']}: {error}") from error
         self["from"] = _check_caller(self["from"])
+        self["endpoint"] = _make_endpoint(self["user"], self["password-file"])
         if self["save"] is not None:
             folder = os.path.dirname(os.path.abspath(self["save"]))
             if os.path.isdir(self["save"]) or not os.access(folder, os.W_OK):
                 raise usage.UsageError(f"--save {self['save']}: no file can be written there")
+
+
+def _make_endpoint(user: str | None, file: str | None) -> Endpoint:
+    """
+    Return how the far end is treated: it gets the password when it asks for one.
+
+    :raises UsageError: when there is a user and no password, or a password for nobody.
+    """
+    if user is None:
+        if file is not None:
+            raise usage.UsageError("--password-file: say whose password it is with --user")
+        return ANONYMOUS
+    try:
+        password = os.environ.get(PASSWORD, "") if file is None else _first_line(file)
+    except (OSError, ValueError) as error:
+        raise usage.UsageError(f"--password-file {file}: {error}") from error
+    if not password:
+        raise usage.UsageError(
+            f"--user {user}: put the password into the first line of a file and name it with "
+            f"--password-file, or into {PASSWORD}"
+        )
+    return replace(ANONYMOUS, credentials=DigestCredentials((Login(ANY_REALM, user, password),)))
+
+
+def _first_line(file: str) -> str:
+    with open(file, encoding="utf-8") as lines:
+        return lines.readline().rstrip("\r\n")
 
 
 def _check_caller(text: str | None) -> str | None:
@@ -285,6 +326,7 @@ class Phone:
             [spec] if target.transport != "TLS" else [],
             resolver=self._resolver,
             trust=self._options["ca"],
+            supplements=[Credentials()],
             handlers=[AudioHandler()],
             trace=self._ladder,
             seconds=self._seconds,
@@ -296,7 +338,10 @@ class Phone:
         options = self._options
         try:
             call = await server.dial(
-                options["uri"], from_=options["from"], timeout=options["timeout"]
+                options["uri"],
+                from_=options["from"],
+                timeout=options["timeout"],
+                endpoint=options["endpoint"],
             )
         except (SIPError, Reject, NegotiationFailed) as error:
             is_silent = not server.core.counters.messages_received

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,6 +28,7 @@ from sipsess.commands import CommandOptions, ask
 from sipsess.commands.call import LadderTrace, Options, Phone, describe_failure
 from sipsess.commands.plugins import describe
 from sipsess.control import ControlError
+from sipsess.endpoint import DigestGate, Endpoint, EndpointRealm, HA1Checker, MemoryStore
 from sipsess.errors import TransportError
 from sipsess.flow import Flow
 from sipsess.interfaces import ISDPHandler, ISessionSupplement, ITrace
@@ -491,6 +493,9 @@ class CallOptionsTests(CommandCase):
             (("sip:a@b", "--save", "/"), "no file can be written"),
             (("sip:a@b", "--from", "me"), "--from me: write a URI"),
             (("sip:a@b", "--from", "<"), "--from <: write a URI"),
+            (("sip:a@b", "--user", "al"), "--user al: put the password into the first line"),
+            (("sip:a@b", "--user", "al", "--password-file", "/nowhere"), "No such file"),
+            (("sip:a@b", "--password-file", "/nowhere"), "say whose password it is"),
         ):
             self.assertIn(text, self.mistake("call", *words))
 
@@ -596,6 +601,25 @@ class PhoneTests(SynchronousTestCase):
         self.assertEqual(
             self.lines, ["no answer: nothing at all came back from 192.0.2.1 port 5070"]
         )
+
+    def test_password(self) -> None:
+        """Who is asked for a password has it from a file or the environment."""
+        users = MemoryStore()
+        users.add("al", "pbx", "zanzibar")
+        endpoints = [Endpoint("phones", digest_users=frozenset({"al"}))]
+        gate = DigestGate(Portal(EndpointRealm(endpoints), [HA1Checker([users])]), "pbx")
+        self.server.core.gates = (gate,)
+        words = ("sip:echo@192.0.2.1", "--duration", "1", "--user", "al")
+        file = Path(self.mktemp())
+        file.write_text("zanzibar\nmore\n")
+        self.assertEqual(self.call(*words, "--password-file", str(file)), 0)
+        self.patch(os, "environ", {"SIPSESS_PASSWORD": "zanzibar"})
+        self.assertEqual(self.call(*words), 0)
+        self.patch(os, "environ", {"SIPSESS_PASSWORD": "guess"})
+        self.assertEqual(self.call(*words), 1)
+        self.assertEqual(self.lines[-1], "refused: 401 Unauthorized")
+        self.assertEqual(self.call("sip:echo@192.0.2.1"), 1)
+        self.assertNotIn("zanzibar", "".join(self.lines))
 
     def test_no_such_name(self) -> None:
         """A name that is not known, or a URI that is none."""
