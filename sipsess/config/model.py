@@ -111,8 +111,11 @@ class RegistrationTable:
 
     #: The address of record: ``"sip:alice@example.com"``.
     aor: str
-    #: Where the REGISTER goes. [default: the domain of the address of record]
+    #: The Request-URI of the REGISTER, and where it goes. [default: the domain of the address of
+    #: record]
     registrar: str = ""
+    #: An outbound proxy, ``"sip:HOST"``, where it goes instead. [default: none]
+    proxy: str = ""
     #: The user of our Contact, and so of the calls that come. [default: that of the address]
     user: str = ""
     #: In seconds.

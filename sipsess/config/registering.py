@@ -44,7 +44,7 @@ def plan_accounts(loaded: Loaded, note: Callable[[Path, str], object]) -> tuple[
             note((*place, "aor"), f"{table.aor} is registered already")
         try:
             accounts[table.aor] = Account(
-                table.aor, table.registrar, table.user, table.expires, endpoint
+                table.aor, table.registrar, table.user, table.expires, endpoint, table.proxy
             )
         except LocalError as error:
             note(place, str(error))

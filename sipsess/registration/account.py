@@ -25,7 +25,8 @@ class Account:
 
     #: The address of record: ``sip:alice@example.com``.
     aor: str
-    #: Where the REGISTER goes; the domain of the address of record when empty.
+    #: The Request-URI of the REGISTER, and where it goes; the domain of the address of record when
+    #: empty.
     registrar: str = ""
     #: The user of our Contact, and so of the calls that come; that of the address when empty.
     user: str = ""
@@ -33,6 +34,9 @@ class Account:
     expires: int = DEFAULT_EXPIRES
     #: How the registrar is treated; it holds the credentials.
     endpoint: Endpoint = ANONYMOUS
+    #: An outbound proxy, ``sip:HOST``, where the REGISTER goes whatever its Request-URI says
+    #: (:rfc:`3261#section-8.1.2`); none when empty.
+    proxy: str = ""
 
     def __post_init__(self) -> None:
         aor = _parse(self.aor, "aor")
@@ -40,6 +44,8 @@ class Account:
             raise LocalError(f"aor: {self.aor!r} names no user; write sip:USER@DOMAIN")
         if self.registrar and _parse(self.registrar, "registrar").user:
             raise LocalError(f"registrar: {self.registrar!r} names a user; write sip:HOST")
+        if self.proxy and _parse(self.proxy, "proxy").user:
+            raise LocalError(f"proxy: {self.proxy!r} names a user; write sip:HOST")
         if not 1 <= self.expires <= MAX_EXPIRES:
             raise LocalError(f"expires: {self.expires} is not between 1 and {MAX_EXPIRES} seconds")
 
@@ -50,6 +56,19 @@ class Account:
             return self.registrar
         aor = _parse(self.aor, "aor")
         return str(SIPURI(aor.scheme, None, None, aor.host, aor.port))
+
+    @property
+    def next_hop(self) -> str:
+        """The URI of where a REGISTER goes."""
+        return self.proxy or self.registrar_uri
+
+    @property
+    def route(self) -> str:
+        """The Route value of a REGISTER, that of a loose router; empty without a proxy."""
+        if not self.proxy:
+            return ""
+        is_loose = "lr" in _parse(self.proxy, "proxy").params
+        return f"<{self.proxy}>" if is_loose else f"<{self.proxy};lr>"
 
     @property
     def contact_user(self) -> str:

@@ -218,7 +218,7 @@ class RegistrationClient:
         self._finding.addBoth(self._delivered)
 
     async def _find_hop(self) -> NextHop:
-        return NextHop.of(await self._find(self.account.registrar_uri))
+        return NextHop.of(await self._find(self.account.next_hop))
 
     async def _deliver(self, finding: Coroutine[Any, Any, NextHop]) -> None:
         """Wait for the next hop, and send."""
@@ -258,6 +258,8 @@ class RegistrationClient:
             cseq=self._cseq,
         )
         headers = request.headers
+        if account.route:
+            headers.set("Route", account.route)
         self._contact = self._contact_of(flow)
         headers.set("Contact", f"<{self._contact}>")
         if self._bound not in ("", self._contact):

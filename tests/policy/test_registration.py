@@ -113,6 +113,15 @@ class RegisterTests(RegistrationCase):
         self.assertIn("INVITE", request.allow)
         self.finish()
 
+    def test_proxy(self) -> None:
+        """By way of an outbound proxy it still names the registrar (8.1.2)."""
+        for proxy, route in (("sip:p.example", "sip:p.example;lr"), ("sip:p;lr", "sip:p;lr")):
+            request = self.begin(proxy=proxy)
+            self.assertEqual(request.uri, REGISTRAR)
+            self.assertEqual(request.headers.get("Route"), f"<{route}>")
+            self.assertEqual(self.looked_for, [proxy])
+            self.finish()
+
     def test_refresh(self) -> None:
         """Before it expires it is refreshed: same Call-ID, CSeq one more (10.2.4)."""
         first = self.begin()
@@ -590,6 +599,7 @@ class AccountTests(SynchronousTestCase):
             ({"aor": "sip:example.com"}, "aor: .*names no user"),
             ({"aor": "sip:a@b", "registrar": "sip:c@d"}, "registrar: .*names a user"),
             ({"aor": "sip:a@b", "registrar": "x"}, "registrar: "),
+            ({"aor": "sip:a@b", "proxy": "sip:c@d"}, "proxy: .*names a user"),
             ({"aor": "sip:a@b", "expires": 0}, "expires: 0 is not"),
         )
         for arguments, pattern in cases:
