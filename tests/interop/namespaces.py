@@ -103,6 +103,17 @@ class NATNetwork:
         self.rule(f"add rule ip nat before {arrives} dnat to {INSIDE}")
 
 
+def is_refused() -> bool:
+    """Tell whether this machine has all that is needed, and does not let us use it."""
+    if shutil.which("ip") is None or shutil.which("nft") is None:
+        return False
+    try:
+        NATNetwork().close()
+    except SkipTest:
+        return True
+    return False
+
+
 def _end(address: str) -> str:
     """Return the name of the device that has an address."""
     return "v" + address.replace(".", "-")
