@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.interfaces import IApplication
+from sipsess.message import Request
 from sipsess.plugins import sipsess_builtin
 from sipsess.session import Session, SessionEnded
 from sipsess.supplement import SessionSupplement
@@ -215,4 +216,29 @@ class KeptTests(SessionTestCase):
         self.assertIs(session.invite, session.invite)
         self.assertIsNone(session.invite.source)
         self.hang_up(session)
+        self.finish()
+
+
+class AnsweredTests(SessionTestCase):
+    """What is kept of answered requests for the 32 s that their transactions live on."""
+
+    def parsed(self, method: str) -> list[Request]:
+        """Return the requests of the peer that are kept as objects, and not as their bytes."""
+        return [
+            item
+            for item in gc.get_objects()
+            if isinstance(item, Request)
+            and item.source is not None
+            and (item.method, item.call_id) == (method, self.session.call_id)
+        ]
+
+    def test_answered_requests(self) -> None:
+        """Their bytes."""
+        self.start()
+        success = self.call()
+        self.request_within(success, "OPTIONS")
+        self.net.run_for(0.1)
+        self.assertGreaterEqual(self.peer.count(200), 1)
+        self.assertEqual(self.parsed("OPTIONS"), [])
+        self.hang_up(self.session)
         self.finish()
