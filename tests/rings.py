@@ -63,6 +63,7 @@ POLICY = frozenset(
         "session",
         "locating",
         "endpoint",
+        "engine",
         "call",
         "trace",
         "supplements",
