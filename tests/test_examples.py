@@ -238,7 +238,7 @@ class VoiceboxTests(SynchronousTestCase):
         audio = placed.phone.audio
         self.assertIsNotNone(audio)
         if audio is not None:
-            audio.on_audio = heard.append
+            audio.listen(lambda pcm, rate: heard.append(pcm))
         placed.phone.play_tone([1000.0], 1.0)
         pair.net.run_for(2)
         self.assertTrue(any(any(pcm) for pcm in heard))

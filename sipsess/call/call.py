@@ -420,7 +420,7 @@ class Call:
         :raises WAVError: when the file cannot be written.
         """
         stream = self._stream()
-        if stream.recorder is not None:
+        if self._recording is not None:
             raise DialogStateError("the call is being recorded already")
 
         def stop(digit: str) -> None:
@@ -428,13 +428,13 @@ class Call:
 
         def release() -> None:
             self._recording = None
-            stream.recorder = None
+            listening.stop()
             recorder.close()
 
         recorder = Recorder(WAVWriter(path), max_time=max_seconds, done=lambda _: stop(""))
         wait = Wait(self, release)
         wait.moved = lambda: stop("")
-        stream.recorder = recorder
+        listening = stream.listen(recorder.write)
         self._recording = (stop_on, stop)
         # A peer that sends nothing fills no recording.
         wait.start_timer(max_seconds, lambda: stop(""))

@@ -30,7 +30,6 @@ from sipsess.flow import Address, Flow
 from sipsess.interfaces import INameResolver, ITrace
 from sipsess.locating import Locator, Target
 from sipsess.locating.names import find_resolver
-from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, NameAddr, TelURI
 from sipsess.sdphandler import NegotiationFailed
@@ -284,7 +283,7 @@ class Phone:
         #: Where the call goes first.
         self._target: Target | None = None
         self._ladder = LadderTrace(write) if options["ladder"] else None
-        self._heard = 0
+        self._heard = 0.0
         self._digits: list[str] = []
         #: What could not be done in the call.
         self._fault = ""
@@ -355,7 +354,7 @@ class Phone:
         is_clean = reason.method == "BYE" and reason.by != NETWORK and not self._fault
         fault = self._fault or str(reason)
         how = f"ended by {_WHO[reason.by]}" if is_clean else f"not ended cleanly: {fault}"
-        heard = f"heard {self._heard / SAMPLE_RATE:.1f} s of audio"
+        heard = f"heard {self._heard:.1f} s of audio"
         if self._digits:
             heard += f" and the keys {''.join(self._digits)}"
         return int(not is_clean), f"answered, {how} after {duration:.1f} s; {heard}"
@@ -365,7 +364,7 @@ class Phone:
         options = self._options
         ended = call.ended
         if call.audio is not None:
-            call.audio.on_audio = self._hear
+            call.audio.listen(self._hear)
         work = [self._speak(call)]
         if options["save"] is not None:
             work.append(self._record(call))
@@ -411,8 +410,8 @@ class Phone:
         path = Path(self._options["save"])
         await call.record(path, max_seconds=self._options["duration"] + 60.0, stop_on="")
 
-    def _hear(self, pcm: bytes) -> None:
-        self._heard += len(pcm) // 2
+    def _hear(self, pcm: bytes, rate: int) -> None:
+        self._heard += len(pcm) / (2 * rate)
 
 
 def describe_failure(error: Exception) -> str:

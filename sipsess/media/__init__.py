@@ -2,6 +2,7 @@
 """Audio without sockets: RTP, G.711, telephone-event, WAV, tones, and the stream of all that."""
 
 from sipsess.media.codecs import CODECS, PCMA, PCMU, Codec, find_codec
+from sipsess.media.hearing import Heard, Listening
 from sipsess.media.playback import Done, Playback
 from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtp
@@ -19,6 +20,8 @@ __all__ = [
     "DigitReceiver",
     "DigitSender",
     "Done",
+    "Heard",
+    "Listening",
     "MediaError",
     "Playback",
     "RTPPacket",

@@ -31,9 +31,9 @@ from sipsess.flow import Address
 from sipsess.ids import IdSource
 from sipsess.media import tone
 from sipsess.media.codecs import Codec
+from sipsess.media.hearing import Heard, Hearing, Listening
 from sipsess.media.latch import Latch
 from sipsess.media.playback import Done, Playback
-from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
@@ -66,6 +66,7 @@ class AudioStream:
         "_direction",
         "_echo",
         "_formats",
+        "_hearing",
         "_is_closed",
         "_latch",
         "_receiver",
@@ -73,11 +74,9 @@ class AudioStream:
         "_tracker",
         "bad",
         "bytes_received",
-        "on_audio",
         "on_digit",
         "on_wake",
         "packets_received",
-        "recorder",
         "rtcp",
         "withheld",
         "wrong_payload_type",
@@ -102,18 +101,16 @@ class AudioStream:
         self._tracker = SequenceTracker()
         #: Made for the first event that comes.
         self._receiver: DigitReceiver | None = None
+        #: Made for the first listener.
+        self._hearing: Hearing | None = None
         self._echo = False
         self._is_closed = False
         #: Replaced, not changed: streams share it.
         self._formats: Mapping[int, Codec | None] = {}
         #: Called with each digit that the peer has pressed, once per key press.
         self.on_digit: Callable[[str], None] | None = None
-        #: Called with the PCM of each packet that came in order.
-        self.on_audio: Callable[[bytes], None] | None = None
         #: Called when ticks are wanted; :class:`sipsess.transport.rtp.MediaClock` sets it.
         self.on_wake: Callable[[], None] | None = None
-        #: Writes down what comes, or ``None``. The stream does not close it.
-        self.recorder: Recorder | None = None
         #: RTP packets of the peer that were accepted, and the bytes of their payloads.
         self.packets_received = 0
         self.bytes_received = 0
@@ -308,7 +305,7 @@ class AudioStream:
         self._is_closed = True
         if self._receiver is not None:
             self._receiver.flush()
-        self.on_digit = self.on_audio = None
+        self.on_digit = self._hearing = None
         self._sender.close()
 
     # -- what goes
@@ -390,6 +387,24 @@ class AudioStream:
 
     # -- what comes
 
+    def listen(self, callback: Heard) -> Listening:
+        """
+        Hear what the peer says.
+
+        :param callback: called with the PCM and the samples per second of each 20 ms, in order.
+        :return: a handle to stop it; closing the stream does that too.
+        """
+        if self._hearing is None:
+            self._hearing = Hearing()
+        listening = self._hearing.add(callback, self._stop_listening)
+        if self._is_closed:
+            listening.stop()
+        return listening
+
+    def _stop_listening(self, listening: Listening) -> None:
+        if self._hearing is not None and not self._hearing.remove(listening):
+            self._hearing = None
+
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """
         Feed one datagram; never raises because of what the peer sent.
@@ -424,11 +439,8 @@ class AudioStream:
             self._wake()
             return
         ended = ""
-        if verdict == RESTART:
-            if self._receiver is not None:
-                ended = self._receiver.flush()
-            if self.recorder is not None:
-                self.recorder.restart()
+        if verdict == RESTART and self._receiver is not None:
+            ended = self._receiver.flush()
         codec = self._formats[packet.payload_type]
         if codec is None:
             ended += self._receive_event(packet, now)
@@ -451,13 +463,8 @@ class AudioStream:
     def _receive_audio(self, codec: Codec, packet: RTPPacket) -> None:
         if self._echo and self._direction == "sendrecv" and packet.payload:
             self._sender.echo(codec, packet.payload)
-        if self.on_audio is None and self.recorder is None:
-            return
-        pcm = codec.decode(packet.payload)
-        if self.recorder is not None:
-            self.recorder.write(pcm, packet.timestamp)
-        if self.on_audio is not None:
-            self.on_audio(pcm)
+        if self._hearing is not None:
+            self._hearing.receive(codec, packet)
 
     def _report(self, digits: str) -> None:
         for digit in digits:

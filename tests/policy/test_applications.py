@@ -36,7 +36,7 @@ class ApplicationTestCase(SynchronousTestCase):
         """Note what is heard from now on."""
         audio = call.audio
         assert audio is not None
-        audio.on_audio = self.heard.append
+        audio.listen(lambda pcm, rate: self.heard.append(pcm))
 
 
 class OptionTests(SynchronousTestCase):

@@ -957,7 +957,7 @@ class EarlyMediaTests(SessionTestCase):
         self.assertEqual(placed.provisional, [(183, "Session Progress")])
         call = Call(placed.session)
         assert call.audio is not None
-        call.audio.on_audio = heard.append
+        call.audio.listen(lambda pcm, rate: heard.append(pcm))
         self.net.run_for(2.5)
         self.assertIsNone(placed.outcome)
         self.assertGreater(len(heard), 30)

@@ -18,6 +18,7 @@ from sipsess.ids import IdSource
 from sipsess.media import stream as stream_module
 from sipsess.media import tone
 from sipsess.media.codecs import PCMA, PCMU, Codec
+from sipsess.media.hearing import Listening
 from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.stream import AudioStream
@@ -58,6 +59,11 @@ def rtp(
     """Build a packet of the peer."""
     stamp = sequence * 160 if timestamp is None else timestamp
     return RTPPacket(kind, sequence & 0xFFFF, stamp & 0xFFFFFFFF, ssrc, payload).pack()
+
+
+def hear(stream: AudioStream, heard: list[bytes]) -> Listening:
+    """Note what a stream hears."""
+    return stream.listen(lambda pcm, rate: heard.append(pcm))
 
 
 class LossyWire:
@@ -121,7 +127,7 @@ class StreamCase(SynchronousTestCase):
         self.ends: list[object] = []
         self.heard: list[bytes] = []
         self.digits: list[str] = []
-        self.two.on_audio = self.heard.append
+        hear(self.two, self.heard)
         self.two.on_digit = self.digits.append
 
     def done(self, name: str) -> Callable[[bool], None]:
@@ -137,7 +143,7 @@ class SignalTests(StreamCase):
         for codec in (PCMU, PCMA):
             pair = Pair(make(codec), make(codec, seed=2, remote=HERE))
             heard: list[bytes] = []
-            pair.two.on_audio = heard.append
+            hear(pair.two, heard)
             played = tone.generate([697.0, 1209.0], 0.5, -10.0)
             pair.one.play(played)
             pair.run(30)
@@ -526,7 +532,7 @@ class EchoTests(StreamCase):
         super().setUp()
         self.two.echo = True
         self.back: list[bytes] = []
-        self.one.on_audio = self.back.append
+        hear(self.one, self.back)
 
     def test_echo_is_the_same_sound(self) -> None:
         """The payload comes back untouched, under the echoing stream's own SSRC and numbers."""
@@ -628,7 +634,7 @@ class DirectionTests(StreamCase):
         for direction in DIRECTIONS:
             stream = make(direction=direction)
             heard: list[bytes] = []
-            stream.on_audio = heard.append
+            hear(stream, heard)
             stream.play(FRAME)
             stream.receive(rtp(1), THERE, 5.0)
             may_send, may_hear = direction[:4] == "send", direction in ("sendrecv", "recvonly")
@@ -715,7 +721,7 @@ class FormatTests(StreamCase):
     def test_change_of_codec(self) -> None:
         """SSRC, sequence and timestamp go on; the payload type and the bytes change."""
         self.two = make(PCMU, seed=2, remote=HERE, accepts={8: PCMA})
-        self.two.on_audio = self.heard.append
+        hear(self.two, self.heard)
         self.pair.two = self.two
         played = tone.generate([900.0], 0.2)
         self.one.play(played)
@@ -781,29 +787,50 @@ class ReceiveTests(StreamCase):
         self.assertEqual(sum(self.two.tick(5.0 + 0.02 * n) is not None for n in range(5)), 2)
 
     def test_recording(self) -> None:
-        """What is heard is written down, with silence where a packet was lost."""
+        """What is heard is written down."""
         file = io.BytesIO()
-        self.two.recorder = Recorder(WAVWriter(file))
-        self.two.on_audio = None
+        recorder = Recorder(WAVWriter(file))
+        self.two.listen(recorder.write)
         played = tone.generate([1000.0], 0.2)
-        self.pair.lose = lambda data: len(self.pair.sent) == 4
         self.one.play(played)
         self.pair.run(10)
-        self.two.recorder.close()
+        recorder.close()
         pcm = read_wav(io.BytesIO(file.getvalue()))
         self.assertEqual(len(pcm), len(played))
-        self.assertEqual(pcm[3 * 320 : 4 * 320], bytes(320))
         self.assertEqual(loudest(pcm, [500.0, 1000.0]), [1000.0])
+
+    def test_listeners_come_and_go(self) -> None:
+        """Each listener hears until it stops, also one that is stopped by another."""
+        late: list[bytes] = []
+
+        def stop_all(pcm: bytes, rate: int) -> None:
+            self.assertEqual((len(pcm), rate), (320, 8000))
+            for listening in listenings:
+                listening.stop()
+
+        listenings = [self.two.listen(stop_all), hear(self.two, late)]
+        self.two.receive(rtp(1), HERE, 5.0)
+        self.two.receive(rtp(2), HERE, 5.02)
+        self.assertEqual((len(self.heard), late), (2, []))
+
+    def test_listening_to_a_closed_stream(self) -> None:
+        """Who listens after the end hears nothing."""
+        self.two.close()
+        listening = hear(self.two, self.heard)
+        self.two.receive(rtp(1), HERE, 5.0)
+        listening.stop()
+        self.assertEqual(self.heard, [])
 
     def test_callbacks_may_raise(self) -> None:
         """A program's error is the program's: it is not swallowed, and the stream goes on."""
 
-        def fail(pcm: bytes) -> None:
+        def fail(pcm: bytes, rate: int) -> None:
             raise ZeroDivisionError
 
-        self.two.on_audio = fail
+        listening = self.two.listen(fail)
         self.assertRaises(ZeroDivisionError, self.two.receive, rtp(1), HERE, 5.0)
-        self.two.on_audio = self.heard.append
+        listening.stop()
+        self.heard.clear()
         self.two.receive(rtp(2), HERE, 5.0)
         self.assertEqual(len(self.heard), 1)
 
@@ -848,7 +875,7 @@ class ReceiveTests(StreamCase):
         """Whatever comes, in whatever order, is heard or counted; each datagram exactly once."""
         stream = make(direction=direction, remote=None)
         stream.echo = echo
-        stream.recorder = Recorder(WAVWriter(io.BytesIO()), max_time=1.0)
+        stream.listen(Recorder(WAVWriter(io.BytesIO()), max_time=1.0).write)
         digits: list[str] = []
         stream.on_digit = digits.append
         for data, source, now in datagrams:

@@ -541,7 +541,7 @@ class Side:
         self.media.add(self.stream, self.port)
         self.heard: list[bytes] = []
         self.digits: list[str] = []
-        self.stream.on_audio = self.heard.append
+        self.stream.listen(lambda pcm, rate: self.heard.append(pcm))
         self.stream.on_digit = self.digits.append
 
     def close(self) -> None:
