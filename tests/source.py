@@ -31,7 +31,7 @@ _TEXT_SUFFIXES = {
     ".xml",
     "",
 }
-_BUILT = {"__pycache__", "_api", "work"}
+_BUILT = {"__pycache__", "_api", "work", ".git"}
 
 
 def text_files() -> list[pathlib.Path]:
