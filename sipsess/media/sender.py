@@ -133,6 +133,39 @@ class Sender:
             del self.echoes[0]
         self.echoes.append((codec, payload))
 
+    # -- what is relayed: sipsess.media.relay
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the next packet."""
+        return self._sequence
+
+    def timestamp_at(self, now: float) -> int:
+        """Return the timestamp that a frame of now has."""
+        self._follow_time(now, _TOLERANCE)
+        return self._timestamp
+
+    def pack_relayed(
+        self, skipped: int, timestamp: int, payload: bytes, *, marker: bool, now: float
+    ) -> bytes:
+        """
+        Return the next packet; what this side says itself goes on after it.
+
+        :param skipped: how many packets before it are missing.
+        """
+        self._sequence = self._sequence + skipped & 0xFFFF
+        data = self._pack(self.payload_type, timestamp, payload, marker)
+        samples = round(self.codec.clock_rate * FRAME_TIME)
+        self._timestamp = timestamp + samples & 0xFFFFFFFF
+        self._due, self._is_talking = now + FRAME_TIME, True
+        return data
+
+    def pack_late(self, sequence: int, timestamp: int, payload: bytes) -> bytes:
+        """Return a packet that should have left before the last ones."""
+        self.packets += 1
+        self.bytes += len(payload)
+        return pack_packet(self.payload_type, sequence, timestamp, self.ssrc, payload, False)
+
     def close(self) -> None:
         """Drop everything that waits, and tell."""
         self.echoes.clear()

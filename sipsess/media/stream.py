@@ -25,6 +25,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 from sipsess.errors import LocalError
 from sipsess.flow import Address
@@ -34,6 +35,7 @@ from sipsess.media.codecs import Codec
 from sipsess.media.hearing import Heard, Hearing, Listening
 from sipsess.media.latch import Latch
 from sipsess.media.playback import Done, Playback
+from sipsess.media.relay import Relay
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
@@ -41,6 +43,9 @@ from sipsess.media.telephone_event import DigitReceiver, DigitSender, check_digi
 
 #: Things to play, or strings of digits, that may wait; a program that queues more has lost count.
 MAX_QUEUE = 1000
+
+#: Takes an audio packet of a peer: its codec, itself, and the time.
+OnPacket: TypeAlias = Callable[[Codec, RTPPacket, float], None]
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
@@ -70,14 +75,17 @@ class AudioStream:
         "_is_closed",
         "_latch",
         "_receiver",
+        "_relay",
         "_sender",
         "_tracker",
         "bad",
         "bytes_received",
         "on_digit",
+        "on_packet",
         "on_wake",
         "packets_received",
         "rtcp",
+        "send_now",
         "withheld",
         "wrong_payload_type",
         "wrong_source",
@@ -103,12 +111,19 @@ class AudioStream:
         self._receiver: DigitReceiver | None = None
         #: Made for the first listener.
         self._hearing: Hearing | None = None
+        #: Made for the first packet that is forwarded.
+        self._relay: Relay | None = None
         self._echo = False
         self._is_closed = False
         #: Replaced, not changed: streams share it.
         self._formats: Mapping[int, Codec | None] = {}
         #: Called with each digit that the peer has pressed, once per key press.
         self.on_digit: Callable[[str], None] | None = None
+        #: Called at once with each audio packet that came, its codec and the time: the
+        #: :meth:`forward` of another stream.
+        self.on_packet: OnPacket | None = None
+        #: Sends a packet to an address at once; :class:`sipsess.transport.rtp.MediaClock` sets it.
+        self.send_now: Callable[[bytes, Address], None] | None = None
         #: Called when ticks are wanted; :class:`sipsess.transport.rtp.MediaClock` sets it.
         self.on_wake: Callable[[], None] | None = None
         #: RTP packets of the peer that were accepted, and the bytes of their payloads.
@@ -305,7 +320,7 @@ class AudioStream:
         self._is_closed = True
         if self._receiver is not None:
             self._receiver.flush()
-        self.on_digit = self._hearing = None
+        self.on_digit = self.on_packet = self._hearing = None
         self._sender.close()
 
     # -- what goes
@@ -364,6 +379,29 @@ class AudioStream:
             raise LocalError(f"{MAX_QUEUE} strings of digits wait on this stream already")
         self._sender.digits.append(digits)
         self._wake()
+
+    def forward(self, codec: Codec, packet: RTPPacket, now: float) -> None:
+        """
+        Send at once what came on another stream, as a packet of this one.
+
+        It is dropped while this side has something to say itself, and while nothing may be sent.
+
+        :param codec: of its payload; transcoded when it is not :attr:`codec`.
+        :param now: as for :meth:`receive`.
+        """
+        address = self._latch.destination
+        is_silent = self._is_closed or self._sender.has_work or not self._can_send
+        if is_silent or self.send_now is None or address is None or not packet.payload:
+            return
+        if self._relay is None:
+            self._relay = Relay(self._sender)
+        data = self._relay.make(codec, packet, now)
+        if data is None:
+            return
+        if self._latch.spend():
+            self.send_now(data, address)
+        else:
+            self.withheld += 1
 
     def tick(self, now: float) -> bytes | None:
         """
@@ -447,6 +485,8 @@ class AudioStream:
         elif self._receiver is not None:
             ended += self._receiver.expire(now)
         self._report(ended)
+        if codec is not None and self.on_packet is not None:
+            self.on_packet(codec, packet, now)
         if codec is not None and verdict != LATE:
             self._receive_audio(codec, packet)
         self._wake()

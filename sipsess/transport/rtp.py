@@ -355,11 +355,12 @@ class MediaClock:
         """
         Take care of a stream until :meth:`remove`.
 
-        :param stream: its ``on_wake`` is taken.
+        :param stream: its ``on_wake`` and ``send_now`` are taken.
         :param port: where its packets leave.
         """
         self._ports[stream] = port
         stream.on_wake = partial(self._wake, stream)
+        stream.send_now = port.send
         if stream.wants_ticks:
             self._wake(stream)
 
@@ -367,7 +368,7 @@ class MediaClock:
         """Forget a stream. Idempotent."""
         if self._ports.pop(stream, None) is None:
             return
-        stream.on_wake = None
+        stream.on_wake = stream.send_now = None
         self._awake.pop(stream, None)
         self._sleep()
 
