@@ -20,6 +20,8 @@ Theory of operation
 
     Callbacks may call any method of the stream. An exception that one of them raises goes to the
     caller of ``receive`` or ``tick``; nothing that a peer sends ever does.
+
+The module is long because both directions of a stream, and all that is said of one, meet here.
 """
 
 from __future__ import annotations
