@@ -1,16 +1,29 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""What listens to an audio stream; nothing is decoded while nobody does."""
+"""
+What listens to an audio stream; nothing is decoded, kept or ticked while nobody does.
+
+Packets go through the jitter buffer (:mod:`sipsess.media.jitter`). From the first packet on each
+tick gives each listener one frame of 20 ms: what came, what conceals a loss
+(:mod:`sipsess.media.conceal`), or silence while the peer says nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import pack, unpack
 from typing import TypeAlias
 
-from sipsess.media.codecs import SAMPLE_RATE, Codec
+from sipsess.media.codecs import FRAME_TIME, SAMPLE_RATE, Codec
+from sipsess.media.conceal import Concealer
+from sipsess.media.jitter import HOLD, SKIP, JitterBuffer
 from sipsess.media.rtp import RTPPacket
 
 #: Called with the PCM of 20 ms (16-bit little-endian mono) and its samples per second.
 Heard: TypeAlias = Callable[[bytes, int], None]
+
+#: The payload type of comfort noise (:rfc:`3389#section-4`). Who sends it is silent; the noise
+#: itself is not made.
+COMFORT_NOISE = 13
 
 
 class Listening:
@@ -37,11 +50,29 @@ class Listening:
 class Hearing:
     """The listeners of one stream, and what they need."""
 
-    __slots__ = ("listeners",)
+    __slots__ = ("_buffer", "_concealer", "_pcm", "_rate", "_sequence", "listeners")
 
     def __init__(self) -> None:
+        #: Made for the first packet.
+        self._buffer: JitterBuffer | None = None
+        self._rate = SAMPLE_RATE
+        self._concealer = Concealer(self._rate)
+        #: Decoded and not yet heard.
+        self._pcm = b""
+        #: Of the last packet that was decoded.
+        self._sequence = 0
         #: Replaced, not changed: a callback may stop or add one.
         self.listeners: tuple[Listening, ...] = ()
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether each tick gives a frame."""
+        return self._buffer is not None
+
+    @property
+    def delay(self) -> float:
+        """Seconds of audio that wait."""
+        return 0.0 if self._buffer is None else self._buffer.delay
 
     def add(self, callback: Heard, stopped: Callable[[Listening], None]) -> Listening:
         """Let somebody listen."""
@@ -54,11 +85,71 @@ class Hearing:
         self.listeners = tuple(other for other in self.listeners if other is not listening)
         return bool(self.listeners)
 
-    def receive(self, codec: Codec, packet: RTPPacket) -> None:
-        """Take an audio packet that is in order."""
-        self._tell(codec.decode(packet.payload))
+    def receive(self, codec: Codec, packet: RTPPacket, *, is_newest: bool, now: float) -> None:
+        """Take an audio packet; see :meth:`.JitterBuffer.put`."""
+        if not packet.payload:
+            return
+        if self._buffer is None:
+            self._buffer = JitterBuffer(codec.clock_rate)
+        self._buffer.put(codec, packet, is_newest=is_newest, now=now)
 
-    def _tell(self, pcm: bytes) -> None:
+    def restart(self) -> None:
+        """Another sender speaks from now on."""
+        if self._buffer is not None:
+            self._buffer.restart()
+
+    def pause(self) -> None:
+        """Nobody is heard before the next packet: the call is on hold."""
+        self._buffer, self._pcm = None, b""
+
+    def tick(self, now: float) -> None:
+        """Let 20 ms pass: tell the listeners what is heard."""
+        buffer = self._buffer
+        if buffer is None:
+            return
+        what = buffer.tick(now)
+        if what == HOLD:
+            pcm = self._concealer.conceal(self._samples)
+        else:
+            pcm = self._next_frame(buffer)
+            if what == SKIP:
+                pcm = _merge(pcm, self._next_frame(buffer))
         for listening in self.listeners:
             if listening in self.listeners:
-                listening.callback(pcm, SAMPLE_RATE)
+                listening.callback(pcm, self._rate)
+
+    @property
+    def _samples(self) -> int:
+        return round(self._rate * FRAME_TIME)
+
+    def _next_frame(self, buffer: JitterBuffer) -> bytes:
+        """Return the next 20 ms."""
+        size = 2 * self._samples
+        while len(self._pcm) < size:
+            self._pcm += self._decode(buffer)
+        pcm, self._pcm = self._pcm[:size], self._pcm[size:]
+        return pcm
+
+    def _decode(self, buffer: JitterBuffer) -> bytes:
+        """Return the PCM of the next packet, or one frame in place of what is not there."""
+        packet = buffer.take()
+        if packet is not None:
+            pcm = packet.codec.decode(packet.payload)
+            self._sequence = packet.sequence
+            buffer.position = packet.timestamp + len(pcm) // 2
+            return self._concealer.hear(pcm)
+        buffer.position += buffer.frame
+        following = buffer.peek()
+        if following is not None and following.sequence == self._sequence + 1 & 0xFFFF:
+            # Nothing was lost: the sender was silent (RFC 3551 4.1).
+            return self._concealer.silence(self._samples)
+        return self._concealer.conceal(self._samples)
+
+
+def _merge(one: bytes, two: bytes) -> bytes:
+    """Return a frame that begins as one and ends as another."""
+    count = len(one) // 2
+    olds, news = unpack(f"<{count}h", one), unpack(f"<{count}h", two)
+    pairs = enumerate(zip(olds, news, strict=True))
+    mixed = [(old * (count - at) + new * at) // count for at, (old, new) in pairs]
+    return pack(f"<{count}h", *mixed)

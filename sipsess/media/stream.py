@@ -34,7 +34,7 @@ from sipsess.flow import Address
 from sipsess.ids import IdSource
 from sipsess.media import tone
 from sipsess.media.codecs import Codec
-from sipsess.media.hearing import Heard, Hearing, Listening
+from sipsess.media.hearing import COMFORT_NOISE, Heard, Hearing, Listening
 from sipsess.media.latch import Latch
 from sipsess.media.playback import Done, Playback
 from sipsess.media.relay import Relay
@@ -185,7 +185,7 @@ class AudioStream:
 
     @property
     def late(self) -> int:
-        """Packets that came after a newer one; their audio is not used, their digits are."""
+        """Packets that came after a newer one; they are not echoed, and heard if in time."""
         return self._tracker.late
 
     @property
@@ -198,6 +198,8 @@ class AudioStream:
         """Whether :meth:`tick` has something to do."""
         if self._receiver is not None and self._receiver.is_open:
             return True
+        if self._hearing is not None and self._hearing.is_playing:
+            return True
         return self._sender.has_work and self._can_send
 
     @property
@@ -208,6 +210,10 @@ class AudioStream:
     @property
     def _can_send(self) -> bool:
         return self._direction[:4] == "send" and self._latch.destination is not None
+
+    @property
+    def _can_hear(self) -> bool:
+        return self._direction in ("sendrecv", "recvonly")
 
     # -- what it shall be
 
@@ -227,6 +233,8 @@ class AudioStream:
         self._direction = direction
         if direction != "sendrecv":
             self._sender.echoes.clear()
+        if self._hearing is not None and not self._can_hear:
+            self._hearing.pause()
         self._wake()
 
     @property
@@ -415,6 +423,8 @@ class AudioStream:
         """
         if self._receiver is not None:
             self._report(self._receiver.expire(now))
+        if self._hearing is not None:
+            self._hearing.tick(now)
         packet = self._sender.tick(now) if self._can_send else None
         if packet is not None and not self._latch.spend():
             self.withheld += 1
@@ -429,9 +439,10 @@ class AudioStream:
 
     def listen(self, callback: Heard) -> Listening:
         """
-        Hear what the peer says.
+        Hear what the peer says, from the first packet that comes now until it is stopped.
 
-        :param callback: called with the PCM and the samples per second of each 20 ms, in order.
+        :param callback: called every 20 ms with their PCM and its samples per second, after jitter
+            buffer and concealment: with silence while the peer says nothing, and not on hold.
         :return: a handle to stop it; closing the stream does that too.
         """
         if self._hearing is None:
@@ -463,7 +474,7 @@ class AudioStream:
             else:
                 self.bad += 1
             return
-        if packet.payload_type not in self._formats:
+        if packet.payload_type not in self._formats and packet.payload_type != COMFORT_NOISE:
             self.wrong_payload_type += 1
         elif self._latch.accept(source, packet, now):
             self._receive_packet(packet, now)
@@ -475,12 +486,16 @@ class AudioStream:
         self.packets_received += 1
         self.bytes_received += len(packet.payload)
         verdict = self._tracker.judge(packet.ssrc, packet.sequence)
-        if verdict == DUPLICATE or self._direction not in ("sendrecv", "recvonly"):
+        is_noise = packet.payload_type not in self._formats
+        if verdict == DUPLICATE or is_noise or not self._can_hear:
             self._wake()
             return
         ended = ""
-        if verdict == RESTART and self._receiver is not None:
-            ended = self._receiver.flush()
+        if verdict == RESTART:
+            if self._receiver is not None:
+                ended = self._receiver.flush()
+            if self._hearing is not None:
+                self._hearing.restart()
         codec = self._formats[packet.payload_type]
         if codec is None:
             ended += self._receive_event(packet, now)
@@ -489,8 +504,8 @@ class AudioStream:
         self._report(ended)
         if codec is not None and self.on_packet is not None:
             self.on_packet(codec, packet, now)
-        if codec is not None and verdict != LATE:
-            self._receive_audio(codec, packet)
+        if codec is not None:
+            self._receive_audio(codec, packet, verdict != LATE, now)
         self._wake()
 
     def _receive_event(self, packet: RTPPacket, now: float) -> str:
@@ -502,11 +517,12 @@ class AudioStream:
             self.bad += 1
             return ""
 
-    def _receive_audio(self, codec: Codec, packet: RTPPacket) -> None:
-        if self._echo and self._direction == "sendrecv" and packet.payload:
+    def _receive_audio(self, codec: Codec, packet: RTPPacket, is_newest: bool, now: float) -> None:
+        is_echoed = self._echo and is_newest and self._direction == "sendrecv"
+        if is_echoed and packet.payload:
             self._sender.echo(codec, packet.payload)
         if self._hearing is not None:
-            self._hearing.receive(codec, packet)
+            self._hearing.receive(codec, packet, is_newest=is_newest, now=now)
 
     def _report(self, digits: str) -> None:
         for digit in digits:

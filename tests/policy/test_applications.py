@@ -33,10 +33,12 @@ class ApplicationTestCase(SynchronousTestCase):
         return Call(self.placed.session)
 
     def listen(self, call: Call) -> None:
-        """Note what is heard from now on."""
+        """Note the audio of each packet from now on."""
         audio = call.audio
         assert audio is not None
-        audio.listen(lambda pcm, rate: self.heard.append(pcm))
+        audio.on_packet = lambda codec, packet, now: self.heard.append(
+            codec.decode(packet.payload)
+        )
 
 
 class OptionTests(SynchronousTestCase):

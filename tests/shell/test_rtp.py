@@ -541,7 +541,9 @@ class Side:
         self.media.add(self.stream, self.port)
         self.heard: list[bytes] = []
         self.digits: list[str] = []
-        self.stream.listen(lambda pcm, rate: self.heard.append(pcm))
+        self.stream.on_packet = lambda codec, packet, now: self.heard.append(
+            codec.decode(packet.payload)
+        )
         self.stream.on_digit = self.digits.append
 
     def close(self) -> None:
