@@ -951,8 +951,24 @@ MEDIA = (
         done("A.1", "Sequence numbers", "pure.test_media_latch.SequenceTests"),
     ),
     rfc(
+        3389,
+        "Comfort noise",
+        partial(
+            "4",
+            "Payload type 13",
+            "taken for silence; never sent",
+            "pure.test_media_stream.ListenTests.test_comfort_noise_is_silence",
+        ),
+    ),
+    rfc(
         3551,
         "RTP profile for audio and video",
+        done(
+            "4.1",
+            "Talk-spurts begin with the marker; silence is no loss",
+            "pure.test_media_jitter.BufferTests.test_talk_spurt",
+            "pure.test_media_jitter.HearingTests.test_silence_suppression_is_silence",
+        ),
         partial(
             "4.5",
             "Codecs",

@@ -225,7 +225,7 @@ class VoiceboxTests(SynchronousTestCase):
         placed.phone.send_digits("#")
         pair.net.run_until(lambda: placed.is_over, 20)
         (path,) = folder.iterdir()
-        self.assertAlmostEqual(len(read_wav(path)) / 16000, 2.0, delta=0.5)
+        self.assertApproximates(len(read_wav(path)) / 16000, 2.0, 0.5)
         self.assertIn("that was all", str(placed.end_reason))
         self.finish(pair)
 

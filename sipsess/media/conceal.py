@@ -44,7 +44,7 @@ class Concealer:
     def hear(self, pcm: bytes) -> bytes:
         """Take what came; return it, blended with what was made up before it."""
         values = unpack(f"<{len(pcm) // 2}h", pcm)
-        if self._lost:
+        if self._period and 0 < self._lost < FADE * self._rate:
             count = min(round(BLEND * self._rate), len(values))
             ghost = self._repeat(count)
             mixed = [
@@ -53,7 +53,7 @@ class Concealer:
             ]
             values = (*mixed, *values[count:])
             pcm = pack(f"<{len(values)}h", *values)
-            self._lost = 0
+        self._lost = 0
         keep = round((_COMPARED + 1 / _LOWEST) * self._rate)
         self._history = (self._history + values)[-keep:]
         return pcm
@@ -76,6 +76,7 @@ class Concealer:
         if not period:
             return [0] * samples
         end = round(FADE * self._rate)
+        # What was heard goes on: the first sample is that which followed a period ago.
         return [
             period[at % len(period)] * max(end - at, 0) // end
             for at in range(begin, begin + samples)

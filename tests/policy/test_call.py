@@ -871,7 +871,7 @@ class RecordTests(CallTestCase):
         self.net.run_for(1)
         self.hang_up()
         self.assertIsInstance(self.script.error, CancelledError)
-        self.assertAlmostEqual(len(read_wav(path)), 16000, delta=1600)
+        self.assertApproximates(len(read_wav(path)), 16000, 1600)
 
     def test_no_file(self) -> None:
         """A file that cannot be written is told at once."""

@@ -807,7 +807,9 @@ class ListenTests(StreamCase):
         hear(self.two, heard)
         for number, ssrc in ((1, 9), (2, 9), (700, 10), (701, 10), (702, 10), (703, 10)):
             self.pair.now += 0.02
-            self.two.receive(rtp(number, bytes([number & 63]) * 160, ssrc=ssrc), HERE, self.pair.now)
+            self.two.receive(
+                rtp(number, bytes([number & 63]) * 160, ssrc=ssrc), HERE, self.pair.now
+            )
             self.two.tick(self.pair.now)
         self.run_ticks(2)
         self.assertEqual(heard[-4:], [PCMU.decode(bytes([n & 63]) * 160) for n in range(700, 704)])
@@ -865,7 +867,7 @@ class ReceiveTests(StreamCase):
         self.pair.run(14)
         recorder.close()
         pcm = read_wav(io.BytesIO(file.getvalue()))
-        self.assertIn(played[:320], pcm[: 4 * 320])
+        self.assertIn(PCMU.decode(PCMU.encode(played[:320])), pcm[: 4 * 320])
         self.assertEqual(loudest(pcm, [500.0, 1000.0]), [1000.0])
 
     def test_listeners_come_and_go(self) -> None:
