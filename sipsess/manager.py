@@ -46,7 +46,7 @@ from sipsess.trace import RecordBook
 
 if TYPE_CHECKING:
     from sipsess.call import Call
-    from sipsess.registrar import Registrar
+    from sipsess.registrar import Registrar, UserCalls
     from sipsess.registration import Registrations
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
@@ -141,6 +141,8 @@ class DialogManager:
         self.locate: Callable[[str], Awaitable[NextHop]] | None = None
         #: Where users are reached; ``None`` when nobody can register.
         self.registrar: Registrar | None = None
+        #: Calls them; ``None`` without a server.
+        self.user_calls: UserCalls | None = None
         #: Where we are reached ourselves; ``None`` when we register nowhere.
         self.registrations: Registrations | None = None
         core.register_service(self)

@@ -48,7 +48,7 @@ class Users:
         self._manager = manager
         self._datagram_flow = datagram_flow
         self._resolve = resolve
-        self._calls = UserCalls(manager, self.flow_of, resolve)
+        self._calls = manager.user_calls = UserCalls(manager, self.flow_of, resolve)
 
     # -- before the start ------------------------------------------------------------------
 

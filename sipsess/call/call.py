@@ -37,6 +37,8 @@ from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
 from sipsess.session.reason import LOCAL
 
+from .bridge import Bridge
+from .dial import Dialling
 from .keys import send_by_info
 from .sound import Sound, load
 from .transfer import ask_transfer, get_replaced, move_session
@@ -70,11 +72,22 @@ class Call:
     :param session: that it stands for.
     """
 
-    __slots__ = ("_digits", "_echo", "_ended", "_reader", "_recording", "session", "waits")
+    __slots__ = (
+        "_digits",
+        "_echo",
+        "_ended",
+        "_reader",
+        "_recording",
+        "joined",
+        "session",
+        "waits",
+    )
 
     def __init__(self, session: Session) -> None:
         #: The session underneath: its dialog, media and decision record.
         self.session = session
+        #: What joins it with another call, or ``None``.
+        self.joined: Bridge | None = None
         #: What waits for something, for :class:`Wait`.
         self.waits: dict[Wait, None] = {}
         #: The keys that nobody has read yet.
@@ -530,12 +543,51 @@ class Call:
                 self._stream().send_digits(digit)
             elif self._reader is not None:
                 self._reader.finish(digit)
+            elif self.joined is not None:
+                self.joined.receive_digit(self, digit)
             elif len(self._digits) < MAX_DIGITS:
                 self._digits += digit
 
     def forget_digits(self) -> None:
         """Forget the digits that nobody has read."""
         self._digits = ""
+
+    # -- another call ----------------------------------------------------------------------
+
+    def dial(
+        self,
+        target: str,
+        timeout: float = 20.0,
+        headers: Mapping[str, str] | None = None,
+        from_: str | None = None,
+        *,
+        early_media: bool = True,
+    ) -> Deferred[Call]:
+        r"""
+        Call somebody else for this call, which hears him ring while it is not answered.
+
+        :param target: a URI; or ``user:NAME`` for a user who has registered here, at all phones.
+        :param timeout: seconds that it may ring.
+        :param headers: more headers of the INVITE. None of the caller's go along by themselves,
+            apart from Max-Forwards, one less.
+        :param from\_: a From value without tag; left out, the peer of this call.
+        :param early_media: whether he is heard before he answers.
+        :return: fires with the call that was answered. It belongs to this one: it is hung up when
+            this one ends. Fails with :class:`.DialFailed` when nobody answers; who lets that pass
+            refuses this call for the same reason. Cancelling it cancels what rings.
+        """
+        self._check()
+        return Dialling(self, early_media=early_media).start(target, timeout, from_, headers)
+
+    def bridge(self, other: Call) -> Deferred[EndReason]:
+        """
+        Join it with another call: each hears the other, audio and keys, until one ends.
+
+        :return: fires with the reason of the one that ended; the other one is hung up, with the
+            Reason of the first. Cancelling it parts them, and both go on.
+        :raises DialogStateError: when one is not answered, or is joined already.
+        """
+        return Bridge(self, other).start()
 
     # -- another peer ----------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """The plugins that are shipped: supplements, SDP handlers and applications, one of each."""
 
+from sipsess.applications.dial import DialApplication
 from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
@@ -32,6 +33,7 @@ identity = Identity()
 
 audio = AudioHandler()
 
+dial = DialApplication()
 early = EarlyApplication()
 echo = EchoApplication()
 hello = HelloApplication()

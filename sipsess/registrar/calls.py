@@ -49,12 +49,22 @@ class UserCalls:
         timeout: float = DIAL_LIMIT,
         from_: str | None = None,
         headers: Mapping[str, str] | None = None,
+        placed: Callable[[Session], None] | None = None,
     ) -> Deferred[Session]:
-        """See :meth:`.Users.dial`; this fires with the session."""
-        return Deferred.fromCoroutine(self._dial(user, timeout, from_, headers or {}))
+        """
+        See :meth:`.Users.dial`; this fires with the session.
+
+        :param placed: called with the session of each phone that is called.
+        """
+        return Deferred.fromCoroutine(self._dial(user, timeout, from_, headers or {}, placed))
 
     async def _dial(
-        self, user: str, timeout: float, from_: str | None, headers: Mapping[str, str]
+        self,
+        user: str,
+        timeout: float,
+        from_: str | None,
+        headers: Mapping[str, str],
+        placed: Callable[[Session], None] | None,
     ) -> Session:
         registrar = self._manager.registrar
         bindings = [] if registrar is None else await registrar.find(user)
@@ -68,7 +78,7 @@ class UserCalls:
             all_headers = {"To": _address_of(registrar, user, hop.flow), **headers}
             if target.route_set:
                 all_headers["Route"] = ", ".join(target.route_set)
-            return self._manager.dial(
+            session = self._manager.dial(
                 target.uri,
                 hop,
                 from_=from_,
@@ -76,6 +86,9 @@ class UserCalls:
                 is_pinned=target.is_pinned,
                 endpoint=self._manager.core.endpoints.get(phone[0].endpoint, ANONYMOUS),
             )
+            if placed is not None:
+                placed(session)
+            return session
 
         return await Hunt(self._manager.core, group_by_q(bindings), place, timeout).start()
 

@@ -17,6 +17,7 @@ from sipsess.dialog import CSeqError, Dialog
 from sipsess.dialog.usage import FAIL, RECEIVE_CANCEL, TERMINATING
 from sipsess.errors import DialogStateError, SIPError
 from sipsess.message import MessageError, Request
+from sipsess.message.reason import parse_reasons
 from sipsess.supplement import Reject
 
 from .bodies import refusal_of_body
@@ -257,7 +258,8 @@ class RequestDesk(Part):
             return
         if session.is_initial(incoming.request):
             reason = admission.request.headers.get("Reason") or ""
-            session.set_reason(EndReason(REMOTE, "CANCEL", text=reason))
+            reasons = parse_reasons(admission.request.headers)
+            session.set_reason(EndReason(REMOTE, "CANCEL", text=reason, reasons=reasons))
             session.usage.feed(RECEIVE_CANCEL)
             incoming.release()
         else:

@@ -34,6 +34,7 @@ from sipsess.errors import PluginError, RemoteError, SIPError
 from sipsess.flow import Flow
 from sipsess.locating import NextHop
 from sipsess.message import Request, Response
+from sipsess.message.reason import parse_reasons
 from sipsess.sdphandler import NegotiationFailed
 
 from .bodies import SDP_TYPE, has_sdp, parse_sdp
@@ -122,7 +123,10 @@ class InviteClient(StoppedPart):
             self._success(outgoing, response)
         else:
             self.outgoing = None
-            session.set_reason(EndReason(REMOTE, "INVITE", response.status, response.reason))
+            reasons = parse_reasons(response.headers)
+            session.set_reason(
+                EndReason(REMOTE, "INVITE", response.status, response.reason, reasons)
+            )
             session.media.rollback()
             session.final_response = response
             session.usage.feed(RECEIVE_FAILURE)

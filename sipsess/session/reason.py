@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
+from sipsess.message.reason import Reason
 
 LOCAL = "local"
 REMOTE = "remote"
@@ -32,6 +33,8 @@ class EndReason:
     status: int | None = None
     #: For people.
     text: str = ""
+    #: What the peer gave in Reason headers (:rfc:`3326`), to be passed on.
+    reasons: tuple[Reason, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         who = {LOCAL: "this side", REMOTE: "the far end", NETWORK: "the network"}[self.by]

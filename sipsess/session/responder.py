@@ -9,6 +9,7 @@ from sipsess.core import RETRY_AFTER
 from sipsess.dialog.usage import RECEIVE_BYE, SEND_FAILURE
 from sipsess.errors import RemoteError
 from sipsess.message import Request, Response, build_response
+from sipsess.message.reason import parse_reasons
 from sipsess.sdp import RemoteGlareError
 from sipsess.status import reason_phrase
 
@@ -95,7 +96,9 @@ class Responder(Part):
         session = self.session
         if 300 <= status < 500 or session.is_over:
             return
-        session.set_reason(EndReason(REMOTE, "BYE", text=request.headers.get("Reason") or ""))
+        text = request.headers.get("Reason") or ""
+        reasons = parse_reasons(request.headers)
+        session.set_reason(EndReason(REMOTE, "BYE", text=text, reasons=reasons))
         session.usage.feed(RECEIVE_BYE)
 
     def reply(self, incoming: IncomingRequest, status: int) -> None:

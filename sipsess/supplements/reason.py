@@ -49,7 +49,9 @@ class ReasonSupplement(SessionSupplement):
         if method == "BYE" or (method == "CANCEL" and not session.is_answered):
             text = _keep(session, request)
             if text:
-                session.set_reason(EndReason(REMOTE, method, text=text))
+                session.set_reason(
+                    EndReason(REMOTE, method, text=text, reasons=get_reasons(session))
+                )
 
     def incoming_response(self, session: Session, response: Response) -> None:
         """Keep what the peer says when it refuses our INVITE, until another attempt is answered."""

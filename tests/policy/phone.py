@@ -36,10 +36,12 @@ class Phone(ScriptedPeer):
     A scripted peer at 192.0.2.9 that hears and speaks RTP on port 40000.
 
     :param net: its network.
+    :param host: another address.
+    :param name: another name.
     """
 
-    def __init__(self, net: VirtualNetwork) -> None:
-        super().__init__(net.host("192.0.2.9", name="phone"))
+    def __init__(self, net: VirtualNetwork, host: str = "192.0.2.9", name: str = "phone") -> None:
+        super().__init__(net.host(host, name=name))
         self.ear = Ear()
         self.rtp = self.host.listenUDP(40000, self.ear)
         self._sequence = 0
@@ -75,7 +77,7 @@ def sdp_of(message: Request | Response) -> SessionDescription:
     return parse_sdp(message.body)
 
 
-def audio_at(message: Response) -> Address:
+def audio_at(message: Request | Response) -> Address:
     """Return where a description wants its audio."""
     media = sdp_of(message).media[0]
     return media.address or "", media.port

@@ -189,5 +189,7 @@ class BuiltinTests(SynchronousTestCase):
         for item in handlers:
             verifyObject(ISDPHandler, item)
         names = sorted(item.name for item in applications)
-        self.assertEqual(names, ["busy", "early", "echo", "hello", "registered", "reject", "ring"])
+        self.assertEqual(
+            names, ["busy", "dial", "early", "echo", "hello", "registered", "reject", "ring"]
+        )
         self.assertEqual([item.name for item in handlers], ["audio"])

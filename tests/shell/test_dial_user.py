@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
+from sipsess.applications.dial import DialApplication
 from sipsess.applications.registered import RegisteredApplication
 from sipsess.call import Call
 from sipsess.endpoint import Endpoint
@@ -17,6 +18,7 @@ from sipsess.locating import UnreachableError
 from sipsess.message import Request, Response
 from sipsess.registrar import MemoryStore, RegistrarOptions, StoreError
 from sipsess.registrar.hunt import RING_LIMIT
+from sipsess.routing import route_by_name
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
 from sipsess.supplement import Reject, SessionSupplement
@@ -362,6 +364,47 @@ class RedirectTests(UserCase):
         """404 where nobody can register."""
         self.server.manager.registrar = None
         self.assertEqual(self.call().status, 404)
+
+
+class JoinedTests(UserCase):
+    """The application ``dial``: a caller is connected with a registered user."""
+
+    def setUp(self) -> None:
+        """Let it have all calls."""
+        super().setUp()
+        application = DialApplication()
+        self.server.manager.router = route_by_name([application], application)
+        self.caller = ScriptedPeer(self.alice)
+
+    def test_first_answer_counts(self) -> None:
+        """All phones ring, the caller hears of it, and is joined with the first that answers."""
+        first, second = self.phone(), self.phone()
+        invite = self.caller.invite(f"sip:alice@{BOB}")
+        self.caller.send(invite, (BOB, 5060))
+        leg, other = first.expect("INVITE"), second.expect("INVITE")
+        self.assertEqual(leg.from_.uri, self.caller.uri)
+        second.reply(other, 180)
+        self.caller.expect(180)
+        first.reply(leg, 200, body=first.sdp())
+        first.expect("ACK")
+        self.cancelled(second, other)
+        answer = self.caller.expect(200)
+        self.caller.ack(answer)
+        self.caller.bye(answer)
+        first.reply(first.expect("BYE"), 200)
+        self.finish()
+
+    def test_caller_gives_up(self) -> None:
+        """No phone rings on."""
+        phone = self.phone()
+        invite = self.caller.invite(f"sip:alice@{BOB}")
+        self.caller.send(invite, (BOB, 5060))
+        leg = phone.expect("INVITE")
+        phone.reply(leg, 180)
+        self.caller.expect(180)
+        self.caller.cancel(invite)
+        self.cancelled(phone, leg)
+        self.finish()
 
 
 class StartTests(UserCase):

@@ -1,0 +1,127 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Two calls that hear each other, until one of them ends.
+
+Theory of operation
+    Audio goes from one stream to the other packet by packet, in the turn in which it came, and is
+    transcoded only when the codecs differ (:mod:`sipsess.media.relay`). A key is a key: whichever
+    way one side sends it (RTP event, INFO, tone), the other gets it the way that it understands.
+
+    To both calls the bridge is something that they wait for. So it hears when one ends, and hangs
+    the other up for the same reasons; and when one moves to another peer (transfer, Replaces), it
+    goes on with that one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sipsess.errors import DialogStateError, SIPError
+from sipsess.media import AudioStream
+from sipsess.session import EndReason
+
+from .dial import end_with
+from .wait import Wait
+
+if TYPE_CHECKING:
+    from .call import Call
+
+
+class Bridge:
+    """
+    Joins two calls.
+
+    :param near: one of them.
+    :param far: the other one.
+    """
+
+    __slots__ = ("_far", "_near", "_result", "_streams", "_waits")
+
+    def __init__(self, near: Call, far: Call) -> None:
+        self._near = near
+        self._far = far
+        self._streams: tuple[AudioStream, ...] = ()
+        self._waits: tuple[Wait, ...] = ()
+        self._result: Deferred[EndReason] = Deferred(self._cancelled)
+
+    def start(self) -> Deferred[EndReason]:
+        """
+        Let them hear each other.
+
+        :return: see :meth:`.Call.bridge`.
+        :raises DialogStateError: when one is not answered, or has a bridge already.
+        """
+        calls = (self._near, self._far)
+        if self._near is self._far:
+            raise DialogStateError("a call cannot be joined with itself")
+        for call in calls:
+            if not call.is_answered:
+                raise DialogStateError("only calls that were answered can be joined")
+            if call.joined is not None:
+                raise DialogStateError("the call is joined with another one already")
+        for call in calls:
+            call.joined = self
+            call.session.note("joined", f"with {self._other(call).session.call_id}")
+        self._waits = tuple(Wait(call) for call in calls)
+        for call, wait in zip(calls, self._waits, strict=True):
+            wait.moved = self._join
+            wait.deferred.addErrback(self._ended, call)
+        self._join()
+        return self._result
+
+    def _other(self, call: Call) -> Call:
+        return self._far if call is self._near else self._near
+
+    def _join(self) -> None:
+        """Join the streams that the calls have now."""
+        self._part()
+        near, far = self._near.audio, self._far.audio
+        if near is not None and far is not None:
+            near.on_packet, far.on_packet = far.forward, near.forward
+            self._streams = (near, far)
+
+    def _part(self) -> None:
+        streams, self._streams = self._streams, ()
+        for stream in streams:
+            stream.on_packet = None
+
+    def receive_digit(self, call: Call, digit: str) -> None:
+        """Pass on a key that the peer of one call has pressed."""
+        other = self._other(call)
+        try:
+            other.send_digits(digit).addErrback(_ignore)
+        except SIPError as error:
+            other.session.note("key lost", str(error))
+
+    def _ended(self, failure: Failure, call: Call) -> None:
+        """Hang the other one up, too."""
+        end = call.session.reason_or_unknown()
+        self._stop()
+        end_with(self._other(call), end)
+        if not self._result.called:
+            self._result.callback(end)
+
+    def _cancelled(self, result: Deferred[EndReason]) -> None:
+        """Part the calls; when one is just ending, so does the other."""
+        self._stop()
+        for call in (self._near, self._far):
+            if call.is_ended:
+                end_with(self._other(call), call.session.reason_or_unknown())
+
+    def _stop(self) -> None:
+        self._part()
+        self._near.joined = self._far.joined = None
+        for wait in self._waits:
+            wait.let_go()
+
+
+def bridge(near: Call, far: Call) -> Deferred[EndReason]:
+    """Join two calls; see :meth:`.Call.bridge`."""
+    return Bridge(near, far).start()
+
+
+def _ignore(failure: Failure) -> None:
+    failure.trap(SIPError, CancelledError)

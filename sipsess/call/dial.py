@@ -1,0 +1,272 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Calling somebody for a call: ringing, early media and refusals go to the caller.
+
+Theory of operation
+    A :class:`Dialling` lasts from the INVITE of a leg to its answer. It is something that the call
+    waits for, so that it ends with the call: whoever gives up first, the application, the caller or
+    the time, the legs that ring are cancelled, and an answer that crosses the CANCEL is hung up by
+    its session. The leg that was answered belongs to the call, and ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sipsess.errors import SIPError
+from sipsess.locating import next_hop_of
+from sipsess.message import NameAddr, Response
+from sipsess.message.reason import Reason
+from sipsess.registrar.hunt import status_of
+from sipsess.sdphandler import NegotiationFailed
+from sipsess.sdphandlers.audio import find_audio
+from sipsess.session import EndReason, Session, SessionEnded
+from sipsess.session.reason import LOCAL
+from sipsess.supplement import Reject
+
+from .wait import Wait
+
+if TYPE_CHECKING:
+    from .call import Call
+
+#: A target that begins so is a user who has registered here.
+USER = "user:"
+#: Refusals that mean us and not the caller, and what he gets instead: he cannot answer a challenge
+#: to us, nor do without an extension of ours; he cancelled nothing; and a 503 would keep him from
+#: all that we can do (:rfc:`3261#section-16.7`).
+_OURS = {401: 403, 407: 403, 420: 500, 421: 500, 487: 480, 503: 500}
+#: What the caller gets for a redirection that nobody has followed, and when nobody answers.
+_UNAVAILABLE = 480
+#: "No answer from user", a cause of Q.850.
+_NO_ANSWER = 19
+
+
+class DialFailed(Reject):
+    """
+    Nobody has answered.
+
+    An application that lets it pass refuses its own call with it, as the callee has refused the
+    leg.
+
+    :param status: for the caller, 400 to 699.
+    :param reasons: that the callee gave; those of Q.850 go to the caller (:rfc:`6432`).
+    :param end: why the leg ended; ``None`` when there was none.
+    """
+
+    def __init__(
+        self, status: int, reasons: tuple[Reason, ...] = (), end: EndReason | None = None
+    ) -> None:
+        network = tuple(item for item in reasons if item.protocol.upper() == "Q.850")
+        super().__init__(status, headers=reason_headers(network))
+        #: All reasons that the callee gave.
+        self.reasons = reasons
+        #: Why the leg ended.
+        self.end = end
+
+    @classmethod
+    def of(cls, error: BaseException | None) -> DialFailed:
+        """Return what a caller hears for the error that a leg failed with."""
+        end = error.reason if isinstance(error, SessionEnded) else None
+        status = status_of(error) or 500
+        if end is not None and end.by == LOCAL and status == 408:
+            return cls(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),), end)
+        status = _UNAVAILABLE if status < 400 else _OURS.get(status, status)
+        return cls(status, () if end is None else end.reasons, end)
+
+
+def reason_headers(reasons: tuple[Reason, ...]) -> dict[str, str]:
+    """Return the headers that pass reasons on (:rfc:`3326`); none when there are none."""
+    return {"Reason": ", ".join(str(reason) for reason in reasons)} if reasons else {}
+
+
+def end_with(call: Call, end: EndReason) -> None:
+    """End a call since another one has ended, for its reasons."""
+    if not call.is_ended:
+        call.session.terminate(headers=reason_headers(end.reasons))
+
+
+class Dialling:
+    """
+    One ``call.dial``.
+
+    :param call: for which somebody is called.
+    :param early_media: whether the caller hears what comes before the answer.
+    """
+
+    __slots__ = (
+        "_call",
+        "_chosen",
+        "_early_media",
+        "_joined",
+        "_legs",
+        "_passed",
+        "_placing",
+        "_wait",
+    )
+
+    def __init__(self, call: Call, *, early_media: bool) -> None:
+        self._call = call
+        self._early_media = early_media
+        #: All that ring, or rang.
+        self._legs: list[Session] = []
+        self._chosen: Session | None = None
+        #: The leg whose early media the caller hears.
+        self._joined: Session | None = None
+        #: The last status that the caller was told.
+        self._passed = 0
+        self._placing: Deferred[Session] | None = None
+        self._wait = Wait(call, self._release)
+
+    def start(
+        self, target: str, timeout: float, from_: str | None, headers: Mapping[str, str] | None
+    ) -> Deferred[Call]:
+        """See :meth:`.Call.dial`."""
+        self._wait.start_timer(timeout, self._late)
+        sender = from_ or _address_of(self._call)
+        core = self._call.session.core
+        with core.turn:
+            # Later: by then whoever asked waits, and hears of a failure.
+            core.turn.later(self._begin, target, timeout, sender, dict(headers or {}))
+        return self._wait.deferred
+
+    def _begin(self, target: str, timeout: float, from_: str, headers: dict[str, str]) -> None:
+        if self._wait not in self._call.waits:
+            return
+        self._placing = Deferred.fromCoroutine(self._place(target, timeout, from_, headers))
+        self._placing.addCallbacks(self._answered, self._failed)
+
+    async def _place(
+        self, target: str, timeout: float, from_: str, headers: dict[str, str]
+    ) -> Session:
+        session = self._call.session
+        manager = session.manager
+        if session.is_callee:
+            headers.setdefault("Max-Forwards", _forwards(session))
+        if target.startswith(USER):
+            users = manager.user_calls
+            if users is None:
+                raise DialFailed(404)
+            return await users.dial(
+                target.removeprefix(USER),
+                timeout=timeout,
+                from_=from_,
+                headers=headers,
+                placed=self._watch,
+            )
+        hop = await manager.find_next_hop(next_hop_of(target, headers), session.flow)
+        leg = manager.dial(target, hop, from_=from_, headers=headers)
+        self._watch(leg)
+        await leg.invite_client.answered
+        return leg
+
+    def _watch(self, leg: Session) -> None:
+        self._legs.append(leg)
+        leg.on_provisional = partial(self._provisional, leg)
+
+    # -- before the answer -----------------------------------------------------------------
+
+    def _provisional(self, leg: Session, response: Response) -> None:
+        """Tell the caller that somebody rings, once per status; and let him hear."""
+        is_heard = (
+            self._early_media
+            and self._joined is None
+            and leg.media.is_established
+            and find_audio(leg) is not None
+        )
+        if response.status == 100 or (response.status == self._passed and not is_heard):
+            return
+        self._passed = response.status
+        if is_heard:
+            self._joined = leg
+        session = self._call.session
+        if session.is_callee and not session.is_answered:
+            self._tell(response.status, is_heard)
+        elif is_heard:
+            self._join()
+
+    def _tell(self, status: int, is_heard: bool) -> None:
+        try:
+            if is_heard:
+                telling = self._call.progress(status).addCallback(lambda _: self._join())
+            else:
+                telling = self._call.ring(status).addCallback(lambda _: None)
+        except SIPError as error:
+            self._call.session.note("not told", f"{status}: {error}")
+            return
+        telling.addErrback(self._not_told, status)
+
+    def _not_told(self, failure: Failure, status: int) -> None:
+        failure.trap(SIPError, NegotiationFailed, CancelledError)
+        self._call.session.note("not told", f"{status}: {failure.value}")
+
+    def _join(self) -> None:
+        """Let caller and callee hear each other before the answer."""
+        near = self._call.audio
+        far = None if self._joined is None else find_audio(self._joined)
+        if self._placing is not None and near is not None and far is not None:
+            near.on_packet, far.on_packet = far.forward, near.forward
+
+    # -- the outcome -----------------------------------------------------------------------
+
+    def _answered(self, leg: Session) -> None:
+        self._chosen = leg
+        call = leg.manager.make_call(leg)
+        belong(call, self._call)
+        self._wait.finish(call)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(SIPError, NegotiationFailed, Reject) and not failure.check(DialFailed):
+            failure = Failure(DialFailed.of(failure.value))
+        self._wait.fail(failure)
+
+    def _late(self) -> None:
+        self._wait.fail(Failure(DialFailed(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),))))
+
+    def _release(self) -> None:
+        """End all legs but the one that was answered."""
+        placing, self._placing = self._placing, None
+        if self._joined is not None:
+            for stream in (self._call.audio, find_audio(self._joined)):
+                if stream is not None:
+                    stream.on_packet = None
+        end = self._call.session.end_reason
+        headers = {} if end is None else reason_headers(end.reasons)
+        for leg in self._legs:
+            leg.on_provisional = None
+            if leg is not self._chosen:
+                leg.terminate(headers=headers)
+        if placing is not None:
+            placing.cancel()
+
+
+def belong(leg: Call, call: Call) -> None:
+    """Let a leg end with the call that it was dialled for."""
+    wait = Wait(call)
+    wait.deferred.addErrback(lambda _: end_with(leg, call.session.reason_or_unknown()))
+    leg.ended.addCallback(lambda _: wait.finish())
+
+
+def _address_of(call: Call) -> str:
+    """Return the From of a leg: the peer of the call, without his tag."""
+    request = call.request
+    peer = request.from_ if call.session.is_callee else request.to
+    return str(NameAddr(peer.display_name, peer.uri))
+
+
+def _forwards(session: Session) -> str:
+    """
+    Return the Max-Forwards of a leg, so that calls that go round in a circle end.
+
+    :raises DialFailed: when the call has come a long way (483).
+    """
+    forwards = session.invite.max_forwards
+    if forwards is None:
+        forwards = 70
+    if forwards == 0:
+        raise DialFailed(483)
+    return str(forwards - 1)
