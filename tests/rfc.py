@@ -949,6 +949,7 @@ MEDIA = (
         "RTP",
         partial("5", "Packets", "no RTCP is sent", "pure.test_media_rtp"),
         done("A.1", "Sequence numbers", "pure.test_media_latch.SequenceTests"),
+        done("A.8", "Interarrival jitter", "pure.test_media_statistics.JitterTests"),
     ),
     rfc(
         3389,

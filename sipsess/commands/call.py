@@ -30,6 +30,7 @@ from sipsess.flow import Address, Flow
 from sipsess.interfaces import INameResolver, ITrace
 from sipsess.locating import Locator, Target
 from sipsess.locating.names import find_resolver
+from sipsess.media import Codec, RTPPacket
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import SIPURI, NameAddr, TelURI
 from sipsess.sdphandler import NegotiationFailed
@@ -364,7 +365,7 @@ class Phone:
         options = self._options
         ended = call.ended
         if call.audio is not None:
-            call.audio.listen(self._hear)
+            call.audio.on_packet = self._hear
         work = [self._speak(call)]
         if options["save"] is not None:
             work.append(self._record(call))
@@ -410,8 +411,9 @@ class Phone:
         path = Path(self._options["save"])
         await call.record(path, max_seconds=self._options["duration"] + 60.0, stop_on="")
 
-    def _hear(self, pcm: bytes, rate: int) -> None:
-        self._heard += len(pcm) / (2 * rate)
+    def _hear(self, codec: Codec, packet: RTPPacket, now: float) -> None:
+        # Not by listening: what conceals losses and pauses has not been said by anybody.
+        self._heard += len(codec.decode(packet.payload)) / (2 * codec.clock_rate)
 
 
 def describe_failure(error: Exception) -> str:

@@ -7,6 +7,7 @@ from sipsess.media.playback import Done, Playback
 from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtp
 from sipsess.media.sounds import load_digit, load_sound
+from sipsess.media.statistics import StreamStatistics
 from sipsess.media.stream import AudioStream
 from sipsess.media.telephone_event import DigitReceiver, DigitSender
 from sipsess.media.wav import WAVError, WAVWriter, read_wav
@@ -26,6 +27,7 @@ __all__ = [
     "Playback",
     "RTPPacket",
     "Recorder",
+    "StreamStatistics",
     "WAVError",
     "WAVWriter",
     "find_codec",

@@ -41,6 +41,7 @@ from sipsess.media.relay import Relay
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
+from sipsess.media.statistics import JitterMeter, StreamStatistics, estimate_mos
 from sipsess.media.telephone_event import DigitReceiver, DigitSender, check_digits
 
 #: Things to play, or strings of digits, that may wait; a program that queues more has lost count.
@@ -75,6 +76,7 @@ class AudioStream:
         "_formats",
         "_hearing",
         "_is_closed",
+        "_jitter",
         "_latch",
         "_receiver",
         "_relay",
@@ -109,6 +111,7 @@ class AudioStream:
         # Who makes a stream for an address has chosen it; only what a peer says later is a claim.
         self._latch.proven_host = None if remote is None else remote[0]
         self._tracker = SequenceTracker()
+        self._jitter = JitterMeter()
         #: Made for the first event that comes.
         self._receiver: DigitReceiver | None = None
         #: Made for the first listener.
@@ -192,6 +195,23 @@ class AudioStream:
     def duplicates(self) -> int:
         """Packets that came twice in a row."""
         return self._tracker.duplicates
+
+    def statistics(self) -> StreamStatistics:
+        """Tell how it fared until now."""
+        expected = self.packets_received + self.lost
+        jitter = self._jitter.seconds * 1000
+        return StreamStatistics(
+            codec=self.codec.encoding,
+            packets_received=self.packets_received,
+            bytes_received=self.bytes_received,
+            packets_sent=self.packets_sent,
+            bytes_sent=self.bytes_sent,
+            lost=self.lost,
+            late=self.late,
+            duplicates=self.duplicates,
+            jitter_ms=jitter,
+            mos=estimate_mos(self.lost / expected, jitter) if self.packets_received else None,
+        )
 
     @property
     def wants_ticks(self) -> bool:
@@ -492,6 +512,7 @@ class AudioStream:
             return
         ended = ""
         if verdict == RESTART:
+            self._jitter.restart()
             if self._receiver is not None:
                 ended = self._receiver.flush()
             if self._hearing is not None:
@@ -518,6 +539,7 @@ class AudioStream:
             return ""
 
     def _receive_audio(self, codec: Codec, packet: RTPPacket, is_newest: bool, now: float) -> None:
+        self._jitter.arrive(packet.timestamp, codec.clock_rate, now)
         is_echoed = self._echo and is_newest and self._direction == "sendrecv"
         if is_echoed and packet.payload:
             self._sender.echo(codec, packet.payload)

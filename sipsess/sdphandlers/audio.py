@@ -263,9 +263,11 @@ class AudioHandler(SDPHandler):
         )
 
     def stop_stream(self, session: Session, stream: SessionStream) -> None:
-        """Speak and listen no more."""
+        """Speak and listen no more; the session's record gets what is to be said of it."""
         audio = _find(stream)
         if audio is not None:
+            if not audio.stream.is_closed:
+                session.note("audio", str(audio.stream.statistics()))
             audio.stop()
 
     def destroy_stream(self, session: Session, stream: SessionStream) -> None:
