@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.applications.echo import EchoApplication
+from sipsess.applications.hello import HelloApplication
 from sipsess.interfaces import ISessionSupplement
 from sipsess.media import read_wav
 from sipsess.message import Response
@@ -278,6 +279,32 @@ class PlaceCallTests(SynchronousTestCase):
     def test_call_is_refused(self) -> None:
         """A refusal is one line, too."""
         self.assertIn("404", self.run_script("nobody"))
+
+
+class ClickToCallTests(SynchronousTestCase):
+    """examples/click_to_call.py."""
+
+    def run_script(self, second: str) -> str:
+        """Run its coroutine on a virtual host, and return what it would print."""
+        net = VirtualNetwork()
+        echo, hello = EchoApplication(), HelloApplication()
+        Agent(net.host(CALLEE, name="callee"), applications=[echo, hello])
+        host = net.host(CALLER, name="caller")
+        coroutine = example("click_to_call").connect(
+            host, f"sip:echo@{CALLEE}", f"sip:{second}@{CALLEE}", listen="udp:5060"
+        )
+        done: Deferred[str] = Deferred.fromCoroutine(coroutine)
+        net.run_for(150)
+        net.assert_quiet()
+        return self.successResultOf(done)
+
+    def test_connected(self) -> None:
+        """They are connected until one hangs up."""
+        self.assertIn("BYE by the far end", self.run_script("hello"))
+
+    def test_refused(self) -> None:
+        """A refusal is one line."""
+        self.assertIn(f"sip:nobody@{CALLEE}: 404", self.run_script("nobody"))
 
 
 def _final(call: PlacedCall) -> Response:

@@ -9,11 +9,12 @@ Theory of operation
 
     To both calls the bridge is something that they wait for. So it hears when one ends, and hangs
     the other up for the same reasons; and when one moves to another peer (transfer, Replaces), it
-    goes on with that one.
+    goes on with that one. Hold goes across, too (:mod:`sipsess.call.holding`).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -24,6 +25,7 @@ from sipsess.media import AudioStream
 from sipsess.session import EndReason
 
 from .dial import end_with
+from .holding import Side
 from .wait import Wait
 
 if TYPE_CHECKING:
@@ -38,13 +40,14 @@ class Bridge:
     :param far: the other one.
     """
 
-    __slots__ = ("_far", "_near", "_result", "_streams", "_waits")
+    __slots__ = ("_far", "_near", "_result", "_sides", "_streams", "_waits")
 
     def __init__(self, near: Call, far: Call) -> None:
         self._near = near
         self._far = far
         self._streams: tuple[AudioStream, ...] = ()
         self._waits: tuple[Wait, ...] = ()
+        self._sides: dict[Call, Side] = {}
         self._result: Deferred[EndReason] = Deferred(self._cancelled)
 
     def start(self) -> Deferred[EndReason]:
@@ -65,15 +68,26 @@ class Bridge:
         for call in calls:
             call.joined = self
             call.session.note("joined", f"with {self._other(call).session.call_id}")
+        self._sides = {call: Side(call) for call in calls}
+        for call in calls:
+            self._sides[call].join(self._sides[self._other(call)])
         self._waits = tuple(Wait(call) for call in calls)
         for call, wait in zip(calls, self._waits, strict=True):
-            wait.moved = self._join
+            wait.moved = partial(self.media_changed, call)
             wait.deferred.addErrback(self._ended, call)
-        self._join()
+        for call in calls:
+            self.media_changed(call)
         return self._result
 
     def _other(self, call: Call) -> Call:
         return self._far if call is self._near else self._near
+
+    def media_changed(self, call: Call) -> None:
+        """Hear that the audio of one call was negotiated anew; the other side may have to know."""
+        self._join()
+        self._sides[call].look()
+        self._sides[self._other(call)].tell()
+        self._sides[call].tell()
 
     def _join(self) -> None:
         """Join the streams that the calls have now."""
@@ -113,6 +127,8 @@ class Bridge:
 
     def _stop(self) -> None:
         self._part()
+        for side in self._sides.values():
+            side.join(side)
         self._near.joined = self._far.joined = None
         for wait in self._waits:
             wait.let_go()

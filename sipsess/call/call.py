@@ -548,6 +548,11 @@ class Call:
             elif len(self._digits) < MAX_DIGITS:
                 self._digits += digit
 
+    def media_changed(self) -> None:
+        """Hear that audio was negotiated; the audio handler calls it."""
+        if self.joined is not None:
+            self.joined.media_changed(self)
+
     def forget_digits(self) -> None:
         """Forget the digits that nobody has read."""
         self._digits = ""

@@ -194,7 +194,7 @@ class AudioHandler(SDPHandler):
             return StreamVerdict.NOT_HANDLED
         direction = stream.wanted_direction
         if remote is not None:
-            direction = answer_direction(_offered_direction(remote), direction)
+            direction = answer_direction(peer_direction(remote), direction)
         return sdp.media(
             "audio",
             audio.port.port,
@@ -254,13 +254,15 @@ class AudioHandler(SDPHandler):
         if _hears_us(session):
             audio_stream.proven_host = session.flow.remote[0]
         audio_stream.set_remote(_address(remote))
-        audio_stream.direction = answer_direction(_offered_direction(remote), local.direction)
+        audio_stream.direction = answer_direction(peer_direction(remote), local.direction)
         audio.start()
         session.note(
             "audio",
             f"{codec.encoding} from port {audio.port.port} to {remote.address} {remote.port}, "
             f"{audio_stream.direction}",
         )
+        if session.channel is not None:
+            session.channel.media_changed()
 
     def stop_stream(self, session: Session, stream: SessionStream) -> None:
         """Speak and listen no more; the session's record gets what is to be said of it."""
@@ -285,11 +287,16 @@ def _formats_for(session: Session, media: MediaDescription) -> tuple[Format, ...
 
 def find_audio(session: Session) -> AudioStream | None:
     """Return the audio stream of a session that is in force, or ``None``."""
+    stream = find_audio_stream(session)
+    audio: AudioStream | None = None if stream is None else stream.cookies.get(AUDIO_COOKIE)
+    return audio
+
+
+def find_audio_stream(session: Session) -> SessionStream | None:
+    """Return the stream whose audio :func:`find_audio` returns, or ``None``."""
     for stream in session.media.streams:
-        if stream is not None:
-            audio: AudioStream | None = stream.cookies.get(AUDIO_COOKIE)
-            if audio is not None:
-                return audio
+        if stream is not None and AUDIO_COOKIE in stream.cookies:
+            return stream
     return None
 
 
@@ -304,7 +311,7 @@ def count_packets(session: Session) -> tuple[int, int]:
     return received, sent
 
 
-def _offered_direction(remote: MediaDescription) -> str:
+def peer_direction(remote: MediaDescription) -> str:
     """Return the peer's direction; the old-style hold, c=0.0.0.0, means that he does not listen."""
     direction = remote.direction
     return _NOT_LISTENING.get(direction, direction) if remote.is_held else direction

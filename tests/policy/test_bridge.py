@@ -17,7 +17,7 @@ from sipsess.message import Request, Response
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.refer import Refer
 from sipsess.testing import Agent, VirtualNetwork
-from tests.policy.phone import FRAME, Phone, audio_at
+from tests.policy.phone import FRAME, Phone, audio_at, sdp_of
 from tests.policy.test_call import Script
 
 SERVER = ("192.0.2.1", 5060)
@@ -350,6 +350,123 @@ class JoinedTests(BridgeCase):
         self.near.bye(self.ok)
         self.end_far()
         self.assertRaises(DialogStateError, bridge, near, far)
+        self.settle()
+
+
+class HoldTests(BridgeCase):
+    """Hold and resume go across."""
+
+    def change(self, phone: Phone, direction: str) -> None:
+        """Let the near phone (or the far one) offer a direction."""
+        first: Response | Request = self.ok if phone is self.near else self.leg
+        body = phone.sdp(direction=direction)
+        phone.send(phone.request_within(first, "INVITE", body=body))
+        answer = phone.expect(200)
+        assert isinstance(answer, Response)
+        phone.ack(answer)
+
+    def hears(self, phone: Phone, offered: str, answer: str) -> None:
+        """Take the re-INVITE that offers a direction, and answer it."""
+        again = phone.expect("INVITE")
+        self.assertEqual(sdp_of(again).media[0].direction, offered)
+        phone.reply(again, 200, body=phone.sdp(direction=answer))
+        phone.expect("ACK")
+        self.net.run_for(1)
+
+    def hear_nothing(self, phone: Phone) -> None:
+        """Check that no re-INVITE comes."""
+        before = len(phone.received)
+        self.net.run_for(3)
+        self.assertEqual(phone.received[before:], [])
+
+    def end(self) -> None:
+        """Hang up, and check that nothing is left."""
+        self.near.bye(self.ok)
+        self.far.reply(self.far.expect("BYE"), 200)
+        self.settle()
+
+    def test_hold_and_resume(self) -> None:
+        """Who is put on hold by one side is put on hold by us, and taken back."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        self.hears(self.far, "sendonly", "recvonly")
+        self.change(self.near, "sendrecv")
+        self.hears(self.far, "sendrecv", "sendrecv")
+        self.hear_nothing(self.near)
+        self.hear_nothing(self.far)
+        self.end()
+
+    def test_both_hold(self) -> None:
+        """A hold by both ends when both have resumed, in whatever order."""
+        self.talk()
+        self.change(self.near, "inactive")
+        self.hears(self.far, "inactive", "inactive")
+        self.change(self.far, "inactive")
+        self.hear_nothing(self.near)
+        self.change(self.near, "sendrecv")
+        self.hears(self.far, "sendrecv", "inactive")
+        self.hears(self.near, "inactive", "inactive")
+        self.change(self.far, "sendrecv")
+        self.hears(self.near, "sendrecv", "sendrecv")
+        self.hear_nothing(self.far)
+        self.end()
+
+    def test_no_storm(self) -> None:
+        """Who holds and resumes like mad is heard of as he is at last."""
+        self.talk()
+        for _ in range(5):
+            self.change(self.near, "sendonly")
+            self.change(self.near, "sendrecv")
+        self.change(self.near, "sendonly")
+        self.hears(self.far, "sendonly", "recvonly")
+        self.hear_nothing(self.far)
+        self.end()
+
+    def test_refused(self) -> None:
+        """A hold that is refused is not repeated."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        again = self.far.expect("INVITE")
+        self.far.reply(again, 488)
+        self.far.expect("ACK")
+        self.hear_nothing(self.far)
+        self.end()
+
+    def test_glare(self) -> None:
+        """When both sides change at once each is told, after the 491."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        again = self.far.expect("INVITE")
+        own = self.far.request_within(self.leg, "INVITE", body=self.far.sdp(direction="inactive"))
+        self.far.send(own)
+        refused = self.far.expect(491)
+        assert isinstance(refused, Response)
+        self.far.ack(refused)
+        self.far.reply(again, 491)
+        self.far.expect("ACK")
+        self.hears(self.far, "sendonly", "inactive")
+        # Nobody listens to what he sends.
+        self.hears(self.near, "sendonly", "inactive")
+        self.hear_nothing(self.far)
+        self.end()
+
+    def test_lost(self) -> None:
+        """A side that does not answer the re-INVITE is given up, and the other with it."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        self.far.close()
+        self.net.run_for(65)
+        self.near.reply(self.near.expect("BYE"), 200)
+        self.settle()
+
+    def test_ended_meanwhile(self) -> None:
+        """A call that ends while its other side is told of a hold leaves nothing."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        again = self.far.expect("INVITE")
+        self.near.bye(self.ok)
+        self.far.reply(self.far.expect("BYE"), 200)
+        self.far.reply(again, 487)
         self.settle()
 
 
