@@ -32,6 +32,9 @@ _MAX_TEXTS = 4096
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
+#: The least seconds of silence that may end a call: shorter gaps are a network's, not a far end's.
+MIN_AUDIO_TIMEOUT = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
@@ -113,6 +116,10 @@ class Endpoint:
     #: How keys are pressed: as RTP events (:rfc:`4733`), or by INFO or tones when it knows no
     #: events; by INFO alone; by tones alone; or not at all, and its own are not heard either.
     dtmf: Literal["rfc4733", "info", "inband", "none"] = "rfc4733"
+    #: Seconds without any RTP packet from it after which its call is ended; 0 for never. Hold, and
+    #: what comes before the answer, do not count. A telephone that suppresses silence sends
+    #: nothing while nobody speaks.
+    audio_timeout: float = 0.0
     #: Session timers (:rfc:`4028`): never, when it wants one, or asked for in each call.
     session_timer: Literal["no", "accept", "request"] = "accept"
     #: Seconds that are asked for; ``None`` for what the supplement says.
@@ -144,6 +151,8 @@ class Endpoint:
         for seconds in (self.session_interval, self.session_minimum):
             if seconds is not None and seconds < ABSOLUTE_MINIMUM:
                 yield f"a session timer has {ABSOLUTE_MINIMUM} seconds at least, not {seconds}"
+        if self.audio_timeout and not self.audio_timeout >= MIN_AUDIO_TIMEOUT:
+            yield f"audio_timeout is 0 or {MIN_AUDIO_TIMEOUT:g} s at least"
         if self.max_calls is not None and self.max_calls < 0:
             yield f"max_calls is {self.max_calls}; 0 is the least"
 

@@ -33,6 +33,7 @@ from ._formats import (
     offered,
     wanted,
 )
+from ._inactivity import Inactivity
 
 if TYPE_CHECKING:
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -235,6 +236,11 @@ class AudioHandler(SDPHandler):
             audio_stream.holds_back = not session.early.is_wanted
             session.when_confirmed().addCallbacks(
                 lambda _: _confirm(session, audio_stream), lambda failure: None
+            )
+        limit = session.endpoint.audio_timeout
+        if limit:
+            session.when_confirmed().addCallbacks(
+                lambda _: Inactivity(session, audio_stream, limit), lambda failure: None
             )
         audio_stream.on_digit = partial(_pass_digit, session)
         audio = Audio(session, manager.media_clock, port, audio_stream)
