@@ -75,8 +75,9 @@ class Bridge:
         for call, wait in zip(calls, self._waits, strict=True):
             wait.moved = partial(self.media_changed, call)
             wait.deferred.addErrback(self._ended, call)
-        for call in calls:
-            self.media_changed(call)
+        # Nobody is told anything before both are known.
+        self._sides[self._far].look()
+        self.media_changed(self._near)
         return self._result
 
     def _other(self, call: Call) -> Call:

@@ -57,7 +57,8 @@ class BridgeCase(SynchronousTestCase):
             application="script",
             supplements=[ReasonSupplement(), Refer()],
         )
-        self.invite = self.near.invite("sip:bob@192.0.2.1", **options)
+        body = self.near.sdp(direction=options.pop("direction", "sendrecv"))
+        self.invite = self.near.invite("sip:bob@192.0.2.1", body=body, **options)
         self.near.send(self.invite, SERVER)
 
     def ring(self, function: Callable[[Call], Awaitable[Any]] = connect, **options: Any) -> Request:
@@ -127,6 +128,39 @@ class DialTests(BridgeCase):
         self.near.cancel(self.invite)
         self.far.reply(self.far.expect("CANCEL"), 200)
         self.far.reply(leg, 487)
+        self.settle()
+
+    def test_early_media_of_an_answered_call(self) -> None:
+        """A caller who was answered before hears the callee's early media, too."""
+
+        async def ask(call: Call) -> None:
+            await call.answer()
+            await call.dial(TARGET)
+
+        leg = self.ring(ask)
+        ok = self.near.expect(200)
+        assert isinstance(ok, Response)
+        self.near.ack(ok)
+        self.far.reply(leg, 183, body=self.far.sdp())
+        self.net.run_for(0.1)
+        self.far.speak(audio_at(leg), 3)
+        self.net.run_for(0.1)
+        self.assertEqual([item.payload for item in self.near.ear.packets], [FRAME] * 3)
+        self.far.reply(leg, 486)
+        self.far.expect("ACK")
+        self.near.reply(self.near.expect("BYE"), 200)
+        self.settle()
+
+    def test_given_up_at_once(self) -> None:
+        """A call that is given up before it was placed is none."""
+
+        async def hesitate(call: Call) -> None:
+            calling = call.dial(TARGET).addErrback(lambda failure: failure.trap(CancelledError))
+            calling.cancel()
+
+        self.start(hesitate)
+        self.near.expect(480)
+        self.assertEqual(self.far.received, [])
         self.settle()
 
     def test_refusal(self) -> None:
@@ -409,6 +443,20 @@ class HoldTests(BridgeCase):
         self.change(self.far, "sendrecv")
         self.hears(self.near, "sendrecv", "sendrecv")
         self.hear_nothing(self.far)
+        self.end()
+
+    def test_held_from_the_start(self) -> None:
+        """Who began on hold with one who wants nothing is told so, the other is not."""
+        self.ring(direction="sendonly")
+        self.far.reply(self.leg, 200, body=self.far.sdp(direction="inactive"))
+        self.far.expect("ACK")
+        answer = self.near.expect(200)
+        assert isinstance(answer, Response)
+        self.ok = answer
+        self.near.ack(answer)
+        self.hears(self.near, "inactive", "inactive")
+        self.hear_nothing(self.far)
+        self.change(self.far, "sendrecv")
         self.end()
 
     def test_no_storm(self) -> None:
