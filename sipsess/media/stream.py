@@ -506,28 +506,33 @@ class AudioStream:
         self.packets_received += 1
         self.bytes_received += len(packet.payload)
         verdict = self._tracker.judge(packet.ssrc, packet.sequence)
-        is_noise = packet.payload_type not in self._formats
-        if verdict == DUPLICATE or is_noise or not self._can_hear:
+        if verdict == DUPLICATE or not self._can_hear:
             self._wake()
             return
-        ended = ""
-        if verdict == RESTART:
-            self._jitter.restart()
-            if self._receiver is not None:
-                ended = self._receiver.flush()
-            if self._hearing is not None:
-                self._hearing.restart()
+        ended = self._restart() if verdict == RESTART else ""
+        if packet.payload_type not in self._formats:
+            # Comfort noise.
+            self._report(ended)
+            self._wake()
+            return
         codec = self._formats[packet.payload_type]
         if codec is None:
             ended += self._receive_event(packet, now)
         elif self._receiver is not None:
             ended += self._receiver.expire(now)
         self._report(ended)
-        if codec is not None and self.on_packet is not None:
-            self.on_packet(codec, packet, now)
         if codec is not None:
+            if self.on_packet is not None:
+                self.on_packet(codec, packet, now)
             self._receive_audio(codec, packet, verdict != LATE, now)
         self._wake()
+
+    def _restart(self) -> str:
+        """Hear that another sender speaks; return the digit that the last one had not ended."""
+        self._jitter.restart()
+        if self._hearing is not None:
+            self._hearing.restart()
+        return "" if self._receiver is None else self._receiver.flush()
 
     def _receive_event(self, packet: RTPPacket, now: float) -> str:
         if self._receiver is None:

@@ -787,6 +787,12 @@ class ListenTests(StreamCase):
         self.assertEqual((two.packets_received, two.wrong_payload_type), (1, 0))
         self.assertEqual((two.destination, two.wants_ticks), (HERE, False))
 
+    def test_comfort_noise_of_another_sender(self) -> None:
+        """A sender who begins with comfort noise ends the key that the one before held down."""
+        self.two.receive(digit(7, 1, 1000, end=False), HERE, 5.0)
+        self.two.receive(rtp(500, b"\x40", kind=13, ssrc=10), HERE, 5.02)
+        self.assertEqual(self.digits, ["7"])
+
     def test_hold_pauses(self) -> None:
         """On hold listeners hear nothing and need no ticks; afterwards they hear again."""
         heard: list[bytes] = []
