@@ -63,7 +63,6 @@ POLICY = frozenset(
         "session",
         "locating",
         "endpoint",
-        "engine",
         "call",
         "trace",
         "supplements",
