@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.applications.dial import DialApplication, DialOptions
 from sipsess.call import Call, DialFailed, bridge
+from sipsess.call.holding import PAUSE
 from sipsess.errors import DialogStateError
 from sipsess.locating import NextHop, UnreachableError
 from sipsess.message import Request, Response
@@ -58,7 +59,8 @@ class BridgeCase(SynchronousTestCase):
             supplements=[ReasonSupplement(), Refer()],
         )
         body = self.near.sdp(direction=options.pop("direction", "sendrecv"))
-        self.invite = self.near.invite("sip:bob@192.0.2.1", body=body, **options)
+        uri = options.pop("uri", "sip:bob@192.0.2.1")
+        self.invite = self.near.invite(uri, body=body, **options)
         self.near.send(self.invite, SERVER)
 
     def ring(self, function: Callable[[Call], Awaitable[Any]] = connect, **options: Any) -> Request:
@@ -470,6 +472,20 @@ class HoldTests(BridgeCase):
         self.hear_nothing(self.far)
         self.end()
 
+    def test_pause(self) -> None:
+        """However quickly the other one answers, the next re-INVITE waits for a moment."""
+        self.talk()
+        self.change(self.near, "sendonly")
+        again = self.far.expect("INVITE")
+        self.far.reply(again, 200, body=self.far.sdp(direction="recvonly"))
+        self.far.expect("ACK")
+        self.change(self.near, "sendrecv")
+        before = len(self.far.received)
+        self.net.run_for(PAUSE / 2)
+        self.assertEqual(self.far.received[before:], [])
+        self.hears(self.far, "sendrecv", "sendrecv")
+        self.end()
+
     def test_refused(self) -> None:
         """A hold that is refused is not repeated."""
         self.talk()
@@ -538,6 +554,16 @@ class ApplicationTests(BridgeCase):
         self.near.ack(ok)
         self.near.bye(ok)
         self.far.reply(self.far.expect("BYE"), 200)
+        self.settle()
+
+    def test_target_stays_a_user(self) -> None:
+        """No user that a caller dials can lead to another host."""
+        handle = DialApplication(DialOptions("sip:{dialled}@192.0.2.7")).handle
+        leg = self.ring(handle, uri="sip:bob%40192.0.2.66@192.0.2.1")
+        self.assertEqual(str(leg.request_uri), "sip:bob%40192.0.2.66@192.0.2.7")
+        self.far.reply(leg, 486)
+        self.far.expect("ACK")
+        self.near.expect(486)
         self.settle()
 
     def test_unknown_name(self) -> None:

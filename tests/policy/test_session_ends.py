@@ -280,6 +280,19 @@ class EndTests(SessionTestCase):
         self.assertIsInstance(failed[0], SessionEnded)
         self.finish()
 
+    def test_reasons_of_the_peer(self) -> None:
+        """What a BYE gives as reasons is known, whatever supplements there are (RFC 3326)."""
+        self.start()
+        reason = "SIP;cause=200, Q.850;cause=16"
+        answer = self.call()
+        session = self.session
+        self.request_within(answer, "BYE", headers={"Reason": reason})
+        self.answer_to("BYE")
+        end = session.end_reason
+        assert end is not None
+        self.assertEqual([str(item) for item in end.reasons], reason.split(", "))
+        self.finish()
+
     def test_terminate_checks_what_it_is_given(self) -> None:
         """A header or status that cannot be sent is refused at once; the call is untouched."""
         self.start()

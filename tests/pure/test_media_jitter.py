@@ -169,7 +169,7 @@ class BufferTests(SynchronousTestCase):
         """Neither packets nor delay pile up, however fast a peer sends."""
         for number in range(1, 300):
             self.put(number, 1.0)
-        self.assertLessEqual(self.buffer.delay, MAX_DELAY + 0.02)
+            self.assertLessEqual(self.buffer.delay, MAX_DELAY + 0.02)
         short = JitterBuffer(8000)
         for number in range(200):
             short.put(PCMU, packet(number, stamp=number), is_newest=True, now=1.0)
