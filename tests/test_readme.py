@@ -9,8 +9,12 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipsess.config import load
+from sipsess.config.plan import find_configured_plugins, make_plan
+from sipsess.testing import CallPair
 from tests.examples import EXAMPLES, file_name, files, pages, python_blocks, run_trial, write_files
 from tests.source import ROOT
+from tests.test_docs import snippets
 
 README = ROOT / "README.md"
 
@@ -80,6 +84,26 @@ class ReadmeTests(SynchronousTestCase):
         shown = ast.parse(files(README)["plugins/doorman.py"])
         example = ast.parse((EXAMPLES / "doorman.py").read_text(encoding="utf-8"))
         self.assertEqual(ast.dump(shown), ast.dump(ast.Module(example.body[1:], [])))
+
+    def test_the_menu(self) -> None:
+        """The voice menu is a good configuration, and a key leads to the announcement."""
+        [text] = [code for language, code in snippets(README) if language == "toml"]
+        file = pathlib.Path(self.mktemp())
+        file.write_text(text, encoding="utf-8")
+        loaded = load(str(file), {})
+        plan = make_plan(loaded, *find_configured_plugins(loaded))
+        pair = CallPair()
+        pair.callee.manager.router = plan.router
+        call = pair.dial("sip:office@192.0.2.1")
+        pair.net.run_for(1)
+        self.assertEqual(call.outcome, (200, "OK"))
+        call.phone.send_digits("1")
+        pair.net.run_for(0.5)
+        self.assertFalse(call.is_over)
+        # The greeting would last for six seconds yet; two beeps do not.
+        pair.net.run_for(1)
+        self.assertTrue(call.is_over)
+        pair.settle()
 
     def test_one_command_runs_the_server(self) -> None:
         """One line installs it and starts the server (PEP 668: in an environment of its own)."""

@@ -61,7 +61,8 @@ class DialApplication(Application):
         how = self.how
         target = target_of(call, how.target)
         leg = await call.dial(target, timeout=how.timeout, early_media=how.early_media)
-        await call.answer()
+        if not call.is_answered:
+            await call.answer()
         await call.bridge(leg)
 
 

@@ -14,5 +14,6 @@ class EchoApplication(Application):
 
     async def handle(self, call: Call) -> None:
         """See :meth:`.IApplication.handle`."""
-        await call.answer()
+        if not call.is_answered:
+            await call.answer()
         await call.echo()

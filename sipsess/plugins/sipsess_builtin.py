@@ -5,9 +5,13 @@ from sipsess.applications.dial import DialApplication
 from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
+from sipsess.applications.menu import MenuApplication
+from sipsess.applications.playback import PlaybackApplication
 from sipsess.applications.registered import RegisteredApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
+from sipsess.applications.voicemail import VoicemailApplication
+from sipsess.mail import send_voice_message
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.supplements.anonymity import Anonymity
 from sipsess.supplements.credentials import Credentials
@@ -37,7 +41,10 @@ dial = DialApplication()
 early = EarlyApplication()
 echo = EchoApplication()
 hello = HelloApplication()
+menu = MenuApplication()
+playback = PlaybackApplication()
 registered = RegisteredApplication()
 reject = RejectApplication()
 busy = RejectApplication("busy", 486)
 ring = RingApplication()
+voicemail = VoicemailApplication(send_voice_message)

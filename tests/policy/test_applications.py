@@ -190,6 +190,10 @@ class BuiltinTests(SynchronousTestCase):
             verifyObject(ISDPHandler, item)
         names = sorted(item.name for item in applications)
         self.assertEqual(
-            names, ["busy", "dial", "early", "echo", "hello", "registered", "reject", "ring"]
+            names,
+            [
+                *("busy", "dial", "early", "echo", "hello", "menu", "playback", "registered"),
+                *("reject", "ring", "voicemail"),
+            ],
         )
         self.assertEqual([item.name for item in handlers], ["audio"])
