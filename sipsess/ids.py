@@ -34,6 +34,10 @@ class IdSource:
             bits >>= 5
         return "".join(letters)
 
+    def secret(self, length: int) -> bytes:
+        """Return so many bytes to encrypt with."""
+        return self.random.getrandbits(8 * length).to_bytes(length)
+
     def branch(self) -> str:
         """Return a new Via branch with the magic cookie."""
         return MAGIC_COOKIE + self.token(16)

@@ -11,6 +11,7 @@ from sipsess.endpoint import digest_gate, identify
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
 from sipsess.registrar import rules as registrar
+from sipsess.srtp import REASONS as SRTP_REASONS
 from sipsess.transaction import REASONS as TRANSACTION_REASONS
 
 
@@ -23,6 +24,7 @@ def all_reasons() -> dict[str, str]:
         dialog.REASONS,
         reliable.REASONS,
         rtp.REASONS,
+        SRTP_REASONS,
         core.REASONS,
         flows.REASONS,
         defence.REASONS,

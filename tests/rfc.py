@@ -1007,12 +1007,46 @@ MEDIA = (
     rfc(
         3711,
         "SRTP",
-        missing(
-            "",
-            "Whole",
-            "RTP/SAVP is refused with 488",
-            "policy.test_audio.AnswerTests.test_encrypted_only",
+        done("3.3", "RTP and RTCP are encrypted", "policy.test_srtp_parts.PortTests"),
+        done(
+            "3.3.2",
+            "Repeated packets are dropped",
+            "policy.test_srtp_parts.PortTests.test_bad_packets",
         ),
+        done(
+            "9.1",
+            "No key is used for two packets of one number",
+            "policy.test_srtp_parts.PortTests.test_same_keys_go_on",
+        ),
+        missing(
+            "8.1", "Key derivation rate, re-keying by MKI", "lines that ask for it are not taken"
+        ),
+    ),
+    rfc(
+        4568,
+        "Keys for SRTP in SDP",
+        done(
+            "5.1", "Offer and answer", "policy.test_srtp.AnswerTests", "policy.test_srtp.OfferTests"
+        ),
+        done("6.1", "Keys are read strictly", "policy.test_srtp_parts.CryptoTests"),
+        partial(
+            "6.3",
+            "Session parameters",
+            "WSH alone; a line with another one is not taken",
+            "policy.test_srtp_parts.CryptoTests.test_refused",
+        ),
+        done("7.1.4", "Keys in later offers", "policy.test_srtp.ReofferTests"),
+        done(
+            "8.1",
+            "Keys travel over TLS only",
+            "policy.test_srtp.AnswerTests.test_without_tls",
+            "policy.test_srtp.OfferTests.test_without_tls",
+        ),
+    ),
+    rfc(
+        7714,
+        "AES-GCM for SRTP",
+        done("14.2", "128 and 256 bits", "policy.test_srtp_parts.PortTests.test_all_suites"),
     ),
     rfc(8445, "ICE", missing("", "Whole", "candidates are ignored")),
 )

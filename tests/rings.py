@@ -61,6 +61,7 @@ POLICY = frozenset(
         "routing",
         "users",
         "session",
+        "srtp",
         "locating",
         "endpoint",
         "call",
@@ -93,6 +94,8 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "twisted.python.filepath",
         "twisted.internet.interfaces.IReactorPluggableNameResolver",
     ),
+    # The cryptography of SRTP is an extra's.
+    "sipsess.srtp.context": ("pylibsrtp",),
     # A store of bindings works in a thread of its own.
     "sipsess.registrar.sqlite": ("twisted.enterprise.adbapi",),
 }

@@ -18,6 +18,7 @@ from sipsess.sdp.check import Problem, find_problems
 from sipsess.sdp.errors import SDPError
 from sipsess.sdp.explain import Explanation, explain_rows, printable
 from sipsess.sdp.limits import MAX_BYTES
+from sipsess.sdp.lines import mask_secrets
 from sipsess.sdp.parser import parse, split_lines
 
 USAGE = """\
@@ -87,11 +88,12 @@ def _report_broken(data: bytes, error: SDPError, out: TextIO) -> None:
         if line.line_number != error.line_number:
             _write(line, out)
         else:
-            out.write(f"{line.line_number:4}  {line.line}\n")
+            out.write(f"{line.line_number:4}  {mask_secrets(line.line)}\n")
 
 
 def _write(line: Explanation, out: TextIO) -> None:
-    out.write(f"{line.line_number:4}  {line.line}\n      {line.meaning}\n")
+    shown = mask_secrets(line.line)
+    out.write(f"{line.line_number:4}  {shown}\n      {line.meaning}\n")
 
 
 def _note(problem: Problem, out: TextIO) -> None:

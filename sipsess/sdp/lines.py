@@ -15,6 +15,9 @@ from functools import lru_cache
 from sipsess.sdp.limits import MAX_SHARED_BLOCKS, MAX_SHARED_CHARACTERS, MAX_SHARED_LINES
 from sipsess.sdp.values import DIRECTIONS, Connection, RTPMap
 
+#: How lines with secrets begin: keys of SRTP (:rfc:`4568`), passwords of ICE.
+SECRETS = ("a=crypto:", "a=ice-pwd:")
+
 #: One line: its type, which is one letter, and its value as it was written.
 Line = tuple[str, str]
 
@@ -99,10 +102,26 @@ def _pairs(values: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def share_lines(rows: tuple[str, ...]) -> Lines:
-    """Return the lines, the same object as the last time when they are few and short."""
+    """
+    Return the lines, the same object as the last time when they are few and short.
+
+    Secrets are of one call, and are not kept beyond it.
+    """
     if len(rows) > MAX_SHARED_LINES or sum(map(len, rows)) > MAX_SHARED_CHARACTERS:
         return Lines(rows)
+    for row in rows:
+        if row.startswith(SECRETS):
+            return Lines(rows)
     return _known(rows)
+
+
+def mask_secrets(row: str) -> str:
+    """Return a line as it may be shown: without the secret that it holds."""
+    if not row.startswith(SECRETS):
+        return row
+    name, _, value = row.partition(":")
+    shown, inline, _ = value.partition("inline:")
+    return f"{name}:{shown}inline:***" if inline else f"{name}:***"
 
 
 _known = lru_cache(maxsize=MAX_SHARED_BLOCKS)(Lines)

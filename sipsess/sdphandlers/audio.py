@@ -1,6 +1,6 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-The SDP handler for audio: G.711 and telephone-event over plain RTP.
+The SDP handler for audio: G.711 and telephone-event over RTP, plain or encrypted.
 
 What it opens for a stream is one :class:`Audio`: an RTP port of the manager's pool and an
 :class:`~sipsess.media.AudioStream`. It lives as long as the stream, so a re-negotiation keeps port,
@@ -34,6 +34,14 @@ from ._formats import (
     wanted,
 )
 from ._inactivity import Inactivity
+from ._profiles import (
+    PROFILES,
+    PROTECTIONS,
+    WARN_TRANSPORT,
+    Protection,
+    end_unprotected,
+    has_alternative,
+)
 
 if TYPE_CHECKING:
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -41,8 +49,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AUDIO_COOKIE",
     "MAX_STREAMS_PER_CALL",
-    "PROFILE",
-    "SECURE_PROFILES",
     "Audio",
     "AudioHandler",
     "common_formats",
@@ -52,10 +58,6 @@ __all__ = [
 
 #: The name of the stream's cookie that holds its :class:`~sipsess.media.AudioStream`.
 AUDIO_COOKIE = "audio"
-
-#: The one profile that this handler speaks, and those that want encryption.
-PROFILE = "RTP/AVP"
-SECURE_PROFILES = frozenset({"RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
 
 #: The cookie that holds our :class:`Audio`.
 _OWN_COOKIE = "sipsess.audio"
@@ -76,7 +78,6 @@ MAX_STREAMS_PER_CALL = 1
 
 #: What the Warning header of a refusal says (:rfc:`3261#section-20.43`).
 _WARN_ADDRESS_FORMAT = 301
-_WARN_TRANSPORT = 302
 _WARN_OTHER = 399
 
 
@@ -88,17 +89,29 @@ class Audio:
     :param clock: lets the stream speak.
     :param port: where its packets come and go.
     :param stream: who speaks and listens.
+    :param profile: that it is spoken over.
     """
 
-    __slots__ = ("_clock", "_counters", "port", "stream")
+    __slots__ = ("_clock", "_counters", "port", "profile", "stream")
 
     def __init__(
-        self, session: Session, clock: IMediaClock, port: IMediaPort, stream: AudioStream
+        self,
+        session: Session,
+        clock: IMediaClock,
+        port: IMediaPort,
+        stream: AudioStream,
+        profile: str,
     ) -> None:
         self._clock = clock
         self._counters = session.core.counters
         self.port = port
         self.stream = stream
+        self.profile = profile
+
+    @property
+    def protection(self) -> Protection:
+        """How its packets are protected."""
+        return PROFILES[self.profile.upper()]
 
     def start(self) -> None:
         """Let the stream speak."""
@@ -119,7 +132,7 @@ class Audio:
 
 class AudioHandler(SDPHandler):
     """
-    Claims audio over RTP/AVP with PCMU or PCMA.
+    Claims audio with PCMU or PCMA, over RTP/AVP or a profile with encryption that is known.
 
     It is asked last, so that a handler of yours with the usual priority comes first. It declines
     what it does not understand, more than :data:`MAX_STREAMS_PER_CALL` streams of a call, and
@@ -136,33 +149,45 @@ class AudioHandler(SDPHandler):
         """
         Claim what we can speak.
 
-        :raises NegotiationFailed: when all audio of the offer is encrypted, or its address is of
-            the other IP version.
+        :raises NegotiationFailed: when audio is encrypted as we cannot, or not at all where it must
+            be, or its address is of the other IP version.
         """
         remote = stream.remote
         manager = session.manager
         if remote is None or manager.media_ports is None or manager.media_clock is None:
             return StreamVerdict.NOT_HANDLED
-        proto = remote.proto.upper()
-        if proto in SECURE_PROFILES:
-            return self._decline_secure(remote, sdp)
-        is_spoken = proto == PROFILE and has_codec(_formats_for(session, remote))
-        if not is_spoken or _can_send_to(remote.address) is False:
+        protection = PROFILES.get(remote.proto.upper())
+        is_spoken = protection is not None and has_codec(_formats_for(session, remote))
+        if protection is None or not is_spoken or _can_send_to(remote.address) is False:
             return StreamVerdict.NOT_HANDLED
         claimed = [other for other in session.media.rivals(stream) if other.handler is self]
         if len(claimed) >= MAX_STREAMS_PER_CALL:
             return StreamVerdict.NOT_HANDLED
         self._check_family(session, remote)
-        return StreamVerdict.HANDLED
+        return self._check_protection(session, stream, protection, sdp)
 
-    def _decline_secure(self, remote: MediaDescription, sdp: SessionDescription) -> StreamVerdict:
-        """Decline SRTP: quietly when plain audio is offered beside it, else by saying why."""
-        for other in sdp.media:
-            if other.media == "audio" and other.proto.upper() == PROFILE and not other.is_declined:
+    def _check_protection(
+        self,
+        session: Session,
+        stream: SessionStream,
+        protection: Protection,
+        sdp: SessionDescription,
+    ) -> StreamVerdict:
+        """Claim what can be encrypted as it is offered, or need not be."""
+        audio, remote = _find(stream), stream.remote
+        assert remote is not None
+        if audio is not None and audio.protection is not protection:
+            raise NegotiationFailed(
+                f"audio stays protected as it is: offer {audio.profile}", WARN_TRANSPORT
+            )
+        try:
+            protection.check(session, remote)
+        except NegotiationFailed:
+            if has_alternative(remote, sdp.media):
+                # Another stream of the offer is protected otherwise, and may do.
                 return StreamVerdict.NOT_HANDLED
-        raise NegotiationFailed(
-            f"audio over {remote.proto} is not supported: offer {PROFILE}", _WARN_TRANSPORT
-        )
+            raise
+        return StreamVerdict.HANDLED
 
     def _check_family(self, session: Session, remote: MediaDescription) -> None:
         local, address = session.flow.local[0], remote.address or ""
@@ -196,13 +221,16 @@ class AudioHandler(SDPHandler):
         direction = stream.wanted_direction
         if remote is not None:
             direction = answer_direction(peer_direction(remote), direction)
-        return sdp.media(
+        media = sdp.media(
             "audio",
             audio.port.port,
-            PROFILE,
+            audio.profile,
             [number for number, _ in formats],
             attributes=describe(formats, direction),
         )
+        for name, value in audio.protection.describe(session, stream):
+            media.attributes.add(name, value)
+        return media
 
     def _open(
         self, session: Session, stream: SessionStream, formats: tuple[Format, ...]
@@ -215,6 +243,10 @@ class AudioHandler(SDPHandler):
         manager = session.manager
         if manager.media_ports is None or manager.media_clock is None:
             return None
+        remote = stream.remote
+        profile = PROTECTIONS[session.endpoint.media_encryption].offered
+        if remote is not None:
+            profile = remote.proto
         codec, number, event = choose(formats, formats)
         audio_stream = AudioStream(
             codec,
@@ -227,7 +259,8 @@ class AudioHandler(SDPHandler):
             accepts=accepted(formats),
         )
         try:
-            port = manager.media_ports.open(session.flow.local[0], audio_stream.receive)
+            host = session.flow.local[0]
+            port = PROFILES[profile.upper()].open(manager.media_ports, host, audio_stream.receive)
         except NoPortsError as error:
             # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
             raise NegotiationFailed("no port is free for audio now", _WARN_OTHER, 503) from error
@@ -243,7 +276,7 @@ class AudioHandler(SDPHandler):
                 lambda _: Inactivity(session, audio_stream, limit), lambda failure: None
             )
         audio_stream.on_digit = partial(_pass_digit, session)
-        audio = Audio(session, manager.media_clock, port, audio_stream)
+        audio = Audio(session, manager.media_clock, port, audio_stream, profile)
         stream.cookies.add(_OWN_COOKIE, audio)
         stream.cookies.add(AUDIO_COOKIE, audio_stream)
         return audio
@@ -255,6 +288,11 @@ class AudioHandler(SDPHandler):
             return
         own = tuple(common_formats(local))
         codec, number, event = choose(tuple(common_formats(remote)), own)
+        try:
+            protecting = audio.protection.apply(session, audio.port, local, remote)
+        except NegotiationFailed as failure:
+            end_unprotected(session, failure.text)
+            raise
         audio_stream = audio.stream
         audio_stream.set_format(codec, number, event, accepts=accepted(own))
         if _hears_us(session):
@@ -265,7 +303,7 @@ class AudioHandler(SDPHandler):
         session.note(
             "audio",
             f"{codec.encoding} from port {audio.port.port} to {remote.address} {remote.port}, "
-            f"{audio_stream.direction}",
+            f"{audio_stream.direction}{protecting and ', '}{protecting}",
         )
         if session.channel is not None:
             session.channel.media_changed()

@@ -427,6 +427,7 @@ rtp_ports 30000-32766
 net_interface 127.0.0.1
 module_path {modules}
 module g711.so
+module srtp.so
 module aubridge.so
 module aufile.so
 module sndfile.so
@@ -451,6 +452,7 @@ class Baresip:
     :param registrar: the port of a server on which it registers as ``phone``; ``None`` for nowhere.
     :param password: with which it answers challenges.
     :param pem: a file with its certificate and key; then it speaks TLS, on the next port.
+    :param encryption: of its audio, such as ``srtp-mand``.
     """
 
     def __init__(
@@ -460,6 +462,7 @@ class Baresip:
         registrar: int | None = None,
         password: str = "",
         pem: str = "",
+        encryption: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -478,6 +481,7 @@ class Baresip:
         (folder / "config").write_text(text + (f"sip_certificate {pem}\n" if pem else ""))
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
         account = f"<sip:phone@127.0.0.1:{home}>;auth_pass={password};regint={seconds}"
+        account += f";mediaenc={encryption}" if encryption else ""
         (folder / "accounts").write_text(f"{account};answermode=auto;audio_codecs=pcmu,pcma\n")
         (folder / "contacts").write_text("")
 
@@ -499,12 +503,13 @@ async def start_baresip(
     registrar: int | None = None,
     password: str = "",
     pem: str = "",
+    encryption: str = "",
 ) -> Baresip:
     """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks, registrar, password, pem)
+    phone = Baresip(folder, speaks, registrar, password, pem, encryption)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)

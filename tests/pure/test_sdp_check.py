@@ -229,6 +229,14 @@ class CommandTests(SynchronousTestCase):
         self.assertTrue(out.endswith("It can be read; 0 notes.\n"))
         self.assertEqual(self.run_command("-", data=GOOD), (status, out, err))
 
+    def test_secrets_are_masked(self) -> None:
+        """Keys are not printed, whether the body is good or wrong (RFC 4568 section 8)."""
+        data = GOOD + b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\n"
+        for body in (data, data + b"m=x\r\n"):
+            out = self.run_command("-", data=body)[1]
+            self.assertIn("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:***\n", out)
+            self.assertNotIn("c2VjcmV0", out)
+
     def test_notes(self) -> None:
         """Notes stand below their lines, those without a line at the end."""
         data = GOOD.replace(b"20", b"x").replace(b"s=-\r\n", b"")
