@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from sys import intern
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -52,7 +53,8 @@ class DecisionRecord:
     def add(self, now: float, what: str, detail: object = "") -> None:
         """Note a fact: ``what`` is a word or two, ``detail`` may hold what the peer wrote."""
         if len(self._facts) < 3 * MAX_FACTS:
-            self._facts += (now, what, str(detail)[:MAX_TEXT])
+            # Most calls have the same details.
+            self._facts += (now, what, intern(str(detail)[:MAX_TEXT]))
         else:
             self.omitted += 1
 

@@ -96,9 +96,8 @@ class Call:
         self._echo: Wait | None = None
         #: The keys that end the recording, and what ends it.
         self._recording: tuple[str, Callable[[str], None]] | None = None
-        self._ended: list[Deferred[EndReason]] = []
-        session.channel = self
-        session.when_ended().addCallback(self._over, session)
+        self._ended: tuple[Deferred[EndReason], ...] = ()
+        self._take(session)
 
     def __repr__(self) -> str:
         return f"<Call {self.session.call_id} from {self.caller} to {self.callee}>"
@@ -165,7 +164,7 @@ class Call:
         if self.session.is_finished:
             return succeed(self.session.reason_or_unknown())
         deferred: Deferred[EndReason] = Deferred()
-        self._ended.append(deferred)
+        self._ended = (*self._ended, deferred)
         return deferred
 
     # -- from ringing to hanging up --------------------------------------------------------
@@ -631,8 +630,7 @@ class Call:
                 self._set_echo(False)
                 move_session(self.session, session)
                 self.session = session
-                session.channel = self
-                session.when_ended().addCallback(self._over, session)
+                self._take(session)
             for wait in list(self.waits):
                 wait.follow()
 
@@ -666,10 +664,18 @@ class Call:
         running.addCallbacks(wait.finish, wait.fail)
         return wait.deferred
 
-    def _over(self, reason: EndReason, session: Session) -> None:
+    def _take(self, session: Session) -> None:
+        """Be the call that hears of a session's end; one that is dropped hears of it, too."""
+        session.channel = self
+        dropped, session.listener = session.listener, self
+        if dropped is not None:
+            session.when_ended().addCallback(dropped.session_over, session)
+
+    def session_over(self, reason: EndReason, session: Session) -> None:
+        """Hear that a session is over; for the session."""
         if session is not self.session:
             return
-        ended, self._ended = self._ended, []
+        ended, self._ended = self._ended, ()
         for wait in list(self.waits):
             wait.fail(Failure(self.ended_error()))
         for deferred in ended:

@@ -51,9 +51,9 @@ class Dialog:
     """
 
     __slots__ = (
-        "_local",
         "call_id",
         "is_call_id_owner",
+        "local",
         "local_seq",
         "local_tag",
         "remote",
@@ -68,7 +68,7 @@ class Dialog:
         self,
         *,
         call_id: str,
-        local: str | NameAddr,
+        local: str,
         local_tag: str,
         remote: str,
         remote_tag: str,
@@ -79,7 +79,8 @@ class Dialog:
         is_call_id_owner: bool,
     ) -> None:
         self.call_id = call_id
-        self._local = local
+        #: The From value of our requests, with its tag.
+        self.local = local
         self.local_tag = local_tag
         #: The To value of our requests, with its tag.
         self.remote = remote
@@ -106,7 +107,7 @@ class Dialog:
         """
         return cls(
             call_id=request.call_id,
-            local=request.to.with_param("tag", local_tag),
+            local=f"{request.to};tag={local_tag}",
             local_tag=local_tag,
             remote=str(request.from_),
             remote_tag=request.from_tag or "",
@@ -138,11 +139,6 @@ class Dialog:
             route_set=_usable_route(response),
             is_call_id_owner=True,
         )
-
-    @property
-    def local(self) -> str:
-        """The From value of our requests, with its tag."""
-        return str(self._local)
 
     @property
     def id(self) -> DialogId:

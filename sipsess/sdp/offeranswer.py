@@ -56,6 +56,10 @@ MAX_SESSION_ID = 2**62 - 1
 FIRST_VERSION = 1
 
 
+#: Media type and proto of the m= line at that index, and its payload types.
+_Slots = dict[int, tuple[str, dict[str, tuple[str, int, int]]]]
+
+
 class _Codecs:
     """
     Which payload type of which m= line means what, in one direction.
@@ -69,14 +73,14 @@ class _Codecs:
     def __init__(self) -> None:
         #: The last description, as long as it was not looked into.
         self._agreed: SessionDescription | None = None
-        #: Media type and proto of the m= line at that index, and its payload types.
-        self._slots: dict[int, tuple[str, dict[str, tuple[str, int, int]]]] = {}
+        #: Made when the first description is looked into.
+        self._slots: _Slots | None = None
 
     def find_remapped(self, description: SessionDescription) -> str | None:
         """Return a payload type that means something else now, or ``None``."""
-        self._look()
+        slots = self._look()
         for index, media in enumerate(description.media):
-            kind, known = self._slots.get(index, ("", {}))
+            kind, known = slots.get(index, ("", {}))
             if kind != media.media or media.is_declined:
                 continue
             for name, codec in known.items():
@@ -90,23 +94,30 @@ class _Codecs:
         self._look()
         self._agreed = description
 
-    def _look(self) -> None:
+    def _look(self) -> _Slots:
         agreed, self._agreed = self._agreed, None
-        for index, media in enumerate(() if agreed is None else agreed.media):
-            kind, known = self._slots.get(index, ("", {}))
+        if agreed is None:
+            return self._slots or {}
+        slots = self._slots = {} if self._slots is None else self._slots
+        for index, media in enumerate(agreed.media):
+            kind, known = slots.get(index, ("", {}))
             if media.is_declined:
                 # RFC 3264 8.1: the slot may be used for another stream.
-                self._slots.pop(index, None)
+                slots.pop(index, None)
                 continue
             if kind != media.media:
                 known = {}
             known.update(_dynamic_codecs(media))
-            self._slots[index] = media.media, known
+            slots[index] = media.media, known
+        return slots
 
     def copy(self) -> _Codecs:
         other = _Codecs()
         other._agreed = self._agreed
-        other._slots = {index: (kind, known.copy()) for index, (kind, known) in self._slots.items()}
+        if self._slots is not None:
+            other._slots = {
+                index: (kind, known.copy()) for index, (kind, known) in self._slots.items()
+            }
         return other
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
@@ -16,20 +16,28 @@ _log = Logger()
 MAX_COOKIES = 256
 
 
+class CookieOwner(Protocol):
+    """Who hears of cookies that fail."""
+
+    def cookie_failed(self, name: str, error: Exception) -> None:
+        """Report what the ``destroy`` of a cookie raised."""
+
+
 class Cookies:
     """
     Named values with an end.
 
     A value's ``destroy`` runs exactly once: when it is removed, or when the session ends.
 
-    :param failed: told the cookie's name and what its ``destroy`` raised; left out, it is logged.
+    :param owner: told what a ``destroy`` raised; left out, it is logged.
     """
 
-    __slots__ = ("_failed", "_is_closed", "_items")
+    __slots__ = ("_is_closed", "_items", "_owner")
 
-    def __init__(self, failed: Callable[[str, Exception], None] | None = None) -> None:
-        self._failed = failed
-        self._items: dict[str, tuple[Any, Callable[[Any], object] | None]] = {}
+    def __init__(self, owner: CookieOwner | None = None) -> None:
+        self._owner = owner
+        #: Made for the first one: many sessions and streams have none.
+        self._items: dict[str, tuple[Any, Callable[[Any], object] | None]] | None = None
         self._is_closed = False
 
     def add(self, name: str, value: Any, destroy: Callable[[Any], object] | None = None) -> None:
@@ -41,15 +49,16 @@ class Cookies:
         """
         if self._is_closed:
             raise CookieError(f"cookie {name!r} comes after the session's end")
-        if name in self._items:
+        items = self._items = {} if self._items is None else self._items
+        if name in items:
             raise CookieError(f"there is a cookie {name!r} already; remove it first")
-        if len(self._items) >= MAX_COOKIES:
+        if len(items) >= MAX_COOKIES:
             raise CookieError(f"a session keeps at most {MAX_COOKIES} cookies")
-        self._items[name] = (value, destroy)
+        items[name] = (value, destroy)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of that name, or ``default``."""
-        item = self._items.get(name)
+        item = None if self._items is None else self._items.get(name)
         return default if item is None else item[0]
 
     def remove(self, name: str) -> None:
@@ -58,13 +67,13 @@ class Cookies:
 
         :raises CookieError: when there is none.
         """
-        item = self._items.pop(name, None)
+        item = None if self._items is None else self._items.pop(name, None)
         if item is None:
             raise CookieError(f"there is no cookie {name!r}")
         self._destroy(name, *item)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._items
+        return self._items is not None and name in self._items
 
     def destroy_all(self) -> None:
         """Destroy what is left, the youngest first, and take no more; for the session's end."""
@@ -79,7 +88,7 @@ class Cookies:
         try:
             destroy(value)
         except Exception as error:
-            if self._failed is not None:
-                self._failed(name, error)
+            if self._owner is not None:
+                self._owner.cookie_failed(name, error)
             else:
                 _log.failure("destroying the cookie {cookie}", cookie=name)

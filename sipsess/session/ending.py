@@ -211,11 +211,22 @@ class SessionEnding(Part):
         confirming, self._confirming = self._confirming, ()
         for unconfirmed in confirming:
             fail_quietly(unconfirmed, SessionEnded(reason))
+        self._tell_listener(reason)
         waiting, self._waiting = self._waiting, ()
         for deferred in waiting:
             if not deferred.called:
                 deferred.callback(reason)
         session.core.turn.last(self.part)
+
+    def _tell_listener(self, reason: EndReason) -> None:
+        """Let the call end what waits in it; that may be code of an application."""
+        session = self.session
+        if session.listener is None:
+            return
+        try:
+            session.listener.session_over(reason, session)
+        except Exception:
+            session.core.internal_error(Failure(), session.call_id)
 
     def part(self) -> None:
         """
@@ -227,7 +238,7 @@ class SessionEnding(Part):
         if self.in_flight or session.runner.is_running:
             return
         session.is_parted = True
-        session.channel = session.work = session.on_provisional = None
+        session.channel = session.listener = session.work = session.on_provisional = None
         session.usage.retire()
         session.media.retire()
         for part in (

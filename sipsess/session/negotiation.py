@@ -18,7 +18,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from sipsess.interfaces import ISDPHandler
@@ -49,8 +49,23 @@ class MediaNegotiation:
     :param handlers: the set that the session began with.
     :param host: the address that the peer shall send media to.
     :param session_id: the number of our ``o=`` line.
-    :param wait: wraps a handler's Deferred or coroutine so that what follows runs in a turn.
     """
+
+    __slots__ = (
+        "_fork",
+        "_forks",
+        "_handlers",
+        "_host",
+        "_offer",
+        "_origin",
+        "_pending",
+        "_session",
+        "_shared",
+        "is_closed",
+        "machine",
+        "offered_by",
+        "streams",
+    )
 
     def __init__(
         self,
@@ -59,12 +74,10 @@ class MediaNegotiation:
         *,
         host: str,
         session_id: int,
-        wait: Callable[[Awaitable[Any]], Awaitable[Any]],
     ) -> None:
         self._session = session
         self._handlers = handlers
         self._host = host
-        self._wait = wait
         self.machine = OfferAnswer(session_id=session_id)
         #: The streams in force, by m-line; ``None`` for a declined one.
         self.streams: list[SessionStream | None] = []
@@ -74,10 +87,10 @@ class MediaNegotiation:
         self.offered_by: object = None
         #: The early dialogs of our INVITE: the machine as it was sent, and those of each dialog.
         self._origin: OfferAnswer | None = None
-        self._forks: dict[str, OfferAnswer] = {}
+        self._forks: dict[str, OfferAnswer] | None = None
         self._fork: str | None = None
         #: The streams of our first offer, kept for all forks until one is chosen.
-        self._shared: list[SessionStream | None] = []
+        self._shared: tuple[SessionStream | None, ...] = ()
         self.is_closed = False
 
     @property
@@ -321,14 +334,15 @@ class MediaNegotiation:
             return
         if self._origin is None:
             self._origin = self.machine
-            self._shared = list(self._pending or ())
+            self._shared = tuple(self._pending or ())
         elif self.machine.local is not None:
             # What was open beyond the first exchange is given up with the dialog that is left.
             self.machine.rollback()
         self._fork = fork
-        machine = self._forks.get(fork)
+        forks = self._forks = self._forks or {}
+        machine = forks.get(fork)
         if machine is None:
-            machine = self._forks[fork] = self._origin.fork()
+            machine = forks[fork] = self._origin.fork()
         self.machine = machine
         self._offer = None
         if machine.local is not None and machine.remote is not None:
@@ -365,9 +379,9 @@ class MediaNegotiation:
         if self._origin is None:
             return
         self.follow(fork)
-        shared, self._shared = self._shared, []
+        shared, self._shared = self._shared, ()
         self._origin = None
-        self._forks.clear()
+        self._forks = None
         for stream in shared:
             if stream is None or stream in self.streams:
                 continue
@@ -382,10 +396,10 @@ class MediaNegotiation:
         if self._origin is None:
             return
         self.machine, self._origin = self._origin, None
-        self._forks.clear()
+        self._forks = None
         self._fork = None
         again = self._pending = self._offer_again()
-        old, self.streams, self._shared = self.streams, [], []
+        old, self.streams, self._shared = self.streams, [], ()
         for stream in again or ():
             if stream is not None:
                 stream.is_active = False
@@ -396,7 +410,7 @@ class MediaNegotiation:
     # -- both ------------------------------------------------------------------------------
 
     def _stream(self, index: int, handler: ISDPHandler) -> SessionStream:
-        return SessionStream(index, handler, self._session.report.cookie_failed)
+        return SessionStream(index, handler, self._session.report)
 
     async def _create(
         self, pending: list[SessionStream | None], index: int, sdp: LocalDescription
@@ -409,7 +423,7 @@ class MediaNegotiation:
         result = self._handlers.call(self._session, handler, _CREATE, stream, sdp)
         if isinstance(result, Awaitable):
             result = await self._handlers.await_from(
-                self._session, handler, _CREATE, self._wait(result)
+                self._session, handler, _CREATE, self._session.wait(result)
             )
         if self.is_closed or self._pending is not pending:
             # The call ended, or the exchange was rolled back, while the handler worked.
@@ -467,7 +481,7 @@ class MediaNegotiation:
         if self.is_closed:
             return
         self.is_closed = True
-        shared, self._shared = self._shared, []
+        shared, self._shared = self._shared, ()
         self.rollback()
         self.stop()
         for stream in (*self.streams, *shared):
@@ -477,7 +491,7 @@ class MediaNegotiation:
 
     def retire(self) -> None:
         """Let go of the session: it is over, and so is every stream."""
-        del self._session, self._wait
+        del self._session
 
     def _destroy(self, stream: SessionStream) -> None:
         # Another early dialog may still want it.

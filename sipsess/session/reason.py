@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
 from sipsess.message.reason import Reason
+
+if TYPE_CHECKING:
+    from .session import Session
 
 LOCAL = "local"
 REMOTE = "remote"
@@ -40,6 +43,13 @@ class EndReason:
         who = {LOCAL: "this side", REMOTE: "the far end", NETWORK: "the network"}[self.by]
         status = f"{self.status} " if self.status else ""
         return f"{self.method} by {who}: {status}{self.text}".rstrip(": ")
+
+
+class EndListener(Protocol):
+    """Who hears of the end of a session."""
+
+    def session_over(self, reason: EndReason, session: Session) -> None:
+        """Hear that a session is over, and why."""
 
 
 class SessionEnded(DialogStateError):

@@ -51,7 +51,7 @@ from .negotiation import MediaNegotiation
 from .offers import OfferIntake
 from .part import OnDemand, StoppedPart
 from .provisionals import Provisionals
-from .reason import LOCAL, EndReason, SessionEnded
+from .reason import LOCAL, EndListener, EndReason, SessionEnded
 from .reinvites import ReinviteQueue
 from .report import Report
 from .requester import Requester
@@ -107,6 +107,7 @@ class Session:
         "is_finished",
         "is_parted",
         "kept_invite",
+        "listener",
         "local_tag",
         "manager",
         "media",
@@ -150,16 +151,16 @@ class Session:
         self.ending = SessionEnding(self)
         self.usage = InviteUsage(self.ending, core.turn, is_callee=is_callee)
         number = core.ids.random.getrandbits(62)
-        self.media = MediaNegotiation(
-            self, handlers, host=flow.host, session_id=number, wait=self.wait
-        )
+        self.media = MediaNegotiation(self, handlers, host=flow.host, session_id=number)
         #: The media types of an offer of ours.
         self.offered_media: tuple[str, ...] = ("audio",)
         self.report = Report(self)
-        self.cookies = Cookies(self.report.cookie_failed)
+        self.cookies = Cookies(self.report)
         self.waiting = Waiting(self)
         #: What the application holds; made when the call reaches it.
         self.channel: Call | None = None
+        #: Hears of the end before everybody else.
+        self.listener: EndListener | None = None
         self.desk = RequestDesk(self)
         self.responder, self.runner = Responder(self), ApplicationRunner(self)
         self.invite_server = InviteServer(self)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sipsess.interfaces import ISDPHandler
 from sipsess.sdp import AttributeLines, MediaDescription, SessionDescription
 
-from .cookies import Cookies
+from .cookies import CookieOwner, Cookies
 
 
 class SessionStream:
@@ -40,7 +40,7 @@ class SessionStream:
         self,
         index: int,
         handler: ISDPHandler,
-        cookie_failed: Callable[[str, Exception], None] | None = None,
+        owner: CookieOwner | None = None,
     ) -> None:
         #: The place of the m-line, from 0.
         self.index = index
@@ -54,7 +54,7 @@ class SessionStream:
         self.active_local: MediaDescription | None = None
         self.active_remote: MediaDescription | None = None
         #: What the handler keeps with the stream.
-        self.cookies = Cookies(cookie_failed)
+        self.cookies = Cookies(owner)
         #: Both sides have agreed on it at least once.
         self.is_active = False
         self.is_stopped = False

@@ -36,7 +36,7 @@ class Waiting(Part):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._timers: list[Timer] = []
+        self._timers: tuple[Timer, ...] = ()
 
     # -- promises --------------------------------------------------------------------------
 
@@ -61,11 +61,11 @@ class Waiting(Part):
             raise SessionEnded(session.reason_or_unknown())
         core = session.core
         timer = core.timers.start(core.turn.now, delay, self._fired, (callback, args))
-        self._timers.append(timer)
+        self._timers = (*self._timers, timer)
         return timer
 
     def _fired(self, payload: tuple[Callable[..., object], tuple[Any, ...]], now: float) -> None:
-        self._timers = [timer for timer in self._timers if timer.is_active]
+        self._timers = tuple([timer for timer in self._timers if timer.is_active])
         self.session.core.turn.later(self._call, *payload)
 
     def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -82,14 +82,13 @@ class Waiting(Part):
         """See :meth:`.Session.cancel_timer`."""
         if timer is not None:
             self.session.core.timers.cancel(timer)
-            if timer in self._timers:
-                self._timers.remove(timer)
+            self._timers = tuple([other for other in self._timers if other is not timer])
 
     def close(self) -> None:
         """Stop all timers: the session is over."""
-        for timer in self._timers:
+        timers, self._timers = self._timers, ()
+        for timer in timers:
             self.session.core.timers.cancel(timer)
-        self._timers.clear()
 
 
 def _fire(result: object, outer: Deferred[Any], core: SIPCore) -> None:

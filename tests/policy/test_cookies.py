@@ -10,6 +10,17 @@ from sipsess.session import Cookies
 from sipsess.session.cookies import MAX_COOKIES
 
 
+class _Owner:
+    """Writes down which cookies fail."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def cookie_failed(self, name: str, error: Exception) -> None:
+        """See :meth:`.CookieOwner.cookie_failed`."""
+        self.failed.append(name)
+
+
 class CookiesTests(SynchronousTestCase):
     """The rules."""
 
@@ -64,13 +75,13 @@ class CookiesTests(SynchronousTestCase):
 
     def test_destroy_that_raises(self) -> None:
         """It is told to the owner, or logged, and the others are destroyed."""
-        failed: list[str] = []
-        for cookies in (self.cookies, Cookies(lambda name, error: failed.append(name))):
+        owner = _Owner()
+        for cookies in (self.cookies, Cookies(owner)):
             cookies.add("a", 1, self.destroyed.append)
             cookies.add("b", 0, lambda value: 1 / value)
             cookies.destroy_all()
         self.assertEqual(self.destroyed, [1, 1])
-        self.assertEqual(failed, ["b"])
+        self.assertEqual(owner.failed, ["b"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_bound(self) -> None:
