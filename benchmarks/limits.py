@@ -19,8 +19,8 @@ RUBBISH_MARGIN = Margin(0.7, "0.05 to 0.37: what leads nowhere must not cost wha
 IDLE_MARGIN = Margin(1.1, "1.0, in turns within one process: it moves by a twentieth")
 HEADER_MARGIN = Margin(1.15, "1.02, in turns within one process: it moves by a twentieth")
 ECHO_MARGIN = Margin(4.5, "1.3 to 2.5: many packets are sent at one wake-up, or few")
-SIGNALLING_MARGIN = Margin(16.0, "12.0 of 2,000 calls, the same in each run")
-MEDIA_MARGIN = Margin(26.0, "13.9 of 2,000 calls, the same in each run")
+SIGNALLING_MARGIN = Margin(13.0, "9.0 of 2,000 calls, the same in each run")
+MEDIA_MARGIN = Margin(16.0, "11.1 of 2,000 calls, the same in each run")
 GROWTH_MARGIN = Margin(1.35, "1.0; with Python's own settings of the collector 1.45")
 PAUSE_MARGIN = Margin(75.0, "1 to 7; with Python's own settings of the collector 150")
 

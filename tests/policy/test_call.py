@@ -450,6 +450,17 @@ class WaitTests(CallTestCase):
         self.assertFalse(Path("never.wav").exists())
         self.successResultOf(call.ended)
 
+    def test_two_for_one_session(self) -> None:
+        """A call that another one is made beside hears of the end as well."""
+        self.start(answer)
+        other = Call(self.placed.session)
+        results = [self.outcome(call.play(TENTH * 100)) for call in (self.caller, other)]
+        ended = [self.outcome(call.ended) for call in (self.caller, other)]
+        self.hang_up()
+        for (failure,) in results:
+            self.assertTrue(failure.check(SessionEnded))
+        self.assertEqual([len(reasons) for reasons in ended], [1, 1])
+
     def test_ending_counts_as_ended(self) -> None:
         """From the moment of hanging up on nothing more can be played."""
 

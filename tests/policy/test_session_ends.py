@@ -340,6 +340,28 @@ class EndTests(SessionTestCase):
         self.box.manager.is_stopping = False
         self.finish()
 
+    def test_listener_that_raises(self) -> None:
+        """A bug in what hears of the end first is logged; everybody else hears of it still."""
+
+        class Broken:
+            """Fails to hear."""
+
+            def session_over(self, reason: EndReason, session: Session) -> None:
+                """See :meth:`.EndListener.session_over`."""
+                raise ValueError("bug")
+
+        self.start(play=ring)
+        self.invite()
+        self.peer.expect(180)
+        heard: list[EndReason] = []
+        self.session.listener = Broken()
+        self.session.when_ended().addCallback(heard.append)
+        self.session.terminate(486)
+        self.peer.ack(self.peer.expect(486))
+        self.assertEqual([reason.status for reason in heard], [486])
+        self.assertEqual(self.box.refused["internal-error"], 1)
+        self.finish(failures=1)
+
     def test_timers_end_with_the_session(self) -> None:
         """A timer fires with its arguments; it can be cancelled; the end stops it."""
         self.start()

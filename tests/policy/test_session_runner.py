@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -229,6 +230,52 @@ class RunnerTests(SessionTestCase):
         self.assertEqual(done, ["over"])
         self.peer.ack(self.peer.expect(486))
         self.assertEqual(done, ["over", "cancelled"])
+        self.finish()
+
+    def test_waits_for_something_else(self) -> None:
+        """What is no Deferred cannot be awaited: the application hears so, and may go on."""
+
+        class Other:
+            """Something of another framework."""
+
+            def __await__(self) -> Any:
+                yield self
+
+        errors: list[str] = []
+
+        async def play(session: Session) -> None:
+            try:
+                await Other()
+            except TypeError as error:
+                errors.append(str(error))
+            raise Reject(486)
+
+        self._refused(play, 486)
+        self.assertEqual(len(errors), 1)
+        self.assertIn("cannot be awaited here", errors[0])
+
+    def test_context(self) -> None:
+        """Its context variables are its own, and the same after each wait."""
+        owner: ContextVar[str] = ContextVar("owner", default="nobody")
+        seen: list[str] = []
+
+        async def play(session: Session) -> None:
+            seen.append(owner.get())
+            owner.set(session.call_id)
+            done: Deferred[None] = Deferred()
+            session.start_timer(1, done.callback, None)
+            await done
+            seen.append(owner.get())
+            raise Reject(486)
+
+        self.start(play=play)
+        for _ in range(2):
+            self.invite()
+        calls = [self.peer.expect(486) for _ in range(2)]
+        for refused in calls:
+            self.peer.ack(refused)
+        self.assertEqual(seen, ["nobody", "nobody", *(refused.call_id for refused in calls)])
+        self.assertEqual(owner.get(), "nobody")
         self.finish()
 
     def test_none(self) -> None:

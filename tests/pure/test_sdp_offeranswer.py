@@ -319,6 +319,21 @@ class PayloadTests(MachineTestCase):
         offer = _offer(_media("audio", "96=L16/8000"), video)
         self.assertRaises(LocalSDPError, self.alice.send_offer, offer)
 
+    def test_forks_keep_apart(self) -> None:
+        """A fork knows what was agreed before it, and what it agrees on later is its own."""
+        video = _media("video", "31")
+        again = _offer(_media("audio", "96=opus/48000/2"), video)
+        self.alice.send_offer(again)
+        self.alice.rollback()
+        other = self.alice.fork()
+        new = _offer(_media("audio", "97=L16/8000"), video)
+        other.send_offer(new)
+        other.receive_answer(new)
+        for known in ("96=L16/8000", "97=G722/8000"):
+            offer = _offer(_media("audio", known), video)
+            self.assertRaises(LocalSDPError, other.send_offer, offer)
+        self.alice.send_offer(_offer(_media("audio", "97=G722/8000"), video))
+
     def test_kept(self) -> None:
         """The same codec, in any case, another order, or left out, is no remapping."""
         video = _media("video", "31")
