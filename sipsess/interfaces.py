@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.core import Admission
     from sipsess.endpoint import Endpoint
+    from sipsess.engine import EngineStatistics, MediaOptions
     from sipsess.errors import SIPError
     from sipsess.flow import Address, Flow
     from sipsess.locating import Answer, Question
@@ -563,3 +564,60 @@ class IMediaClock(Interface):
 
     def remove(stream: AudioStream) -> None:
         """Forget a stream; harmless when done twice."""
+
+
+class IMediaEngine(Interface):
+    """
+    Carries the media of bridged calls, beside this program; it works on session descriptions.
+
+    One call of the engine has two sides, each named by a tag of ours. What one side offers goes
+    through :meth:`offer`, what the other one answers through :meth:`answer`; each gives the
+    description that the other side is sent, with the engine's addresses in it. A new offer of
+    either side, in a re-INVITE, goes through the same call, and so does that of a peer who has
+    taken the place of one side (a transfer): he has another tag. Several answers may come to one
+    offer, when a call forks; the last one counts. An offer that is refused has no answer.
+
+    Every Deferred fails with :class:`.MediaEngineError`, within some seconds, and can be cancelled;
+    :meth:`delete` ends whatever a cancelled offer has begun.
+    """
+
+    name: str = Attribute("For people, in records and logs.")
+
+    def offer(call_id: str, from_tag: str, sdp: bytes, options: MediaOptions) -> Deferred[bytes]:
+        """
+        Take an offer; ports are held from now on, until :meth:`delete`.
+
+        :param call_id: unique among the calls of the engine; made by us, never by a peer.
+        :param from_tag: of the side that makes the offer.
+        :param sdp: as that side sent it.
+        :param options: of the side that will get it.
+        :return: fires with the offer for the other side.
+        """
+
+    def answer(
+        call_id: str, from_tag: str, to_tag: str, sdp: bytes, options: MediaOptions
+    ) -> Deferred[bytes]:
+        """
+        Take an answer to the last offer.
+
+        :param from_tag: of the side that made the offer, as it was given there.
+        :param to_tag: of the side that answers.
+        :param options: of the side that made the offer and gets the answer.
+        :return: fires with the answer for the side that made the offer.
+        """
+
+    def delete(call_id: str, from_tag: str = "") -> Deferred[None]:
+        """
+        Let go of a call; harmless when the engine does not know it.
+
+        :param from_tag: to let go only of this side, whose place another peer has taken.
+        """
+
+    def start_recording(call_id: str) -> Deferred[None]:
+        """Record a call from now on, where the engine is set up to."""
+
+    def stop_recording(call_id: str) -> Deferred[None]:
+        """Stop recording a call."""
+
+    def query(call_id: str) -> Deferred[EngineStatistics]:
+        """Tell what has been carried of a call until now."""

@@ -29,6 +29,7 @@ from sipsess.interfaces import (
     IChooseApplication,
     IDialogService,
     IMediaClock,
+    IMediaEngine,
     IMediaPorts,
     ISDPHandler,
     ISessionSupplement,
@@ -143,6 +144,8 @@ class DialogManager:
         self.registrar: Registrar | None = None
         #: Calls them; ``None`` without a server.
         self.user_calls: UserCalls | None = None
+        #: Carries the media of bridges that are to use it; ``None`` without one.
+        self.media_engine: IMediaEngine | None = None
         #: Where we are reached ourselves; ``None`` when we register nowhere.
         self.registrations: Registrations | None = None
         core.register_service(self)

@@ -64,6 +64,7 @@ POLICY = frozenset(
         "srtp",
         "locating",
         "endpoint",
+        "engine",
         "call",
         "trace",
         "supplements",

@@ -1,0 +1,10 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+Media engines: programs beside this one that carry the media of bridged calls.
+
+What everybody who has to do with one needs; the interface is :class:`.IMediaEngine`.
+"""
+
+from .options import EngineStatistics, MediaEngineError, MediaOptions
+
+__all__ = ["EngineStatistics", "MediaEngineError", "MediaOptions"]
