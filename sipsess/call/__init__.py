@@ -2,8 +2,23 @@
 """The call: what an application holds of a session."""
 
 from .bridge import bridge
-from .call import MAX_DIGITS, Call, Recording
+from .call import Call
 from .dial import DialFailed
+from .keypad import MAX_DIGITS, Keypad
+from .playing import Playing
+from .recording import Recording
+from .sink import AudioSink
 from .sound import Sound, load
 
-__all__ = ["MAX_DIGITS", "Call", "DialFailed", "Recording", "Sound", "bridge", "load"]
+__all__ = [
+    "MAX_DIGITS",
+    "AudioSink",
+    "Call",
+    "DialFailed",
+    "Keypad",
+    "Playing",
+    "Recording",
+    "Sound",
+    "bridge",
+    "load",
+]

@@ -1,68 +1,49 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-The call: what an application holds of a session.
+What an application can do with a call: one class, and the first page to read.
 
-Theory of operation
-    Each method that takes time returns a Deferred; behind it stands one :class:`Wait`, which
-    fires it exactly once and lets go of what it used (a timer, a playback) whichever way it ends:
-    done, cancelled, or with the call. Whatever waits is resumed inside a turn of the core, so that
-    what an application does next leaves at once and in order.
+Here stand the methods and what they promise; how the larger ones work stands in the modules of
+their subjects: :mod:`~sipsess.call.base` (what it is, and its end), :mod:`~sipsess.call.playing`,
+:mod:`~sipsess.call.sink`, :mod:`~sipsess.call.recording`, :mod:`~sipsess.call.keypad`,
+:mod:`~sipsess.call.keys`, :mod:`~sipsess.call.dial`, :mod:`~sipsess.call.bridge`,
+:mod:`~sipsess.call.transfer`.
 
-    Digits that the peer presses while nobody reads them are kept, :data:`MAX_DIGITS` at most, for
-    the next :meth:`Call.read_digits`.
-
-    A call outlives its session: when the peer transfers us, or another one takes his place, it
-    moves to the session with the new peer (:meth:`Call.move_to`), and its application with it.
-    What waits goes on waiting there; what was being played or recorded is done.
-
-The module is long because everything that an application does with a call is one class.
+The module is long because the documentation of a whole class is one page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError, LocalError
-from sipsess.media import AudioStream, Recorder, WAVWriter, load_digit, tone
+from sipsess.media import AudioStream, load_digit, tone
 from sipsess.media.telephone_event import check_digits
-from sipsess.message import SIPURI, Request, Response, TelURI
+from sipsess.message import Response
 from sipsess.message.refer import StatusLine
-from sipsess.routing import GROUPS
-from sipsess.sdphandlers.audio import find_audio
-from sipsess.session import Cookies, EndReason, Identity, SessionEnded
+from sipsess.session import EndReason
 from sipsess.session.reason import LOCAL
 
+from .base import CallBase
 from .bridge import Bridge
 from .dial import Dialling
+from .keypad import Keypad
 from .keys import send_by_info
+from .playing import Playing, PlayWait
+from .recording import Recording, RecordingWait
+from .sink import AudioSink
 from .sound import Sound, load
-from .transfer import ask_transfer, get_replaced, move_session
+from .transfer import ask_transfer, get_replaced
 from .wait import Wait
 
 if TYPE_CHECKING:
     from sipsess.session import Session
 
-#: Digits that are kept until somebody reads them; nobody types further ahead.
-MAX_DIGITS = 64
 
-
-class Recording(NamedTuple):
-    """What came of :meth:`Call.record`."""
-
-    #: The WAV file.
-    path: Path
-    #: How long it is.
-    seconds: float
-    #: The key that ended it; ``""`` when the time was up.
-    digit: str
-
-
-class Call:
+class Call(CallBase):
     """
     A call, as an application sees it.
 
@@ -72,100 +53,14 @@ class Call:
     :param session: that it stands for.
     """
 
-    __slots__ = (
-        "_digits",
-        "_echo",
-        "_ended",
-        "_reader",
-        "_recording",
-        "joined",
-        "session",
-        "waits",
-    )
+    __slots__ = ("_echo", "_keypad", "_recording")
 
     def __init__(self, session: Session) -> None:
-        #: The session underneath: its dialog, media and decision record.
-        self.session = session
-        #: What joins it with another call, or ``None``.
-        self.joined: Bridge | None = None
-        #: What waits for something, for :class:`Wait`.
-        self.waits: dict[Wait, None] = {}
-        #: The keys that nobody has read yet.
-        self._digits = ""
-        self._reader: Wait | None = None
         self._echo: Wait | None = None
-        #: The keys that end the recording, and what ends it.
-        self._recording: tuple[str, Callable[[str], None]] | None = None
-        self._ended: tuple[Deferred[EndReason], ...] = ()
-        self._take(session)
-
-    def __repr__(self) -> str:
-        return f"<Call {self.session.call_id} from {self.caller} to {self.callee}>"
-
-    # -- what it is ------------------------------------------------------------------------
-
-    @property
-    def request(self) -> Request:
-        """The INVITE that began it, as received or as built."""
-        return self.session.invite
-
-    @property
-    def identity(self) -> Identity:
-        """Who the peer says he is."""
-        return self.session.get_identity()
-
-    @property
-    def cookies(self) -> Cookies:
-        """What plugins keep with it."""
-        return self.session.cookies
-
-    @property
-    def caller(self) -> str:
-        """The URI of the From header."""
-        return self.request.from_.uri
-
-    @property
-    def callee(self) -> str:
-        """The URI of the To header."""
-        return self.request.to.uri
-
-    @property
-    def dialled(self) -> str:
-        """The user part of the Request-URI, or the number of a tel URI; may be empty."""
-        uri = self.request.request_uri
-        if isinstance(uri, SIPURI):
-            return uri.user or ""
-        return uri.number if isinstance(uri, TelURI) else ""
-
-    @property
-    def groups(self) -> Mapping[str, str]:
-        """What the named groups of the route's pattern matched in the Request-URI's user."""
-        groups: Mapping[str, str] | None = self.cookies.get(GROUPS)
-        return groups or {}
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it was answered and has not ended."""
-        return self.session.is_answered and not self.is_ended
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether it is over, or somebody has decided that it ends."""
-        return self.session.end_reason is not None
-
-    @property
-    def audio(self) -> AudioStream | None:
-        """Its audio stream, or ``None`` when none was negotiated (yet)."""
-        return find_audio(self.session)
-
-    @property
-    def ended(self) -> Deferred[EndReason]:
-        """A Deferred that fires when it is over, with the reason; await it."""
-        if self.session.is_finished:
-            return succeed(self.session.reason_or_unknown())
-        deferred: Deferred[EndReason] = Deferred()
-        self._ended = (*self._ended, deferred)
-        return deferred
+        #: Made for the first key, or the first who reads one.
+        self._keypad: Keypad | None = None
+        self._recording: RecordingWait | None = None
+        super().__init__(session)
 
     # -- from ringing to hanging up --------------------------------------------------------
 
@@ -325,26 +220,59 @@ class Call:
 
     # -- audio to the peer -----------------------------------------------------------------
 
-    def play(self, sound: Sound) -> Deferred[None]:
+    def play(self, sound: Sound) -> Playing:
         """
         Play something, after what is being played.
 
         :param sound: the name of a shipped sound such as ``"hello"``; the path of a WAV file, with
-            its suffix; or PCM, whole or in pieces.
-        :return: fires when all of it has been sent; cancelling it stops it.
+            its suffix; or PCM, whole or in pieces. An asynchronous iterator is asked for one piece
+            ahead of the one that is heard; while none comes there is silence.
+        :return: fires with ``True`` when all of it has been sent, with ``False`` when it was
+            stopped: by its :meth:`~.Playing.stop`, by :meth:`clear`, or because the call has
+            another peer now. Cancelling stops it, too. What an iterator raises makes it fail.
         :raises WAVError: when there is no such sound, or the file cannot be used.
         :raises DialogStateError: when the call has no audio (yet): answer it first.
         """
-        stream = self._stream()
-        pcm = load(sound)
-        wait = Wait(self, lambda: playback.stop())
-        wait.moved = wait.finish
-        playback = stream.play(pcm, wait.done)
-        return wait.deferred
+        return PlayWait(self, self._stream(), load(sound)).playing
+
+    def mark(self) -> Playing:
+        """
+        Tell when everything that was queued before has been sent.
+
+        :return: fires with ``True`` then; with ``False`` when it was cleared before. It is the
+            handle of an empty sound, see :meth:`play`.
+        """
+        return self.play(b"")
+
+    def clear(self) -> int:
+        """
+        Drop all that is being played or waits for it, at once: the peer has begun to speak.
+
+        The sounds and marks fire with ``False``, and so do the marks of sinks.
+
+        :return: how many sounds and marks were dropped; what waits in a sink counts as one.
+        """
+        self._check()
+        dropped = [wait for wait in self.waits if isinstance(wait, PlayWait)]
+        # From the end: no sound begins because the one before it was dropped.
+        for wait in reversed(dropped):
+            wait.stop()
+        return len(dropped)
+
+    def audio_out(self) -> AudioSink:
+        """
+        Return a sink: what a program writes to it is heard by the peer.
+
+        It says its audio in the queue of :meth:`play`; several may be open.
+
+        :raises DialogStateError: as for :meth:`play`.
+        """
+        self._stream()
+        return AudioSink(self)
 
     def play_tone(
         self, frequencies: Sequence[float] = (1000.0,), seconds: float = 0.25, level: float = -13.0
-    ) -> Deferred[None]:
+    ) -> Playing:
         """
         Play a tone.
 
@@ -354,7 +282,7 @@ class Call:
         """
         return self.play(tone.generate(frequencies, seconds, level))
 
-    def say_digits(self, digits: str) -> Deferred[None]:
+    def say_digits(self, digits: str) -> Playing:
         """
         Speak the names of telephone keys.
 
@@ -413,9 +341,8 @@ class Call:
         self._set_echo(False)
 
     def _set_echo(self, is_on: bool) -> None:
-        stream = self.audio
-        if stream is not None:
-            stream.echo = is_on
+        if self.audio is not None:
+            self.audio.echo = is_on
 
     # -- audio and digits from the peer ----------------------------------------------------
 
@@ -434,23 +361,11 @@ class Call:
         stream = self._stream()
         if self._recording is not None:
             raise DialogStateError("the call is being recorded already")
+        self._recording = RecordingWait(self, stream, path, max_seconds, stop_on, self._recorded)
+        return self._recording.deferred
 
-        def stop(digit: str) -> None:
-            wait.finish(Recording(Path(path), recorder.seconds, digit))
-
-        def release() -> None:
-            self._recording = None
-            listening.stop()
-            recorder.close()
-
-        recorder = Recorder(WAVWriter(path), max_time=max_seconds, done=lambda _: stop(""))
-        wait = Wait(self, release)
-        wait.moved = lambda: stop("")
-        listening = stream.listen(recorder.write)
-        self._recording = (stop_on, stop)
-        # A peer that sends nothing fills no recording.
-        wait.start_timer(max_seconds, lambda: stop(""))
-        return wait.deferred
+    def _recorded(self) -> None:
+        self._recording = None
 
     def read_digits(
         self,
@@ -475,59 +390,24 @@ class Call:
         :raises DialogStateError: when somebody reads already.
         """
         self._stream()
-        if self._reader is not None:
+        if self.keypad.is_read:
             raise DialogStateError("somebody reads the digits of this call already")
-        patience = timeout if first_timeout is None else first_timeout
-        pcm = None if prompt is None else load(prompt)
-        return self._run(self._read(count, timeout, patience, terminators, pcm, interruptible))
+        reading = self.keypad.read(
+            count,
+            timeout=timeout,
+            first_timeout=timeout if first_timeout is None else first_timeout,
+            terminators=terminators,
+            prompt=None if prompt is None else load(prompt),
+            interruptible=interruptible,
+        )
+        return self._run(reading)
 
-    async def _read(
-        self,
-        count: int | None,
-        timeout: float,
-        patience: float,
-        terminators: str,
-        prompt: bytes | Iterable[bytes] | None,
-        interruptible: bool,
-    ) -> str:
-        text = ""
-        digit = ""
-        if prompt is not None and not interruptible:
-            await self.play(prompt)
-        elif prompt is not None and not self._digits:
-            digit = await self._play_until_digit(prompt)
-        while count is None or len(text) < count:
-            digit = digit or await self._next_digit(timeout if text else patience)
-            if not digit or digit in terminators:
-                break
-            text += digit
-            digit = ""
-        return text
-
-    async def _play_until_digit(self, prompt: bytes | Iterable[bytes]) -> str:
-        """Play something; return the digit that stopped it, or nothing when it was through."""
-        playing = self.play(prompt)
-
-        def release() -> None:
-            self._forget_reader()
-            playing.cancel()
-
-        wait = self._reader = Wait(self, release)
-        playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
-        digit: str = await wait.deferred
-        return digit
-
-    def _next_digit(self, patience: float) -> Deferred[str]:
-        """Return the next digit; nothing when none comes in time."""
-        if self._digits:
-            digit, self._digits = self._digits[0], self._digits[1:]
-            return succeed(digit)
-        wait = self._reader = Wait(self, self._forget_reader)
-        wait.start_timer(patience, "")
-        return wait.deferred
-
-    def _forget_reader(self) -> None:
-        self._reader = None
+    @property
+    def keypad(self) -> Keypad:
+        """The keys that the peer has pressed."""
+        if self._keypad is None:
+            self._keypad = Keypad(self)
+        return self._keypad
 
     def receive_digit(self, digit: str) -> None:
         """
@@ -536,25 +416,18 @@ class Call:
         :param digit: one of 0-9, ``*``, ``#``, A-D.
         """
         with self.session.core.turn:
-            if self._recording is not None and digit in self._recording[0]:
-                self._recording[1](digit)
+            if self._recording is not None and digit in self._recording.stop_on:
+                self._recording.stop(digit)
             elif self._echo is not None:
                 self._stream().send_digits(digit)
-            elif self._reader is not None:
-                self._reader.finish(digit)
-            elif self.joined is not None:
+            elif self.joined is not None and not self.keypad.is_read:
                 self.joined.receive_digit(self, digit)
-            elif len(self._digits) < MAX_DIGITS:
-                self._digits += digit
-
-    def media_changed(self) -> None:
-        """Hear that audio was negotiated; the audio handler calls it."""
-        if self.joined is not None:
-            self.joined.media_changed(self)
+            else:
+                self.keypad.receive(digit)
 
     def forget_digits(self) -> None:
         """Forget the digits that nobody has read."""
-        self._digits = ""
+        self.keypad.waiting = ""
 
     # -- another call ----------------------------------------------------------------------
 
@@ -612,75 +485,6 @@ class Call:
         self._check()
         uri, header = get_replaced(target, None if replaces is None else replaces.session)
         return ask_transfer(self.session, uri, header)
-
-    def move_to(self, session: Session) -> None:
-        """
-        Go on with another peer, the application too; for supplements.
-
-        Nothing is heard until that session is answered; call this once more then. The session
-        before is left without application and call; whoever moves ends it.
-
-        :param session: with the other peer; its own call, if any, is dropped.
-        :raises SessionEnded: when it is over.
-        """
-        with session.core.turn:
-            if session.is_over:
-                raise SessionEnded(session.reason_or_unknown())
-            if session is not self.session:
-                self._set_echo(False)
-                move_session(self.session, session)
-                self.session = session
-                self._take(session)
-            for wait in list(self.waits):
-                wait.follow()
-
-    # -- the end ---------------------------------------------------------------------------
-
-    def _check(self) -> None:
-        if self.is_ended:
-            raise self.ended_error()
-
-    def ended_error(self) -> SessionEnded:
-        """Return what fails because the call is over."""
-        return SessionEnded(self.session.reason_or_unknown())
-
-    def _stream(self) -> AudioStream:
-        self._check()
-        stream = self.audio
-        if stream is None or stream.is_closed:
-            raise DialogStateError(
-                "the call has no audio"
-                if self.session.is_answered
-                else "the call has no audio yet: answer it first"
-            )
-        return stream
-
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Run what waits several times; its Deferred is one that the call's end knows of."""
-        running = Deferred.fromCoroutine(coroutine)
-        if running.called:
-            return running
-        wait = Wait(self, running.cancel)
-        running.addCallbacks(wait.finish, wait.fail)
-        return wait.deferred
-
-    def _take(self, session: Session) -> None:
-        """Be the call that hears of a session's end; one that is dropped hears of it, too."""
-        session.channel = self
-        dropped, session.listener = session.listener, self
-        if dropped is not None:
-            session.when_ended().addCallback(dropped.session_over, session)
-
-    def session_over(self, reason: EndReason, session: Session) -> None:
-        """Hear that a session is over; for the session."""
-        if session is not self.session:
-            return
-        ended, self._ended = self._ended, ()
-        for wait in list(self.waits):
-            wait.fail(Failure(self.ended_error()))
-        for deferred in ended:
-            if not deferred.called:
-                deferred.callback(reason)
 
 
 def _quote(text: str) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -14,11 +14,14 @@ from sipsess.media import WAVError, load_sound, read_wav
 MAX_KEPT_FILE = 2 * 1024 * 1024
 
 #: Something to play: the name of a shipped sound (``"hello"``), the path of a WAV file
-#: (``"menu.wav"``), or PCM (16-bit little-endian mono at 8 kHz), whole or in pieces.
-Sound: TypeAlias = str | Path | bytes | Iterable[bytes]
+#: (``"menu.wav"``), or PCM (16-bit little-endian mono at 8 kHz), whole or in pieces, which may come
+#: from an asynchronous iterator.
+Sound: TypeAlias = str | Path | bytes | Iterable[bytes] | AsyncIterable[bytes]
+#: The same once it is loaded.
+Pieces: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
-def load(sound: Sound) -> bytes | Iterable[bytes]:
+def load(sound: Sound) -> Pieces:
     """
     Return what :meth:`Call.play` takes as PCM, or as pieces of it.
 

@@ -14,7 +14,7 @@ from sipsess.session.reason import fail_quietly
 from sipsess.timers import Timer
 
 if TYPE_CHECKING:
-    from .call import Call
+    from .base import CallBase
 
 
 class Wait:
@@ -23,11 +23,17 @@ class Wait:
 
     :param call: whose end is its end.
     :param release: lets go of what it uses; called exactly once, before the Deferred fires.
+    :param deferred: what it fires; left out, a Deferred of its own.
     """
 
     __slots__ = ("_call", "_home", "_payload", "_release", "_timer", "deferred", "moved")
 
-    def __init__(self, call: Call, release: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        call: CallBase,
+        release: Callable[[], object] | None = None,
+        deferred: Deferred[Any] | None = None,
+    ) -> None:
         self._call = call
         self._release = release
         self._timer: Timer | None = None
@@ -37,7 +43,7 @@ class Wait:
         self._home = call.session
         #: Called when the call has moved to another session and that one is answered.
         self.moved: Callable[[], object] | None = None
-        self.deferred: Deferred[Any] = Deferred(self._cancelled)
+        self.deferred: Deferred[Any] = Deferred(self.cancelled) if deferred is None else deferred
         call.waits[self] = None
 
     def start_timer(self, seconds: float, result: object) -> None:
@@ -88,15 +94,21 @@ class Wait:
         """Hear from the audio stream that it has sent everything, or not."""
         if is_complete:
             self.finish()
-        elif self._home is not self._call.session:
+        else:
+            self.lost()
+
+    def lost(self) -> None:
+        """Fail because the audio of the call is gone."""
+        if self._home is not self._call.session:
             # The call has moved; there it will be as if all had been sent.
             return
-        elif self._call.is_ended:
+        if self._call.is_ended:
             self.fail(Failure(self._call.ended_error()))
         else:
             self.fail(Failure(DialogStateError("the audio of the call was changed meanwhile")))
 
-    def _cancelled(self, deferred: Deferred[Any]) -> None:
+    def cancelled(self, deferred: Deferred[Any]) -> None:
+        """Let go of all because the Deferred is being cancelled."""
         self.let_go()
 
     def let_go(self) -> bool:

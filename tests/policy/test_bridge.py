@@ -18,8 +18,8 @@ from sipsess.message import Request, Response
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.refer import Refer
 from sipsess.testing import Agent, VirtualNetwork
+from tests.policy.calls import Script
 from tests.policy.phone import FRAME, Phone, audio_at, sdp_of
-from tests.policy.test_call import Script
 
 SERVER = ("192.0.2.1", 5060)
 TARGET = "sip:bob@192.0.2.7"

@@ -306,5 +306,5 @@ class MediaTests(SynchronousTestCase):
         )
         self.phone.send(info)
         self.phone.expect(200)
-        self.assertEqual(call._digits, "")
+        self.assertEqual(call.keypad.waiting, "")
         self.end()

@@ -1,0 +1,102 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""
+The keys that the peer presses, until somebody reads them.
+
+Theory of operation
+    One reader at a time waits for the next key; keys that come while nobody does are kept,
+    :data:`MAX_DIGITS` at most, for the next one. A prompt is played by the reader itself, and the
+    first key stops it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+
+from .sound import Pieces
+from .wait import Wait
+
+if TYPE_CHECKING:
+    from .call import Call
+
+#: Digits that are kept until somebody reads them; nobody types further ahead.
+MAX_DIGITS = 64
+
+
+class Keypad:
+    """
+    The keys of one call's peer.
+
+    :param call: whose they are.
+    """
+
+    __slots__ = ("_call", "_reader", "waiting")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._reader: Wait | None = None
+        #: The keys that nobody has read yet.
+        self.waiting = ""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody waits for the next key."""
+        return self._reader is not None
+
+    def receive(self, digit: str) -> None:
+        """Take a key that was pressed."""
+        if self._reader is not None:
+            self._reader.finish(digit)
+        elif len(self.waiting) < MAX_DIGITS:
+            self.waiting += digit
+
+    async def read(
+        self,
+        count: int | None,
+        *,
+        timeout: float,
+        first_timeout: float,
+        terminators: str,
+        prompt: Pieces | None,
+        interruptible: bool,
+    ) -> str:
+        """See :meth:`.Call.read_digits`."""
+        text = ""
+        digit = ""
+        if prompt is not None and not interruptible:
+            await self._call.play(prompt)
+        elif prompt is not None and not self.waiting:
+            digit = await self._play_until_digit(prompt)
+        while count is None or len(text) < count:
+            digit = digit or await self._next_digit(timeout if text else first_timeout)
+            if not digit or digit in terminators:
+                break
+            text += digit
+            digit = ""
+        return text
+
+    async def _play_until_digit(self, prompt: Pieces) -> str:
+        """Play something; return the digit that stopped it, or nothing when it was through."""
+        playing = self._call.play(prompt)
+
+        def release() -> None:
+            self._forget_reader()
+            playing.cancel()
+
+        wait = self._reader = Wait(self._call, release)
+        playing.addCallbacks(lambda _: wait.finish(""), wait.fail)
+        digit: str = await wait.deferred
+        return digit
+
+    def _next_digit(self, patience: float) -> Deferred[str]:
+        """Return the next digit; nothing when none comes in time."""
+        if self.waiting:
+            digit, self.waiting = self.waiting[0], self.waiting[1:]
+            return succeed(digit)
+        wait = self._reader = Wait(self._call, self._forget_reader)
+        wait.start_timer(patience, "")
+        return wait.deferred
+
+    def _forget_reader(self) -> None:
+        self._reader = None
