@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.inprocess import INTERVAL, Calls, silent_media, tuned_collector
 from benchmarks.messages import WRITER, make_sdp
 from benchmarks.results import Report
+from sipsess.cdr import CallRecord, CallRecords
 from sipsess.counters import Counters
 from sipsess.flow import Flow
 from sipsess.interfaces import ISessionSupplement
@@ -190,6 +191,11 @@ class Stamp(SessionSupplement):
     outgoing_response = outgoing_request  # type: ignore[assignment]
 
 
+def record_calls() -> CallRecords:
+    """Return the supplement that records calls, with all but the file."""
+    return CallRecords(time.time, CallRecord.to_json)
+
+
 #: The supplements that are shipped.
 SHIPPED: tuple[ISessionSupplement, ...] = tuple(
     item for item in vars(sipsess_builtin).values() if isinstance(item, SessionSupplement)
@@ -232,6 +238,7 @@ def run(report: Report, *, rounds: int, scale: float) -> None:
         "micro: call, shipped supplements": make_calls(),
         "micro: call, and one that does nothing": make_calls((*SHIPPED, Idle())),
         "micro: call, and one that adds a header": make_calls((*SHIPPED, Stamp())),
+        "micro: call, and its record as a line": make_calls((*SHIPPED, record_calls())),
     }
     operations: dict[str, Operation] = {name: item.operate for name, item in calls.items()}
     title = "micro: a basic call in process"

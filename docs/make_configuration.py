@@ -212,6 +212,7 @@ def sections() -> Iterator[tuple[str, str, type]]:
         "Where this server registers, and so can be called.",
         model.RegistrationTable,
     )
+    yield "[cdr]", "", model.CallRecordTable
     yield "[rtp]", "", model.RTPTable
     yield "[limits]", "", model.LimitsTable
     yield (

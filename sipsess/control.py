@@ -39,7 +39,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from sipsess.errors import LocalError
-from sipsess.flow import format_host
+from sipsess.flow import format_address
 from sipsess.manager import DialogManager
 from sipsess.registrar import Source
 from sipsess.registration import RegistrationClient
@@ -380,7 +380,7 @@ async def _describe_status(manager: DialogManager) -> dict[str, Any]:
 
 
 def _format_source(source: Source) -> str:
-    return f"{source.transport} {format_host(source.remote[0])}:{source.remote[1]}"
+    return f"{source.transport} {format_address(source.remote)}"
 
 
 def describe_registration(client: RegistrationClient, now: float) -> dict[str, Any]:

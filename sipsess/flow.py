@@ -20,6 +20,11 @@ def format_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def format_address(address: Address) -> str:
+    """Return host and port as SIP writes them."""
+    return f"{format_host(address[0])}:{address[1]}"
+
+
 Network: TypeAlias = IPv4Network | IPv6Network
 
 #: Hosts whose place is remembered, see :func:`_is_within`.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from sipsess.call import Call
+    from sipsess.cdr import CallRecord
     from sipsess.core import Admission
     from sipsess.endpoint import Endpoint
     from sipsess.engine import EngineStatistics, MediaOptions
@@ -246,6 +247,18 @@ class IChooseApplication(Interface):
         :return: the application of the call, or ``None`` for no opinion.
         :raises RemoteError: to refuse what breaks the protocol.
         :raises Reject: to refuse the call.
+        """
+
+
+class ICallRecords(Interface):
+    """Optional, for supplements: wants the record of each call."""
+
+    def take_call_record(session: Session, record: CallRecord) -> None:
+        """
+        A session that began while this supplement was there is over.
+
+        It is called once, after every ``session_end``; the cookies are still there. Do not wait for
+        anything here: hand the record to something that can.
         """
 
 

@@ -307,7 +307,8 @@ class ServerService(MultiService):
         """Stop all parts."""
         if self.deployment.log is not None:
             globalLogPublisher.removeObserver(self.deployment.log)
-        return maybeDeferred(super().stopService)
+        stopping: Deferred[Any] = maybeDeferred(super().stopService)
+        return stopping.addCallback(lambda result: self.deployment.records.close())
 
     def privilegedStartService(self) -> None:
         """

@@ -66,6 +66,7 @@ POLICY = frozenset(
         "endpoint",
         "engine",
         "call",
+        "cdr",
         "trace",
         "supplements",
         "sdphandlers",

@@ -80,6 +80,7 @@ class ExampleTests(SynchronousTestCase):
             (DefenceSettings, [tables["defence"]]),
             (model.RegistrarTable, [tables["registrar"]]),
             (model.RegistrationTable, tables["registrations"]),
+            (model.CallRecordTable, [tables["cdr"]]),
             (model.RTPTable, [tables["rtp"]]),
             (model.LimitsTable, [tables["limits"]]),
             (model.LoggingTable, [tables["logging"]]),

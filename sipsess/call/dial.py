@@ -34,6 +34,8 @@ from .wait import Wait
 if TYPE_CHECKING:
     from .call import Call
 
+#: Under this name a leg keeps the Call-ID of the call for which it was dialled.
+CALLER_COOKIE = "sipsess.dial"
 #: A target that begins so is a user who has registered here.
 USER = "user:"
 #: Refusals that mean us and not the caller, and what he gets instead: he cannot answer a challenge
@@ -166,6 +168,7 @@ class Dialling:
 
     def _watch(self, leg: Session) -> None:
         self._legs.append(leg)
+        leg.cookies.add(CALLER_COOKIE, self._call.session.call_id)
         leg.on_provisional = partial(self._provisional, leg)
 
     # -- before the answer -----------------------------------------------------------------

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from sipsess.errors import LocalError
 from sipsess.server import SIPServer
 
+from .call_records import KeptRecords
 from .logs import ConfiguredLog, open_log
 from .mistakes import ConfigError, Mistake
 from .model import Config, LimitsTable
@@ -34,6 +35,9 @@ FIXED_KEYS = (
     *("listeners", "advertise", "local_networks", "keep_alive", "keep_alive_interval"),
     *("registrar", "registrations", "defence", "rtp", "control"),
 )
+#: Tables that count at each reload, but that there is one at all is said once, at the start: who
+#: writes the log to twistd, and who keeps records to the calls.
+SWITCHES = ("logging", "cdr")
 #: Those that count at each reload; ``plugins`` are looked at one by one.
 LIVE_KEYS = (
     *("application", "routes", "endpoints", "identifiers", "anonymous", "digest"),
@@ -60,6 +64,8 @@ class Deployment:
         table = plan.config.logging
         #: The log, or ``None`` when it is that of ``twistd``.
         self.log = None if table is None else ConfiguredLog(table, _open_log(plan))
+        #: The call records, if somebody wants any.
+        self.records = KeptRecords(server, plan)
         _configure(plan, [])
         self._install()
         self._install_gates()
@@ -90,7 +96,7 @@ class Deployment:
         if _changes_gates(before, after):
             self._install_gates()
         said = [*_describe_changes(old, plan, changed), *_describe_leftovers(self._begun, plan)]
-        return [*said, *self._reload_certificates()]
+        return [*said, *self._reload_certificates(), *self.records.reload(plan)]
 
     def _install(self) -> None:
         manager = self.server.manager
@@ -195,8 +201,9 @@ def _describe_changes(old: Plan, new: Plan, plugins: list[str]) -> Iterator[str]
     """Yield what a reload has done."""
     before, after = old.config, new.config
     changed = [key for key in LIVE_KEYS if _differs(key, before, after)]
-    if before.logging is not None and after.logging is not None and before.logging != after.logging:
-        changed.append("logging")
+    for key in SWITCHES:
+        if _differs(key, before, after) and not _is_switched(key, before, after):
+            changed.append(key)
     changed += [f"plugins.{name}" for name in plugins]
     yield f"changed: {', '.join(changed)}" if changed else "nothing has changed"
 
@@ -205,14 +212,17 @@ def _describe_leftovers(begun: Plan, new: Plan) -> Iterator[str]:
     """Yield what waits for a restart, since this reload or an earlier one."""
     before, after = begun.config, new.config
     fixed = [key for key in FIXED_KEYS if _differs(key, before, after)]
-    if (before.logging is None) != (after.logging is None):
-        # Who writes the log is said to twistd once.
-        fixed.append("logging")
+    fixed += [key for key in SWITCHES if _is_switched(key, before, after)]
     if begun.accounts != new.accounts and "registrations" not in fixed:
         # An endpoint of theirs has changed, such as its password.
         fixed.append("registrations")
     if fixed:
         yield f"not changed before a restart: {', '.join(fixed)}"
+
+
+def _is_switched(key: str, before: Config, after: Config) -> bool:
+    """Tell whether a table is there now and was not before, or the other way round."""
+    return (getattr(before, key) is None) != (getattr(after, key) is None)
 
 
 def _differs(key: str, before: Config, after: Config) -> bool:

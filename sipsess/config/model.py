@@ -125,6 +125,15 @@ class RegistrationTable:
 
 
 @frozen(kw_only=True)
+class CallRecordTable:
+    """A record of each call, when it is over."""
+
+    #: The file, to which a line of JSON is added for each call. A reload opens it anew, so that it
+    #: can be moved away before.
+    path: Path
+
+
+@frozen(kw_only=True)
 class RTPTable:
     """The ports for RTP."""
 
@@ -211,6 +220,8 @@ class Config:
     plugins: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     #: The ports for RTP.
     rtp: RTPTable = RTPTable()
+    #: A record of each call. [default: none is kept]
+    cdr: CallRecordTable | None = None
     #: How much of everything there may be.
     limits: LimitsTable = LimitsTable()
     #: The log. [default: that of ``twistd``]

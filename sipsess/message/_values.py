@@ -263,6 +263,16 @@ def read_tag(text: str) -> str | None:
     return usual.group(4) if usual else NameAddr.parse(text).tag
 
 
+def read_address_uri(text: str) -> str:
+    """
+    Return the URI of an address, as :attr:`NameAddr.uri` does.
+
+    :raises MessageError: the address breaks the grammar.
+    """
+    usual = _USUAL_ADDRESS(text)
+    return usual.group(3) if usual else NameAddr.parse(text).uri
+
+
 def _read_address(text: str) -> tuple[str | None, str, Params]:
     """
     Return display name, URI and parameters of an address.

@@ -13,6 +13,7 @@ from sipsess.message._values import (
     NameAddr,
     Via,
     parse_date,
+    read_address_uri,
     read_call_id,
     read_number,
     read_tag,
@@ -102,6 +103,24 @@ class HeaderViews:
             cache["from-tag"] = read_tag(self._need("From"))
         tag: str | None = cache["from-tag"]
         return tag
+
+    @property
+    def from_uri(self) -> str:
+        """
+        The From header's URI as written, for who needs nothing else of it.
+
+        :raises MessageError: From is missing or broken.
+        """
+        return read_address_uri(self._need("From"))
+
+    @property
+    def to_uri(self) -> str:
+        """
+        The To header's URI as written.
+
+        :raises MessageError: To is missing or broken.
+        """
+        return read_address_uri(self._need("To"))
 
     @property
     def to_tag(self) -> str | None:

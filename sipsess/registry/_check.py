@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
+    ICallRecords,
     IChooseApplication,
     IConfigurable,
     IConfigurableApplication,
@@ -51,6 +52,7 @@ _SYNCHRONOUS = {
     IMessageHook: (
         *("incoming_request", "outgoing_request", "incoming_response", "outgoing_response"),
     ),
+    ICallRecords: ("take_call_record",),
     IChooseApplication: ("choose_application",),
     IForkPolicy: ("follow_fork",),
     IMediaAddress: ("change_outgoing_sdp_stream_media_address",),
@@ -174,6 +176,7 @@ SUPPLEMENT = Kind(
     "supplement",
     ISessionSupplement,
     (
+        ICallRecords,
         IChooseApplication,
         IForkPolicy,
         IPrepareRequest,

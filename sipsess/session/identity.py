@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipsess.errors import RemoteError
 from sipsess.message import SIPURI, NameAddr, Request, Response, TelURI
@@ -36,6 +37,16 @@ class Identity:
     trusted: bool
 
 
+class Claim(NamedTuple):
+    """What a peer says in a header of its own about who he is."""
+
+    address: NameAddr
+    #: Where it says so.
+    header: str
+    #: Whether it says, too, that nobody shall know.
+    is_hidden: bool
+
+
 def get_identity(
     message: Request | Response, *, is_trusted: bool, users: Collection[str] = ()
 ) -> Identity:
@@ -47,22 +58,31 @@ def get_identity(
     :param users: that a peer which is not trusted may prefer to be (:rfc:`3325#section-9.2`).
     """
     is_private = is_hidden(message.headers)
+    claim = find_claim(message, is_trusted=is_trusted, users=users)
+    if claim is not None:
+        hidden = is_private or claim.is_hidden
+        return _identity(claim.address, claim.header, hidden, trusted=is_trusted)
+    if isinstance(message, Response):
+        return _identity(message.to, "To", is_private, trusted=False)
+    return _identity(message.from_, "From", is_private, trusted=False)
+
+
+def find_claim(
+    message: Request | Response, *, is_trusted: bool, users: Collection[str] = ()
+) -> Claim | None:
+    """Return who the peer says he is beyond From and To, if it counts (:func:`get_identity`)."""
     if is_trusted:
         for header in ("P-Asserted-Identity", "Remote-Party-ID"):
             for value in message.headers.values(header):
                 address = _parse(value)
                 if address is not None:
-                    hidden = is_private or _is_hidden(address)
-                    return _identity(address, header, hidden, trusted=True)
+                    return Claim(address, header, _is_hidden(address))
     elif users and isinstance(message, Request):
         for value in message.headers.values("P-Preferred-Identity"):
             address = _parse(value)
             if address is not None and address.user_text in users:
-                hidden = is_private or is_anonymous(message.from_)
-                return _identity(address, "P-Preferred-Identity", hidden, trusted=False)
-    if isinstance(message, Response):
-        return _identity(message.to, "To", is_private, trusted=False)
-    return _identity(message.from_, "From", is_private, trusted=False)
+                return Claim(address, "P-Preferred-Identity", is_anonymous(message.from_))
+    return None
 
 
 def get_callee(invite: Request) -> Identity:

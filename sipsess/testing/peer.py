@@ -28,7 +28,7 @@ from typing import TypeAlias, overload
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import DatagramProtocol
 
-from sipsess.flow import Address, format_host
+from sipsess.flow import Address, format_address, format_host
 from sipsess.ids import IdSource
 from sipsess.message import (
     SIPURI,
@@ -92,7 +92,7 @@ class ScriptedPeer(DatagramProtocol):
     @property
     def sent_by(self) -> str:
         """``host:port``, as Via and URIs write it."""
-        return f"{format_host(self.address[0])}:{self.address[1]}"
+        return format_address(self.address)
 
     @property
     def uri(self) -> str:

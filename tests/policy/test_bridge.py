@@ -56,7 +56,7 @@ class BridgeCase(SynchronousTestCase):
             self.net.host("192.0.2.1", name="server"),
             applications=[self.script],
             application="script",
-            supplements=[ReasonSupplement(), Refer()],
+            supplements=[ReasonSupplement(), Refer(), *options.pop("supplements", ())],
         )
         body = self.near.sdp(direction=options.pop("direction", "sendrecv"))
         uri = options.pop("uri", "sip:bob@192.0.2.1")
