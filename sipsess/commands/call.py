@@ -413,7 +413,7 @@ class Phone:
 
     def _hear(self, codec: Codec, packet: RTPPacket, now: float) -> None:
         # Not by listening: what conceals losses and pauses has not been said by anybody.
-        self._heard += len(codec.decode(packet.payload)) / (2 * codec.clock_rate)
+        self._heard += codec.duration(packet.payload) / codec.clock_rate
 
 
 def describe_failure(error: Exception) -> str:

@@ -2,7 +2,7 @@
 """
 The audio codecs that need nothing but this module: G.711 mu-law and A-law.
 
-PCM is everywhere signed 16-bit little-endian mono at 8 kHz. The tables are made once at import
+The PCM is at 8 kHz. The tables are made once at import
 (2 ms). Decoding is two ``bytes.translate`` calls, one for the low and
 one for the high bytes; encoding looks each sample up in a table of 65536 entries. When
 ``audioop`` can be imported without a warning (``audioop-lts`` on Python 3.13 and later) it does
@@ -14,12 +14,13 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import unpack_from
 from types import ModuleType
 from typing import TypeAlias
 
-#: Samples per second of everything here.
+from sipsess.media.codec import Codec
+
+#: Samples per second of G.711, and of PCM whose rate is not told.
 SAMPLE_RATE = 8000
 #: Seconds in one frame.
 FRAME_TIME = 0.02
@@ -31,25 +32,34 @@ FRAME_BYTES = 2 * FRAME_SAMPLES
 _Convert: TypeAlias = Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class G711(Codec):
     """
-    One way to write audio as RTP payload.
+    G.711 mu-law or A-law: a codec that is its own encoder and decoder, since it has no state.
 
-    ``encode`` takes PCM (an odd last byte is dropped) and gives the payload; ``decode`` is its
-    inverse and takes any bytes.
+    :param encoding: ``"PCMU"`` or ``"PCMA"``.
+    :param payload_type: its static payload type.
+    :param encode: PCM to payload; an odd last byte is dropped.
+    :param decode: payload to PCM, any bytes.
     """
 
-    #: The name in ``a=rtpmap``, in capitals.
-    encoding: str
-    #: The RTP clock in Hz.
-    clock_rate: int
-    #: The static payload type of :rfc:`3551#section-6`.
-    payload_type: int
-    #: PCM to payload.
-    encode: _Convert
-    #: Payload to PCM.
-    decode: _Convert
+    __slots__ = ("decode", "encode")
+
+    def __init__(
+        self, encoding: str, payload_type: int, encode: _Convert, decode: _Convert
+    ) -> None:
+        super().__init__(encoding, SAMPLE_RATE, payload_type=payload_type)
+        #: PCM to payload.
+        self.encode = encode
+        #: Payload to PCM.
+        self.decode = decode
+
+    def make_encoder(self) -> G711:
+        """Return itself."""
+        return self
+
+    def make_decoder(self) -> G711:
+        """Return itself."""
+        return self
 
 
 def _make_decode(linear: list[int]) -> _Convert:
@@ -140,7 +150,7 @@ def load_audioop() -> ModuleType | None:
             return None
 
 
-def make_codecs(fast: ModuleType | None) -> tuple[Codec, Codec]:
+def make_codecs(fast: ModuleType | None) -> tuple[G711, G711]:
     """
     Build the two codecs.
 
@@ -159,7 +169,7 @@ def make_codecs(fast: ModuleType | None) -> tuple[Codec, Codec]:
     else:
         ulaw = _wrap(fast.lin2ulaw, fast.ulaw2lin)
         alaw = _wrap(fast.lin2alaw, fast.alaw2lin)
-    return Codec("PCMU", SAMPLE_RATE, 0, *ulaw), Codec("PCMA", SAMPLE_RATE, 8, *alaw)
+    return G711("PCMU", 0, *ulaw), G711("PCMA", 8, *alaw)
 
 
 def _wrap(

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from struct import pack, unpack
 from typing import TypeAlias
 
-from sipsess.media.codecs import FRAME_TIME, SAMPLE_RATE, Codec
+from sipsess.media.codec import Codec, Decoder
+from sipsess.media.codecs import FRAME_TIME, SAMPLE_RATE
 from sipsess.media.conceal import Concealer
 from sipsess.media.jitter import HOLD, SKIP, JitterBuffer
-from sipsess.media.rtp import RTPPacket
+from sipsess.media.rtp import MediaError, RTPPacket
 
 #: Called with the PCM of 20 ms (16-bit little-endian mono) and its samples per second.
 Heard: TypeAlias = Callable[[bytes, int], None]
@@ -50,12 +51,14 @@ class Listening:
 class Hearing:
     """The listeners of one stream, and what they need."""
 
-    __slots__ = ("_buffer", "_concealer", "_pcm", "_rate", "_sequence", "listeners")
+    __slots__ = ("_buffer", "_concealer", "_decoder", "_pcm", "_rate", "_sequence", "listeners")
 
     def __init__(self) -> None:
         #: Made for the first packet.
         self._buffer: JitterBuffer | None = None
         self._rate = SAMPLE_RATE
+        #: Of the codec that is heard; made for its first packet.
+        self._decoder: tuple[Codec, Decoder] | None = None
         self._concealer = Concealer(self._rate)
         #: Decoded and not yet heard.
         self._pcm = b""
@@ -91,6 +94,7 @@ class Hearing:
             return
         if self._buffer is None:
             self._buffer = JitterBuffer(codec.clock_rate)
+            self._decoder_of(codec)
         self._buffer.put(codec, packet, is_newest=is_newest, now=now)
 
     def restart(self) -> None:
@@ -113,7 +117,8 @@ class Hearing:
         else:
             pcm = self._next_frame(buffer)
             if what == SKIP:
-                pcm = _merge(pcm, self._next_frame(buffer))
+                following = self._next_frame(buffer)
+                pcm = _merge(pcm, following) if len(pcm) == len(following) else following
         for listening in self.listeners:
             if listening in self.listeners:
                 listening.callback(pcm, self._rate)
@@ -124,9 +129,11 @@ class Hearing:
 
     def _next_frame(self, buffer: JitterBuffer) -> bytes:
         """Return the next 20 ms."""
+        # Another codec, found while decoding, drops what waits and changes how many samples it is.
+        while len(self._pcm) < 2 * self._samples:
+            decoded = self._decode(buffer)
+            self._pcm += decoded
         size = 2 * self._samples
-        while len(self._pcm) < size:
-            self._pcm += self._decode(buffer)
         pcm, self._pcm = self._pcm[:size], self._pcm[size:]
         return pcm
 
@@ -134,16 +141,27 @@ class Hearing:
         """Return the PCM of the next packet, or one frame in place of what is not there."""
         packet = buffer.take()
         if packet is not None:
-            pcm = packet.codec.decode(packet.payload)
             self._sequence = packet.sequence
-            buffer.position = packet.timestamp + len(pcm) // 2
-            return self._concealer.hear(pcm)
+            buffer.position = packet.timestamp + packet.codec.duration(packet.payload)
+            try:
+                return self._concealer.hear(self._decoder_of(packet.codec).decode(packet.payload))
+            except MediaError:
+                return self._concealer.conceal(self._samples)
         buffer.position += buffer.frame
         following = buffer.peek()
         if following is not None and following.sequence == self._sequence + 1 & 0xFFFF:
             # Nothing was lost: the sender was silent (RFC 3551 4.1).
             return self._concealer.silence(self._samples)
         return self._concealer.conceal(self._samples)
+
+    def _decoder_of(self, codec: Codec) -> Decoder:
+        """Return what decodes; another codec begins anew, and may have another rate."""
+        if self._decoder is None or self._decoder[0] is not codec:
+            self._decoder = codec, codec.make_decoder()
+            if codec.sample_rate != self._rate:
+                self._rate, self._pcm = codec.sample_rate, b""
+                self._concealer = Concealer(self._rate)
+        return self._decoder[1]
 
 
 def _merge(one: bytes, two: bytes) -> bytes:

@@ -25,7 +25,8 @@ from collections import deque
 from math import ceil
 from typing import NamedTuple
 
-from sipsess.media.codecs import FRAME_TIME, Codec
+from sipsess.media.codec import Codec
+from sipsess.media.codecs import FRAME_TIME
 from sipsess.media.rtp import RTPPacket
 
 #: Seconds of delay to begin with, and the most there may be: people notice more than that.

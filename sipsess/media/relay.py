@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sipsess.media.codecs import Codec
+from sipsess.media.codec import Codec
 from sipsess.media.rtp import RTPPacket
+from sipsess.media.transcoder import Transcoder
 
 if TYPE_CHECKING:
     from sipsess.media.sender import Sender
@@ -34,7 +35,10 @@ class Relay:
     :param sender: of the stream that they leave by.
     """
 
-    __slots__ = ("_codec", "_expected", "_newest", "_sender", "_span", "_ssrc", "_timestamps")
+    __slots__ = (
+        *("_codec", "_expected", "_newest", "_sender", "_span", "_ssrc", "_timestamps"),
+        "_transcoder",
+    )
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -47,6 +51,8 @@ class Relay:
         self._timestamps = (0, 0)
         #: The sequence number that the sender has when nobody else has used it.
         self._expected: int | None = None
+        #: Made for the first packet of another codec.
+        self._transcoder: Transcoder | None = None
 
     def make(self, codec: Codec, packet: RTPPacket, now: float) -> bytes | None:
         """
@@ -66,7 +72,7 @@ class Relay:
             return None
         payload = packet.payload
         if codec is not sender.codec:
-            payload = sender.codec.encode(codec.decode(payload))
+            payload = self._transcode(codec, payload)
         timestamp = self._map(codec, packet.timestamp)
         if step < 0:
             sequence = sender.sequence - 1 + step & 0xFFFF
@@ -81,6 +87,12 @@ class Relay:
         """Let a packet be the next of ours, whatever its numbers are."""
         self._ssrc, self._codec, self._span = packet.ssrc, codec, -1
         self._timestamps = (packet.timestamp, self._sender.timestamp_at(now))
+
+    def _transcode(self, codec: Codec, payload: bytes) -> bytes:
+        transcoder, target = self._transcoder, self._sender.codec
+        if transcoder is None or not transcoder.fits(codec, target):
+            transcoder = self._transcoder = Transcoder(codec, target)
+        return transcoder.convert(payload)
 
     def _map(self, codec: Codec, timestamp: int) -> int:
         """Return what a timestamp of the source is in the clock of what leaves."""

@@ -14,10 +14,12 @@ Theory of operation
 from __future__ import annotations
 
 from sipsess.ids import IdSource
-from sipsess.media.codecs import FRAME_SAMPLES, FRAME_TIME, SAMPLE_RATE, Codec
+from sipsess.media.codec import Codec, Encoder
+from sipsess.media.codecs import FRAME_TIME
 from sipsess.media.playback import Done, Playback
 from sipsess.media.rtp import pack_packet
 from sipsess.media.telephone_event import DigitSender
+from sipsess.media.transcoder import Transcoder
 
 #: Echoed frames that wait for a tick; more means that the peer's clock is fast, and the oldest
 #: goes.
@@ -64,9 +66,13 @@ class Sender:
 
     __slots__ = (
         "_due",
+        "_encoder",
+        "_frame_bytes",
+        "_frame_ticks",
         "_is_talking",
         "_sequence",
         "_timestamp",
+        "_transcoder",
         "bytes",
         "codec",
         "digits",
@@ -90,10 +96,8 @@ class Sender:
         self._timestamp = bits(32)
         self._due: float | None = None
         self._is_talking = False
-        #: The present format.
-        self.codec = codec
-        self.payload_type = payload_type
-        self.event_type = event_type
+        self._transcoder: Transcoder | None = None
+        self.set_format(codec, payload_type, event_type)
         #: What waits; the first of each is being sent. Lists, since an empty deque is ten times as
         #: large as an empty list, and most streams never have more than a few things to say.
         self.digits: list[DigitString] = []
@@ -102,6 +106,17 @@ class Sender:
         #: Packets made, and the bytes of their payloads.
         self.packets = 0
         self.bytes = 0
+
+    def set_format(self, codec: Codec, payload_type: int, event_type: int | None) -> None:
+        """Send in another format from now on; what waits is kept."""
+        #: The present format.
+        self.codec = codec
+        self.payload_type = payload_type
+        self.event_type = event_type
+        #: Made for the first frame of audio: that of a large codec takes memory.
+        self._encoder: Encoder | None = None
+        self._frame_bytes = 2 * codec.sample_rate // 50
+        self._frame_ticks = codec.clock_rate // 50
 
     @property
     def has_work(self) -> bool:
@@ -119,12 +134,9 @@ class Sender:
             return self._next_event(now)
         frame = self._next_frame() if self.playbacks else None
         if frame:
-            return self._speak(self.codec.encode(frame), now, _TOLERANCE)
+            return self._speak(self._encode(frame), self._frame_ticks, now, _TOLERANCE)
         if self.echoes and not self.playbacks:
-            codec, payload = self.echoes.pop(0)
-            if codec is not self.codec:
-                payload = self.codec.encode(codec.decode(payload))
-            return self._speak(payload, now, _ECHO_TOLERANCE)
+            return self._next_echo(now)
         return None
 
     def echo(self, codec: Codec, payload: bytes) -> None:
@@ -155,8 +167,7 @@ class Sender:
         """
         self._sequence = self._sequence + skipped & 0xFFFF
         data = self._pack(self.payload_type, timestamp, payload, marker)
-        samples = round(self.codec.clock_rate * FRAME_TIME)
-        self._timestamp = timestamp + samples & 0xFFFFFFFF
+        self._timestamp = timestamp + self._frame_ticks & 0xFFFFFFFF
         self._due, self._is_talking = now + FRAME_TIME, True
         return data
 
@@ -165,6 +176,23 @@ class Sender:
         self.packets += 1
         self.bytes += len(payload)
         return pack_packet(self.payload_type, sequence, timestamp, self.ssrc, payload, False)
+
+    def _encode(self, pcm: bytes) -> bytes:
+        encoder = self._encoder
+        if encoder is None:
+            encoder = self._encoder = self.codec.make_encoder()
+        return encoder.encode(pcm)
+
+    def _next_echo(self, now: float) -> bytes | None:
+        """The oldest frame of the echo, in the codec of now."""
+        codec, payload = self.echoes.pop(0)
+        if codec is not self.codec:
+            transcoder = self._transcoder
+            if transcoder is None or not transcoder.fits(codec, self.codec):
+                transcoder = self._transcoder = Transcoder(codec, self.codec)
+            payload = transcoder.convert(payload)
+        ticks = self.codec.duration(payload)
+        return self._speak(payload, ticks, now, _ECHO_TOLERANCE) if ticks else None
 
     def close(self) -> None:
         """Drop everything that waits, and tell."""
@@ -190,8 +218,8 @@ class Sender:
     def _next_event(self, now: float) -> bytes | None:
         """The next packet of the first digit string, or ``None`` in a pause."""
         self._follow_time(now, _TOLERANCE)
-        event = self.digits[0].sender.next_packet(self._timestamp)
-        self._pass_time(FRAME_SAMPLES)
+        event = self.digits[0].sender.next_packet(self._timestamp, self._frame_ticks)
+        self._pass_time(self._frame_ticks)
         self._is_talking = False
         if event is None or self.event_type is None:
             return None
@@ -206,7 +234,7 @@ class Sender:
             head = playbacks[0]
             is_complete = False
             try:
-                frame = head.next_frame()
+                frame = head.next_frame(self._frame_bytes, self.codec.sample_rate)
                 is_complete = frame is None
             except BaseException:
                 self._end(head, False)
@@ -222,11 +250,11 @@ class Sender:
             self.playbacks.pop(0)
         playback.finish(is_complete)
 
-    def _speak(self, payload: bytes, now: float, tolerance: float) -> bytes:
-        """Pack one audio frame."""
+    def _speak(self, payload: bytes, ticks: int, now: float, tolerance: float) -> bytes:
+        """Pack one audio frame that lasts so many units of the RTP clock."""
         marker = self._follow_time(now, tolerance) or not self._is_talking
         timestamp = self._timestamp
-        self._pass_time(len(payload))
+        self._pass_time(ticks)
         self._is_talking = True
         return self._pack(self.payload_type, timestamp, payload, marker)
 
@@ -239,14 +267,14 @@ class Sender:
         late = now - due
         if late <= tolerance:
             return False
-        jump = round(late / FRAME_TIME) * FRAME_SAMPLES
+        jump = round(late / FRAME_TIME) * self._frame_ticks
         self._timestamp = self._timestamp + jump & 0xFFFFFFFF
         self._due = now
         return True
 
-    def _pass_time(self, samples: int) -> None:
-        self._timestamp = self._timestamp + samples & 0xFFFFFFFF
-        self._due = (self._due or 0.0) + samples / SAMPLE_RATE
+    def _pass_time(self, ticks: int) -> None:
+        self._timestamp = self._timestamp + ticks & 0xFFFFFFFF
+        self._due = (self._due or 0.0) + ticks / self.codec.clock_rate
 
     def _pack(self, payload_type: int, timestamp: int, payload: bytes, marker: bool) -> bytes:
         sequence = self._sequence

@@ -33,11 +33,13 @@ from sipsess.errors import LocalError
 from sipsess.flow import Address
 from sipsess.ids import IdSource
 from sipsess.media import tone
-from sipsess.media.codecs import Codec
+from sipsess.media.codec import Codec
+from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.hearing import COMFORT_NOISE, Heard, Hearing, Listening
 from sipsess.media.latch import Latch
 from sipsess.media.playback import Done, Playback
 from sipsess.media.relay import Relay
+from sipsess.media.resample import check_rate
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
@@ -160,6 +162,11 @@ class AudioStream:
     def codec(self) -> Codec:
         """What is sent."""
         return self._sender.codec
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of :attr:`codec`; what is played at another rate is converted."""
+        return self._sender.codec.sample_rate
 
     @property
     def destination(self) -> Address | None:
@@ -327,9 +334,7 @@ class AudioStream:
             told ``done(False)``.
         :param accepts: further payload types that may come; kept, and not to be changed.
         """
-        sender = self._sender
-        sender.codec, sender.payload_type = codec, payload_type
-        sender.event_type = event_payload_type
+        self._sender.set_format(codec, payload_type, event_payload_type)
         formats = self._formats
         if accepts is not None and accepts is not formats:
             formats = {**formats, **accepts} if formats else accepts
@@ -356,18 +361,23 @@ class AudioStream:
     # -- what goes
 
     def play(
-        self, pcm: Iterable[bytes] | bytes | bytearray | memoryview, done: Done | None = None
+        self,
+        pcm: Iterable[bytes] | bytes | bytearray | memoryview,
+        done: Done | None = None,
+        rate: int = SAMPLE_RATE,
     ) -> Playback:
         """
         Say something, after all that was queued before.
 
-        :param pcm: 16-bit little-endian mono at 8 kHz, whole or in pieces (:class:`Playback`).
+        :param pcm: 16-bit little-endian mono, whole or in pieces (:class:`Playback`).
         :param done: called exactly once: ``True`` when all of it has been sent, ``False`` when it
             was stopped or the stream was closed.
+        :param rate: samples per second of the PCM, :data:`.MIN_RATE` to :data:`.MAX_RATE`.
         :return: a handle to stop it.
-        :raises LocalError: if :data:`MAX_QUEUE` playbacks wait already.
+        :raises LocalError: if :data:`MAX_QUEUE` playbacks wait already, or at a rate that cannot
+            be converted.
         """
-        playback = Playback(pcm, done)
+        playback = Playback(pcm, done, check_rate(rate))
         if self._is_closed:
             playback.finish(False)
             return playback
@@ -399,7 +409,8 @@ class AudioStream:
         """
         sender = DigitSender(text, duration=duration, pause=pause)
         if self._sender.event_type is None:
-            self.play(tone.dtmf(check_digits(text), duration, pause), done)
+            rate = self.sample_rate
+            self.play(tone.dtmf(check_digits(text), duration, pause, rate), done, rate)
             return
         digits = DigitString(sender, done)
         if self._is_closed:

@@ -168,11 +168,14 @@ class DigitSender:
         """Whether the last digit and the pause after it are over."""
         return not self._text
 
-    def next_packet(self, timestamp: int) -> EventPacket | None:
+    def next_packet(self, timestamp: int, ticks: int = 160) -> EventPacket | None:
         """
         Let 20 ms pass.
 
-        :param timestamp: the RTP timestamp of now; it must grow by 160 from call to call.
+        :param timestamp: the RTP timestamp of now; it must grow by ``ticks`` from call to call.
+        :param ticks: units of the RTP clock in 20 ms; the clock is that of the audio beside
+            (:rfc:`4733#section-2.1`). At 48 kHz a key is cut off after 1.36 seconds, where its 16
+            bits end.
         :return: the packet that is due, or ``None`` in a pause or when done.
         """
         if not self._text:
@@ -180,7 +183,7 @@ class DigitSender:
         if not self._elapsed:
             self._start = timestamp
         self._elapsed += 1
-        elapsed, frames = self._elapsed, self._frames
+        elapsed, frames = self._elapsed, min(self._frames, MAX_DURATION // ticks)
         code = DIGITS.index(self._text[0])
         if elapsed >= frames + self._pause:
             self._text = self._text[1:]
@@ -188,7 +191,7 @@ class DigitSender:
         if elapsed >= frames + END_PACKETS:
             return None
         flags = self._volume | (0x80 if elapsed >= frames else 0)
-        payload = _EVENT.pack(code, flags, 160 * min(elapsed, frames))
+        payload = _EVENT.pack(code, flags, ticks * min(elapsed, frames))
         return EventPacket(payload, self._start, elapsed == 1)
 
 

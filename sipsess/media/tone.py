@@ -18,48 +18,53 @@ DTMF_FREQUENCIES: dict[str, tuple[int, int]] = {
 }
 #: The level of 0 dBm0 as a peak: a sine 3.14 dB below full scale in G.711.
 _FULL = 32767 / 10 ** (3.14 / 20)
-#: Samples over which a tone swells and fades, against clicks.
-_FADE = 40
+#: Seconds over which a tone swells and fades, against clicks.
+_FADE = 0.005
 
 
-def generate(frequencies: Sequence[float], duration: float, level: float = -13.0) -> bytes:
+def generate(
+    frequencies: Sequence[float], duration: float, level: float = -13.0, rate: int = SAMPLE_RATE
+) -> bytes:
     """
     Make a tone.
 
     :param frequencies: in Hz; several are mixed.
     :param duration: in seconds.
     :param level: of each frequency, in dBm0: 0 is the loudest sine that G.711 knows, less 3 dB.
+    :param rate: samples per second.
     :return: PCM.
     """
-    count = round(duration * SAMPLE_RATE)
+    count = round(duration * rate)
     peak = _FULL * 10 ** (level / 20)
-    steps = [2 * pi * frequency / SAMPLE_RATE for frequency in frequencies]
+    steps = [2 * pi * frequency / rate for frequency in frequencies]
+    edge = round(_FADE * rate)
     samples = []
     for index in range(count):
-        fade = min(1.0, (index + 1) / _FADE, (count - index) / _FADE)
+        fade = min(1.0, (index + 1) / edge, (count - index) / edge)
         value = peak * fade * sum(sin(step * index) for step in steps)
         samples.append(max(-32768, min(32767, round(value))))
     return pack(f"<{count}h", *samples)
 
 
-def silence(duration: float) -> bytes:
-    """Return ``duration`` seconds of nothing."""
-    return bytes(2 * round(duration * SAMPLE_RATE))
+def silence(duration: float, rate: int = SAMPLE_RATE) -> bytes:
+    """Return ``duration`` seconds of nothing, at ``rate`` samples per second."""
+    return bytes(2 * round(duration * rate))
 
 
-def dtmf(digits: str, duration: float = 0.1, pause: float = 0.08) -> bytes:
+def dtmf(digits: str, duration: float = 0.1, pause: float = 0.08, rate: int = SAMPLE_RATE) -> bytes:
     """
     Make the tones of telephone keys.
 
     :param digits: 0-9, ``*``, ``#``, A-D.
     :param duration: seconds per key.
     :param pause: seconds of silence after each.
+    :param rate: samples per second.
     :return: PCM, each of the two frequencies at -7 dBm0.
     :raises LocalError: if another character is among them.
     """
     pieces = []
     for digit in check_digits(digits):
-        pieces += [generate(DTMF_FREQUENCIES[digit], duration, -7.0), silence(pause)]
+        pieces += [generate(DTMF_FREQUENCIES[digit], duration, -7.0, rate), silence(pause, rate)]
     return b"".join(pieces)
 
 

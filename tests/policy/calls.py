@@ -82,7 +82,7 @@ class CallTestCase(SynchronousTestCase):
         heard: list[tuple[float, bytes]] = []
 
         def keep(codec: Codec, packet: RTPPacket, now: float) -> None:
-            heard.append((now, codec.decode(packet.payload)))
+            heard.append((now, codec.make_decoder().decode(packet.payload)))
 
         assert self.script.call is not None
         assert self.script.call.audio is not None

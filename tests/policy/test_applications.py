@@ -36,7 +36,9 @@ class ApplicationTestCase(SynchronousTestCase):
         """Note the audio of each packet from now on."""
         audio = call.audio
         assert audio is not None
-        audio.on_packet = lambda codec, packet, now: self.heard.append(codec.decode(packet.payload))
+        audio.on_packet = lambda codec, packet, now: self.heard.append(
+            codec.make_decoder().decode(packet.payload)
+        )
 
 
 class OptionTests(SynchronousTestCase):

@@ -26,10 +26,10 @@ def rms(pcm: bytes) -> float:
     return 20 * log10(sqrt(power) / 32768) if power else -200.0
 
 
-def amplitude(pcm: bytes, frequency: float) -> float:
+def amplitude(pcm: bytes, frequency: float, rate: int = SAMPLE_RATE) -> float:
     """Return the amplitude of one frequency, by Goertzel's algorithm."""
     values = samples(pcm)
-    factor = 2 * cos(2 * pi * frequency / SAMPLE_RATE)
+    factor = 2 * cos(2 * pi * frequency / rate)
     one = two = 0.0
     for value in values:
         one, two = value + factor * one - two, one

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.flow import Address
 from sipsess.media.codecs import PCMA, PCMU
 from sipsess.media.relay import MAX_JUMP
 from sipsess.media.rtp import RTPPacket
+from tests.pure.codecs import Plain
 from tests.pure.test_media_stream import HERE, THERE, make, rtp
 
 #: A codec with another clock.
-WIDE = replace(PCMU, encoding="WIDE", clock_rate=16000, payload_type=97)
+WIDE = Plain("WIDE", 16000)
 PAYLOAD = bytes(range(160))
 
 

@@ -17,7 +17,8 @@ from sipsess.flow import Address
 from sipsess.ids import IdSource
 from sipsess.media import stream as stream_module
 from sipsess.media import tone
-from sipsess.media.codecs import PCMA, PCMU, Codec
+from sipsess.media.codec import Codec
+from sipsess.media.codecs import PCMA, PCMU
 from sipsess.media.hearing import Listening
 from sipsess.media.recorder import Recorder
 from sipsess.media.rtp import RTPPacket
@@ -44,7 +45,13 @@ def make(
     """Build a stream with predictable numbers."""
     ids = IdSource(random.Random(seed))
     return AudioStream(
-        codec, codec.payload_type, event, ids, direction=direction, remote=remote, accepts=accepts
+        codec,
+        codec.payload_type or 0,
+        event,
+        ids,
+        direction=direction,
+        remote=remote,
+        accepts=accepts,
     )
 
 
@@ -63,7 +70,9 @@ def rtp(
 
 def note(stream: AudioStream, came: list[bytes]) -> None:
     """Note the audio of each packet that comes."""
-    stream.on_packet = lambda codec, packet, now: came.append(codec.decode(packet.payload))
+    stream.on_packet = lambda codec, packet, now: came.append(
+        codec.make_decoder().decode(packet.payload)
+    )
 
 
 def hear(stream: AudioStream, heard: list[bytes]) -> Listening:

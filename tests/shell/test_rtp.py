@@ -542,7 +542,7 @@ class Side:
         self.heard: list[bytes] = []
         self.digits: list[str] = []
         self.stream.on_packet = lambda codec, packet, now: self.heard.append(
-            codec.decode(packet.payload)
+            codec.make_decoder().decode(packet.payload)
         )
         self.stream.on_digit = self.digits.append
 

@@ -1,0 +1,44 @@
+# Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
+"""Turns payloads of one codec into payloads of another."""
+
+from __future__ import annotations
+
+from sipsess.media.codec import Codec
+from sipsess.media.resample import Resampler
+from sipsess.media.rtp import MediaError
+
+
+class Transcoder:
+    """
+    Transcodes one stream of audio, packet by packet.
+
+    :param source: what comes.
+    :param target: what leaves.
+    """
+
+    __slots__ = ("_decoder", "_encoder", "_resampler", "_source", "_target")
+
+    def __init__(self, source: Codec, target: Codec) -> None:
+        self._source, self._target = source, target
+        self._decoder, self._encoder = source.make_decoder(), target.make_encoder()
+        is_same = source.sample_rate == target.sample_rate
+        self._resampler = None if is_same else Resampler(source.sample_rate, target.sample_rate)
+
+    def fits(self, source: Codec, target: Codec) -> bool:
+        """Whether it is one for these two codecs."""
+        return source is self._source and target is self._target
+
+    def convert(self, payload: bytes) -> bytes:
+        """
+        Transcode one packet.
+
+        :param payload: any bytes of a peer.
+        :return: a payload that lasts as long; empty when it means nothing.
+        """
+        try:
+            pcm = self._decoder.decode(payload)
+        except MediaError:
+            return b""
+        if self._resampler is not None:
+            pcm = self._resampler.convert(pcm)
+        return self._encoder.encode(pcm)
