@@ -9,10 +9,12 @@ from .playing import Playing
 from .recording import Recording
 from .sink import AudioSink
 from .sound import Sound, load
+from .source import AudioSource
 
 __all__ = [
     "MAX_DIGITS",
     "AudioSink",
+    "AudioSource",
     "Call",
     "DialFailed",
     "Keypad",

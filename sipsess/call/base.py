@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream
-from sipsess.message import SIPURI, Request, TelURI
+from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.routing import GROUPS
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import Cookies, EndReason, Identity, SessionEnded
@@ -71,6 +71,11 @@ class CallBase:
     def request(self) -> Request:
         """The INVITE that began it, as received or as built."""
         return self.session.invite
+
+    @property
+    def response(self) -> Response | None:
+        """The final response to our INVITE; ``None`` before it, and when we are called."""
+        return self.session.final_response
 
     @property
     def identity(self) -> Identity:

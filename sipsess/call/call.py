@@ -4,25 +4,25 @@ What an application can do with a call: one class, and the first page to read.
 
 Here stand the methods and what they promise; how the larger ones work stands in the modules of
 their subjects: :mod:`~sipsess.call.base` (what it is, and its end), :mod:`~sipsess.call.playing`,
-:mod:`~sipsess.call.sink`, :mod:`~sipsess.call.recording`, :mod:`~sipsess.call.keypad`,
-:mod:`~sipsess.call.keys`, :mod:`~sipsess.call.dial`, :mod:`~sipsess.call.bridge`,
-:mod:`~sipsess.call.transfer`.
+:mod:`~sipsess.call.sink`, :mod:`~sipsess.call.source`, :mod:`~sipsess.call.recording`,
+:mod:`~sipsess.call.keypad`, :mod:`~sipsess.call.keys`, :mod:`~sipsess.call.dial`,
+:mod:`~sipsess.call.bridge`, :mod:`~sipsess.call.transfer`.
 
 The module is long because the documentation of a whole class is one page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
-from sipsess.errors import DialogStateError, LocalError
+from sipsess.errors import DialogStateError, LocalError, RemoteError
 from sipsess.media import AudioStream, load_digit, tone
 from sipsess.media.telephone_event import check_digits
-from sipsess.message import Response
+from sipsess.message import NameAddr, Response
 from sipsess.message.refer import StatusLine
 from sipsess.session import EndReason
 from sipsess.session.reason import LOCAL
@@ -36,6 +36,7 @@ from .playing import Playing, PlayWait
 from .recording import Recording, RecordingWait
 from .sink import AudioSink
 from .sound import Sound, load
+from .source import AudioSource
 from .transfer import ask_transfer, get_replaced
 from .wait import Wait
 
@@ -164,6 +165,35 @@ class Call(CallBase):
             raise DialogStateError(f"a call is refused with a status of 300 to 699, not {status}")
         self.session.terminate(status, reason=reason, headers=headers)
         return succeed(None)
+
+    def redirect(
+        self,
+        contacts: str | Iterable[str],
+        status: int = 302,
+        *,
+        reason: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Deferred[None]:
+        """
+        Send the caller elsewhere (:rfc:`3261#section-8.1.3.4`).
+
+        :param contacts: URIs, or Contact values with a ``q``; the best first.
+        :param status: 300 to 399.
+        :param reason: the reason phrase; the status's own when left out.
+        :param headers: more headers of the response.
+        :return: fires at once.
+        :raises LocalError: when there is no contact, or one that is none.
+        :raises DialogStateError: when the call was answered, or is one of ours.
+        """
+        if not 300 <= status <= 399:
+            raise DialogStateError(
+                f"a call is redirected with a status of 300 to 399, not {status}"
+            )
+        values = [contacts] if isinstance(contacts, str) else list(contacts)
+        contact = ", ".join(_contact(value) for value in values)
+        if not contact:
+            raise LocalError("a call is redirected to one contact at least")
+        return self.reject(status, reason, {"Contact": contact, **(headers or {})})
 
     def hangup(
         self,
@@ -346,6 +376,20 @@ class Call(CallBase):
 
     # -- audio and digits from the peer ----------------------------------------------------
 
+    def audio_in(self) -> AudioSource:
+        """
+        Return what the peer says, frame by frame, from now on::
+
+            async for frame in call.audio_in():
+                ...
+
+        :return: an asynchronous iterator of 20 ms of PCM each; it ends with the call. Once the peer
+            has begun to send, it gives silence while he says nothing.
+        :raises DialogStateError: when the call has no audio (yet): answer it first.
+        """
+        self._stream()
+        return AudioSource(self)
+
     def record(
         self, path: str | Path, *, max_seconds: float = 60.0, stop_on: str = "#"
     ) -> Deferred[Recording]:
@@ -485,6 +529,16 @@ class Call(CallBase):
         self._check()
         uri, header = get_replaced(target, None if replaces is None else replaces.session)
         return ask_transfer(self.session, uri, header)
+
+
+def _contact(value: str) -> str:
+    """Return a Contact value of one, or of a URI (:rfc:`3261#section-20.10`)."""
+    try:
+        address = NameAddr.parse(value if "<" in value else f"<{value}>")
+        _ = address.parsed_uri
+    except RemoteError as error:
+        raise LocalError(f"{value!r} is no contact: {error}") from error
+    return str(address)
 
 
 def _quote(text: str) -> str:

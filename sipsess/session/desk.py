@@ -257,9 +257,9 @@ class RequestDesk(Part):
         if incoming.is_answered or session.is_over:
             return
         if session.is_initial(incoming.request):
-            reason = admission.request.headers.get("Reason") or ""
-            reasons = parse_reasons(admission.request.headers)
-            session.set_reason(EndReason(REMOTE, "CANCEL", text=reason, reasons=reasons))
+            headers = admission.request.headers
+            text, reasons = headers.get("Reason") or "", parse_reasons(headers)
+            session.set_reason(EndReason(REMOTE, "CANCEL", None, text, reasons, headers))
             session.usage.feed(RECEIVE_CANCEL)
             incoming.release()
         else:

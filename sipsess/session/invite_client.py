@@ -123,10 +123,9 @@ class InviteClient(StoppedPart):
             self._success(outgoing, response)
         else:
             self.outgoing = None
-            reasons = parse_reasons(response.headers)
-            session.set_reason(
-                EndReason(REMOTE, "INVITE", response.status, response.reason, reasons)
-            )
+            status, text, headers = response.status, response.reason, response.headers
+            reasons = parse_reasons(headers)
+            session.set_reason(EndReason(REMOTE, "INVITE", status, text, reasons, headers))
             session.media.rollback()
             session.final_response = response
             session.usage.feed(RECEIVE_FAILURE)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
+from sipsess.message import Headers
 from sipsess.message.reason import Reason
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class EndReason:
     text: str = ""
     #: What the peer gave in Reason headers (:rfc:`3326`), to be passed on.
     reasons: tuple[Reason, ...] = field(default=(), compare=False, repr=False)
+    #: The headers of the peer's BYE or CANCEL, or of his refusal; ``None`` when there was none.
+    headers: Headers | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         who = {LOCAL: "this side", REMOTE: "the far end", NETWORK: "the network"}[self.by]

@@ -96,9 +96,9 @@ class Responder(Part):
         session = self.session
         if 300 <= status < 500 or session.is_over:
             return
-        text = request.headers.get("Reason") or ""
-        reasons = parse_reasons(request.headers)
-        session.set_reason(EndReason(REMOTE, "BYE", text=text, reasons=reasons))
+        headers = request.headers
+        text, reasons = headers.get("Reason") or "", parse_reasons(headers)
+        session.set_reason(EndReason(REMOTE, "BYE", None, text, reasons, headers))
         session.usage.feed(RECEIVE_BYE)
 
     def reply(self, incoming: IncomingRequest, status: int) -> None:

@@ -49,9 +49,8 @@ class ReasonSupplement(SessionSupplement):
         if method == "BYE" or (method == "CANCEL" and not session.is_answered):
             text = _keep(session, request)
             if text:
-                session.set_reason(
-                    EndReason(REMOTE, method, text=text, reasons=get_reasons(session))
-                )
+                reasons = get_reasons(session)
+                session.set_reason(EndReason(REMOTE, method, None, text, reasons, request.headers))
 
     def incoming_response(self, session: Session, response: Response) -> None:
         """Keep what the peer says when it refuses our INVITE, until another attempt is answered."""
