@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from sipsess.sdp import AttributeLines, MediaDescription, SessionDescription
 from sipsess.sdphandler import SDPHandler, StreamVerdict
-from sipsess.sdphandlers.audio import PROFILE, common_formats
+from sipsess.sdphandlers._profiles import PLAIN_PROFILE
+from sipsess.sdphandlers.audio import common_formats
 from sipsess.session import LocalDescription, Session, SessionStream
 
 #: The port that every answer names.
@@ -36,7 +37,7 @@ class PortlessAudio(SDPHandler):
     ) -> StreamVerdict:
         """Claim what the shipped handler would claim."""
         remote = stream.remote
-        is_ours = remote is not None and remote.proto == PROFILE and common_formats(remote)
+        is_ours = remote is not None and remote.proto == PLAIN_PROFILE and common_formats(remote)
         return StreamVerdict.HANDLED if is_ours else StreamVerdict.NOT_HANDLED
 
     def create_outgoing_sdp_stream(
@@ -47,7 +48,7 @@ class PortlessAudio(SDPHandler):
             return StreamVerdict.NOT_HANDLED
         formats = tuple(common_formats(stream.remote))
         numbers = [number for number, _ in formats]
-        return sdp.media("audio", PORT, PROFILE, numbers, attributes=_describe(formats))
+        return sdp.media("audio", PORT, PLAIN_PROFILE, numbers, attributes=_describe(formats))
 
 
 @lru_cache(maxsize=128)

@@ -208,7 +208,8 @@ class Call(CallBase):
         :param reason: why, for people; it makes a Reason header (:rfc:`3326`).
         :param cause: the status that goes with it.
         :param headers: more headers.
-        :return: fires at once; await :attr:`ended` to know that the peer has answered.
+        :return: fires at once; await :attr:`~sipsess.call.base.CallBase.ended` to know that the
+            peer has answered.
         """
         self._check()
         all_headers = dict(headers or {})
@@ -258,8 +259,9 @@ class Call(CallBase):
             its suffix; or PCM, whole or in pieces. An asynchronous iterator is asked for one piece
             ahead of the one that is heard; while none comes there is silence.
         :return: fires with ``True`` when all of it has been sent, with ``False`` when it was
-            stopped: by its :meth:`~.Playing.stop`, by :meth:`clear`, or because the call has
-            another peer now. Cancelling stops it, too. What an iterator raises makes it fail.
+            stopped: by its :meth:`~sipsess.call.playing.Playing.stop`, by :meth:`clear`, or because
+            the call has another peer now. Cancelling stops it, too. What an iterator raises makes
+            it fail.
         :raises WAVError: when there is no such sound, or the file cannot be used.
         :raises DialogStateError: when the call has no audio (yet): answer it first.
         """

@@ -47,7 +47,7 @@ _log = Logger()
 
 
 class _DelayedCall(Protocol):
-    """What :class:`IClock` gives."""
+    """What a clock gives."""
 
     def cancel(self) -> Any:
         """Do not call."""

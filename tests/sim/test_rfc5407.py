@@ -18,6 +18,7 @@ from sipsess.application import Application
 from sipsess.call import Call
 from sipsess.message import Response, parse
 from sipsess.session import Session, SessionEnded
+from sipsess.session.negotiation import MediaNegotiation
 from sipsess.supplements.refer import Refer
 from sipsess.testing import CallPair, Link
 from sipsess.testing.network import LOST, TraceEvent
@@ -731,12 +732,11 @@ class EarlyByeTests(BoxTestCase):
 
     def session_describes_slowly(self) -> None:
         """Let the next answer of Bob's session take for ever."""
-        (session,) = self.box.manager.sessions
 
-        async def forever() -> None:
+        async def forever(media: MediaNegotiation) -> None:
             await Deferred()
 
-        session.media.create_answer = forever  # type: ignore[method-assign, assignment]
+        self.patch(MediaNegotiation, "create_answer", forever)
 
     def test_appendix_c_cancel_before_anything_came(self) -> None:
         """
