@@ -20,8 +20,10 @@ from struct import pack, unpack
 
 from sipsess.errors import LocalError
 
-#: Rates that are converted.
-MIN_RATE, MAX_RATE = 1000, 384_000
+#: The lowest rate that is converted, in Hz.
+MIN_RATE = 1000
+#: The highest rate that is converted, in Hz.
+MAX_RATE = 384_000
 #: Zero crossings of the sinc on each side: more is a steeper filter, and more work.
 _WIDTH = 6
 #: Where the filter cuts, as a part of the lower half rate.

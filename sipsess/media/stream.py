@@ -372,7 +372,8 @@ class AudioStream:
         :param pcm: 16-bit little-endian mono, whole or in pieces (:class:`Playback`).
         :param done: called exactly once: ``True`` when all of it has been sent, ``False`` when it
             was stopped or the stream was closed.
-        :param rate: samples per second of the PCM, :data:`.MIN_RATE` to :data:`.MAX_RATE`.
+        :param rate: samples per second of the PCM, :data:`~sipsess.media.resample.MIN_RATE`
+            to :data:`~sipsess.media.resample.MAX_RATE`.
         :return: a handle to stop it.
         :raises LocalError: if :data:`MAX_QUEUE` playbacks wait already, or at a rate that cannot
             be converted.

@@ -23,12 +23,11 @@ from typing import IO
 
 from sipsess.errors import LocalError
 from sipsess.media.codecs import PCMA, PCMU, SAMPLE_RATE
+from sipsess.media.resample import MAX_RATE, MIN_RATE
 
 #: The largest file that is read, in bytes: an hour of stereo at 48 kHz would be larger, and is no
 #: prompt.
 MAX_FILE = 256 * 1024 * 1024
-#: Rates that are converted.
-MIN_RATE, MAX_RATE = 1000, 384_000
 
 _PCM, _ALAW, _ULAW, _EXTENSIBLE = 1, 6, 7, 0xFFFE
 #: What a writer says before it knows the length: as much as fits.
