@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sipsess.registrar import Binding
     from sipsess.sdp import MediaDescription, SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
-    from sipsess.session import LocalDescription, Session, SessionStream
+    from sipsess.session import LocalDescription, MediaNegotiation, Session, SessionStream
     from sipsess.supplement import RequestVerdict, ResponseVerdict, Retry
 
 
@@ -271,6 +271,18 @@ class ITransfer(Interface):
 
         :param replaces: of the INVITE to ``uri``, or ``None``.
         :return: fires with what became of it.
+        """
+
+
+class IMediaPolicy(Interface):
+    """Optional, for applications: who negotiates the media of their calls."""
+
+    def make_media(session: Session) -> MediaNegotiation | None:
+        """
+        Return who negotiates the media of a call, before its offer is looked at.
+
+        :return: what :func:`sipsess.session.pass_media` makes, for a call whose media are left to
+            its peer and the one who is called for him; ``None`` for the SDP handlers.
         """
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from zope.interface import implementer
@@ -30,6 +30,7 @@ from sipsess.interfaces import (
     IDialogService,
     IMediaClock,
     IMediaEngine,
+    IMediaPolicy,
     IMediaPorts,
     ISDPHandler,
     ISessionSupplement,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.registrar import Registrar, UserCalls
     from sipsess.registration import Registrations
+    from sipsess.session import MediaNegotiation
 
 #: Sessions at a time; each costs some 10 kB, so a flood costs 200 MB at most.
 MAX_SESSIONS = 20_000
@@ -59,6 +61,9 @@ MAX_SESSIONS_PER_PEER = MAX_SESSIONS * 3 // 4
 RETRY_AFTER = 10
 #: How long a call of ours may ring, in seconds.
 DIAL_LIMIT = 180.0
+
+#: Makes who negotiates the media of a session; ``None`` leaves it to the session itself.
+MediaMaker: TypeAlias = Callable[[Session], "MediaNegotiation | None"]
 
 REASONS: dict[str, str] = {
     "sessions-full": "there are too many sessions (503)",
@@ -300,6 +305,8 @@ class DialogManager:
         )
         if destination.groups:
             session.cookies.add(GROUPS, destination.groups)
+        if IMediaPolicy.providedBy(destination.application):
+            session.media = destination.application.make_media(session) or session.media
         self._add_session(session, source_key(admission.flow.remote[0]))
         try:
             session.begin()
@@ -419,6 +426,7 @@ class DialogManager:
         endpoint: Endpoint = ANONYMOUS,
         offered_media: Sequence[str] = ("audio",),
         is_pinned: bool = False,
+        media: MediaMaker | None = None,
     ) -> Session:
         r"""
         Place a call.
@@ -430,6 +438,7 @@ class DialogManager:
         :param offered_media: the media types of the offer; empty for none (a late offer).
         :param is_pinned: whether the requests within the call take ``flow``, too, unless they have
             a Route: the peer's Contact may lead nowhere.
+        :param media: makes who negotiates its media, if it is not the session's own.
         :return: the session; its ``invite_client.answered`` fires when the call stands, or fails
             with :class:`.Reject` (a veto), :class:`.NegotiationFailed` or :class:`.SessionEnded`.
         :raises HeaderValueError: when something of it cannot be written.
@@ -449,6 +458,8 @@ class DialogManager:
             )
             session.offered_media = tuple(offered_media)
             session.way = session.way.pin(is_pinned)
+            if media is not None:
+                session.media = media(session) or session.media
             session.work_on(self._place(session, request, hop))
             return session
 

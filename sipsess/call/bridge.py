@@ -9,7 +9,8 @@ Theory of operation
 
     To both calls the bridge is something that they wait for. So it hears when one ends, and hangs
     the other up for the same reasons; and when one moves to another peer (transfer, Replaces), it
-    goes on with that one. Hold goes across, too (:mod:`sipsess.call.holding`).
+    goes on with that one. Hold goes across, too (:mod:`sipsess.call.holding`). When the media were
+    left to the peers (:mod:`sipsess.session.passthrough`) all of this is between them.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Bridge:
                 raise DialogStateError("only calls that were answered can be joined")
             if call.joined is not None:
                 raise DialogStateError("the call is joined with another one already")
+        if self._near.session.media.is_passed_on != self._far.session.media.is_passed_on:
+            raise DialogStateError("the media of one pass through, those of the other do not")
         for call in calls:
             call.joined = self
             call.session.note("joined", f"with {self._other(call).session.call_id}")
@@ -91,8 +94,9 @@ class Bridge:
         self._sides[call].tell()
 
     def _join(self) -> None:
-        """Join the streams that the calls have now."""
+        """Join the media that the calls have now."""
         self._part()
+        self._near.session.media.join(self._far.session.media)
         near, far = self._near.audio, self._far.audio
         if near is not None and far is not None:
             near.on_packet, far.on_packet = far.forward, near.forward

@@ -12,12 +12,14 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from sipsess.dialog.reliable import OPTION_TAG
 from sipsess.errors import SIPError
 from sipsess.locating import next_hop_of
 from sipsess.message import NameAddr, Response
@@ -25,7 +27,7 @@ from sipsess.message.reason import Reason
 from sipsess.registrar.hunt import status_of
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.sdphandlers.audio import find_audio
-from sipsess.session import EndReason, Session, SessionEnded
+from sipsess.session import EndReason, MediaNegotiation, Session, SessionEnded
 from sipsess.session.reason import LOCAL
 from sipsess.supplement import Reject
 
@@ -159,12 +161,25 @@ class Dialling:
                 from_=from_,
                 headers=headers,
                 placed=self._watch,
+                media=self._make_media,
             )
         hop = await manager.find_next_hop(next_hop_of(target, headers), session.flow)
-        leg = manager.dial(target, hop, from_=from_, headers=headers)
+        leg = manager.dial(target, hop, from_=from_, headers=headers, media=self._make_media)
         self._watch(leg)
         await leg.invite_client.answered
         return leg
+
+    def _make_media(self, leg: Session) -> MediaNegotiation | None:
+        """Return who negotiates the media of a leg; without an offer of the caller it has none."""
+        session = self._call.session
+        media = session.media
+        if media.is_passed_on and not (media.is_answering or media.is_established):
+            leg.offered_media = ()
+            invite = session.invite
+            if OPTION_TAG not in invite.supported | invite.require:
+                # An offer in a reliable response could not be passed on before the answer.
+                leg.endpoint = replace(leg.endpoint, reliable="no")
+        return media.make_partner(leg)
 
     def _watch(self, leg: Session) -> None:
         self._legs.append(leg)
@@ -175,18 +190,14 @@ class Dialling:
 
     def _provisional(self, leg: Session, response: Response) -> None:
         """Tell the caller that somebody rings, once per status; and let him hear."""
-        is_heard = (
-            self._early_media
-            and self._joined is None
-            and leg.media.is_established
-            and find_audio(leg) is not None
-        )
+        is_heard = self._early_media and self._joined is None and _is_heard(leg)
         if response.status == 100 or (response.status == self._passed and not is_heard):
             return
         self._passed = response.status
+        session = self._call.session
         if is_heard:
             self._joined = leg
-        session = self._call.session
+            session.media.join(leg.media)
         if session.is_callee and not session.is_answered:
             self._tell(response.status, is_heard)
         elif is_heard:
@@ -218,6 +229,7 @@ class Dialling:
 
     def _answered(self, leg: Session) -> None:
         self._chosen = leg
+        self._call.session.media.join(leg.media)
         call = leg.manager.make_call(leg)
         belong(call, self._call)
         self._wait.finish(call)
@@ -245,6 +257,14 @@ class Dialling:
                 leg.terminate(headers=headers)
         if placing is not None:
             placing.cancel()
+
+
+def _is_heard(leg: Session) -> bool:
+    """Tell whether there are early media of a leg, or an offer that is passed on."""
+    media = leg.media
+    if media.is_passed_on:
+        return media.is_established or media.is_answering
+    return media.is_established and find_audio(leg) is not None
 
 
 def belong(leg: Call, call: Call) -> None:

@@ -5,6 +5,6 @@ Media engines: programs beside this one that carry the media of bridged calls.
 What everybody who has to do with one needs; the interface is :class:`.IMediaEngine`.
 """
 
-from .options import EngineStatistics, MediaEngineError, MediaOptions
+from .options import AS_IT_WAS, EngineStatistics, MediaEngineError, MediaOptions
 
-__all__ = ["EngineStatistics", "MediaEngineError", "MediaOptions"]
+__all__ = ["AS_IT_WAS", "EngineStatistics", "MediaEngineError", "MediaOptions"]

@@ -41,6 +41,10 @@ class MediaOptions:
     networks: tuple[str, str] | None = None
 
 
+#: Nothing is asked for.
+AS_IT_WAS = MediaOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
     """What the media engine has carried of one call, both ways together."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from sipsess.endpoint import ANONYMOUS
 from sipsess.flow import Flow, format_host
 from sipsess.locating import NextHop
-from sipsess.manager import DIAL_LIMIT, DialogManager
+from sipsess.manager import DIAL_LIMIT, DialogManager, MediaMaker
 from sipsess.message import escape_user
 from sipsess.session import EndReason, Session, SessionEnded
 from sipsess.session.reason import LOCAL
@@ -50,13 +50,16 @@ class UserCalls:
         from_: str | None = None,
         headers: Mapping[str, str] | None = None,
         placed: Callable[[Session], None] | None = None,
+        media: MediaMaker | None = None,
     ) -> Deferred[Session]:
         """
         See :meth:`.Users.dial`; this fires with the session.
 
         :param placed: called with the session of each phone that is called.
+        :param media: makes who negotiates its media, as for :meth:`.DialogManager.dial`.
         """
-        return Deferred.fromCoroutine(self._dial(user, timeout, from_, headers or {}, placed))
+        dialling = self._dial(user, timeout, from_, headers or {}, placed, media)
+        return Deferred.fromCoroutine(dialling)
 
     async def _dial(
         self,
@@ -65,6 +68,7 @@ class UserCalls:
         from_: str | None,
         headers: Mapping[str, str],
         placed: Callable[[Session], None] | None,
+        media: MediaMaker | None,
     ) -> Session:
         registrar = self._manager.registrar
         bindings = [] if registrar is None else await registrar.find(user)
@@ -85,6 +89,7 @@ class UserCalls:
                 headers=all_headers,
                 is_pinned=target.is_pinned,
                 endpoint=self._manager.core.endpoints.get(phone[0].endpoint, ANONYMOUS),
+                media=media,
             )
             if placed is not None:
                 placed(session)

@@ -154,9 +154,7 @@ class OfferAnswer:
     )
 
     def __init__(self, session_id: int) -> None:
-        if not 0 <= session_id < MAX_SESSION_ID:
-            raise LocalSDPError(f"{session_id} is not from 0 to 2**62 - 2")
-        self.session_id = session_id
+        self.session_id = _check_session_id(session_id)
         self.state = STABLE
         #: What both sides agreed on, ours and theirs; ``None`` before the first answer.
         self.local: SessionDescription | None = None
@@ -257,6 +255,17 @@ class OfferAnswer:
         """
         self._step(ROLLBACK, None)
 
+    def renew(self, session_id: int) -> None:
+        """
+        Go on under another o= line, as another user agent than before speaks for this side: to the
+        peer it is another session (:rfc:`8866#section-5.2`), and payload types begin anew.
+
+        :param session_id: as for a new machine.
+        """
+        self.session_id = _check_session_id(session_id)
+        self._last_sent = None
+        self._local_codecs = _Codecs()
+
     def fork(self) -> OfferAnswer:
         """
         Return the machine for another dialog of the same INVITE: with its own state from here on.
@@ -287,6 +296,12 @@ class OfferAnswer:
         self.pending_local = self.pending_remote = None
         self._local_codecs.learn(local)
         self._remote_codecs.learn(remote)
+
+
+def _check_session_id(session_id: int) -> int:
+    if not 0 <= session_id < MAX_SESSION_ID:
+        raise LocalSDPError(f"{session_id} is not from 0 to 2**62 - 2")
+    return session_id
 
 
 def _check_own_offer(machine: OfferAnswer, offer: SessionDescription, now: float) -> None:

@@ -7,6 +7,7 @@ from .handlers import order_handlers
 from .identity import Identity
 from .media_change import MediaChange
 from .negotiation import MediaNegotiation
+from .passthrough import Passthrough, pass_media
 from .reason import EndReason, SessionEnded
 from .session import Session
 from .stream import LocalDescription, SessionStream
@@ -19,8 +20,10 @@ __all__ = [
     "LocalDescription",
     "MediaChange",
     "MediaNegotiation",
+    "Passthrough",
     "Session",
     "SessionEnded",
     "SessionStream",
     "order_handlers",
+    "pass_media",
 ]

@@ -175,13 +175,16 @@ class InviteClient(StoppedPart):
                 # 13.2.2.4: the early dialogs of other forks are over.
                 session.desk.drop(other)
         session.capabilities.note(response)
-        self._acks[(dialog.remote_tag, response.cseq.number)] = None
+        self.await_ack(dialog, response)
         session.dialog = dialog
         session.note("answered", f"{response.status} {response.reason}")
         session.move(session.flow)
         session.usage.feed(RECEIVE_SUCCESS)
         session.final_response = response
         self._work.run(self.session, self._acknowledge(outgoing, dialog, response))
+        if session.media.is_passed_on and session.media.is_answering:
+            # The other side's peer is to answer, and must be told first.
+            self.settle(response)
 
     @property
     def is_wanted(self) -> bool:
@@ -270,11 +273,14 @@ class InviteClient(StoppedPart):
         """
         Return the answer that an ACK or PRACK needs when the call is ended at once (13.2.2.4).
         """
-        session = self.session
-        if session.offered_media or not has_sdp(response):
+        if self.session.offered_media or not has_sdp(response):
             return b""
+        return self.decline_offer(response)
+
+    def decline_offer(self, response: Response) -> bytes:
+        """Return the answer that wants nothing of a response's offer; nothing, if it is none."""
         try:
-            return session.media.decline_offer(parse_sdp(response)).to_bytes()
+            return self.session.media.decline_offer(parse_sdp(response)).to_bytes()
         except RemoteError:
             return b""
 
@@ -304,6 +310,10 @@ class InviteClient(StoppedPart):
             del self._acks[next(iter(self._acks))]
         self._acks[(dialog.remote_tag, number)] = (flow, wire)
         session.core.send(flow, wire)
+
+    def await_ack(self, dialog: Dialog, response: Response) -> None:
+        """Hear that the ACK of a 2xx takes time: its copies are copies meanwhile."""
+        self._acks[(dialog.remote_tag, response.cseq.number)] = None
 
     def repeat_ack(self, response: Response) -> bool:
         """Send the ACK again when ``response`` is a copy of a 2xx; ``False`` if it is not."""

@@ -24,6 +24,7 @@ from sipsess.sdphandler import NegotiationFailed
 from sipsess.timers import Timer
 
 from .bodies import SDP_TYPE, parse_sdp
+from .crossing import RefusedAcross
 from .incoming import IncomingRequest
 from .part import Part
 from .reason import NETWORK, REMOTE, EndReason, SessionEnded
@@ -134,7 +135,10 @@ class InviteServer(Part):
     def refuse(self, incoming: IncomingRequest, error: Exception) -> None:
         """Refuse a request for which no description could be made."""
         responder = self.session.responder
-        if isinstance(error, NegotiationFailed):
+        if isinstance(error, RefusedAcross):
+            self.session.note("refused on the other side", error.text)
+            responder.reject(incoming, error.status, headers=error.headers)
+        elif isinstance(error, NegotiationFailed):
             responder.reject_media(incoming, error.text, error.warn_code, error.status)
         elif isinstance(error, RemoteError):
             responder.reject_remote(incoming, error)

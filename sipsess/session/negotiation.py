@@ -6,8 +6,8 @@ Theory of operation
     An exchange has three steps, whoever offers: *claim* (which handler owns which m-line; nothing
     is opened), *create* (handlers open what they need and describe it; this may take time) and
     *apply* (both descriptions are known). Streams of the open exchange are kept apart from those in
-    force: :attr:`MediaNegotiation.streams` changes only at *apply*, and :meth:`rollback` destroys
-    what only the failed exchange had made.
+    force: :attr:`MediaNegotiation.streams` changes only at *apply*, and
+    :meth:`~MediaNegotiation.rollback` destroys what only the failed exchange had made.
 
     An INVITE of ours may make several early dialogs, and offers and answers are of each:
     :meth:`~MediaNegotiation.follow` changes to another one's, over the same streams, until
@@ -32,6 +32,7 @@ from sipsess.sdp import (
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 
 from .handlers import Handlers
+from .joining import Joining
 from .media_change import NO_CHANGE, MediaChange, Streams, merge
 from .stream import LocalDescription, SessionStream
 
@@ -41,7 +42,7 @@ MAX_STREAMS = 32
 _CREATE = "create_outgoing_sdp_stream"
 
 
-class MediaNegotiation:
+class MediaNegotiation(Joining):
     """
     The media of one dialog.
 

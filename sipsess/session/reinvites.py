@@ -26,13 +26,14 @@ from sipsess.supplement import check_headers
 from sipsess.timers import Timer
 from sipsess.transaction import ClientTransaction
 
-from .bodies import SDP_TYPE, parse_sdp
+from .bodies import SDP_TYPE, has_sdp, parse_sdp
 from .incoming import SETUP_LIMIT
-from .media_change import NO_CHANGE, MediaChange, Streams
+from .media_change import NO_CHANGE, MediaChange
 from .outgoing import OutgoingRequest
 from .part import StoppedPart
 from .reason import LOCAL, NETWORK, REMOTE, EndReason, SessionEnded, fail_quietly
 from .waiting import Work
+from .wish import Wish
 
 if TYPE_CHECKING:
     from .session import Session
@@ -48,29 +49,6 @@ _NAMES = {"INVITE": "re-INVITE", "UPDATE": "UPDATE", "PRACK": "PRACK"}
 _LIVE = frozenset({CONFIRMED, INCOMING, PROCEEDING})
 
 
-class Reinvite:
-    """One INVITE or UPDATE of ours within the call, from the wish to its final response."""
-
-    __slots__ = ("base", "change", "deferred", "glares", "headers", "method", "with_offer")
-
-    def __init__(
-        self,
-        headers: dict[str, str],
-        method: str,
-        with_offer: bool,
-        change: MediaChange,
-        base: Streams,
-    ) -> None:
-        self.headers = headers
-        self.method = method
-        self.with_offer = with_offer
-        self.change = change
-        #: The streams in force when it was wished for.
-        self.base = tuple(base)
-        self.deferred: Deferred[Response] = Deferred()
-        self.glares = 0
-
-
 class ReinviteQueue(StoppedPart):
     """
     The re-INVITEs and UPDATEs of a session.
@@ -84,8 +62,8 @@ class ReinviteQueue(StoppedPart):
         super().__init__(session)
         #: The request that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
-        self._waiting: list[Reinvite] = []
-        self._current: Reinvite | None = None
+        self._waiting: list[Wish] = []
+        self._current: Wish | None = None
         self._glare: Timer | None = None
         #: How long an INVITE may go without a final response.
         self._limit: Timer | None = None
@@ -98,17 +76,24 @@ class ReinviteQueue(StoppedPart):
         *,
         with_offer: bool = True,
         change: MediaChange = NO_CHANGE,
+        is_once: bool = False,
     ) -> Deferred[Response]:
         """
         Send a request with the media as the handlers now describe it, as soon as it may go.
 
-        :param method: INVITE or UPDATE; an INVITE always has an offer.
+        :param method: INVITE or UPDATE.
+        :param with_offer: an INVITE without one asks the peer for his, which his 2xx brings.
         :param change: of the media; merged with what has changed when the request may go.
-        :return: see :meth:`.Session.send_reinvite`.
+        :param is_once: whether it is not sent again after glare, or when the peer is busy: whoever
+            wants it hears of that, and comes again.
+        :return: see :meth:`.Session.send_reinvite`; cancelling it withdraws the request.
         """
         check_headers(headers or {})
         streams = self.session.media.streams
-        wish = Reinvite(dict(headers or {}), method, with_offer, change, streams)
+        wish = Wish(dict(headers or {}), method, with_offer, change, streams)
+        wish.deferred = Deferred(lambda _: self._withdraw(wish))
+        if is_once:
+            wish.glares = MAX_GLARES
         if len(self._waiting) >= MAX_WAITING:
             wish.deferred.errback(PluginError(f"{MAX_WAITING} re-INVITEs wait already"))
         else:
@@ -116,18 +101,33 @@ class ReinviteQueue(StoppedPart):
             self.send_waiting()
         return wish.deferred
 
+    def _withdraw(self, wish: Wish) -> None:
+        """Send a request no more, or cancel it when it has left; an UPDATE cannot be cancelled."""
+        wish.is_withdrawn = True
+        if wish in self._waiting:
+            self._waiting.remove(wish)
+        elif wish is self._current:
+            self._work.cancel()
+            self._cancel_withdrawn()
+
+    def _cancel_withdrawn(self) -> None:
+        """Cancel an INVITE that nobody wants any more, as soon as the peer has answered (9.1)."""
+        wish, outgoing = self._current, self.outgoing
+        if wish is not None and outgoing is not None and wish.is_withdrawn and wish.is_proceeding:
+            self._cancel(outgoing, "nobody wants it any more")
+
     @property
     def is_free(self) -> bool:
         """Whether no request of ours is pending, nor one that met another waits for its time."""
         return self._current is None and self._glare is None
 
-    def _may_send(self, wish: Reinvite) -> bool:
+    def _may_send(self, wish: Wish) -> bool:
         """Tell whether a request may be sent now."""
         session = self.session
         dialog = self._dialog_for(wish)
         if dialog is None:
             return False
-        if not wish.with_offer:
+        if not wish.with_offer and wish.method == "UPDATE":
             return True
         if session.dialog is None and not session.media.is_answering:
             session.media.follow(dialog.remote_tag)
@@ -139,7 +139,7 @@ class ReinviteQueue(StoppedPart):
         is_pending = is_pending or session.updates.has_offer
         return not (session.media.is_open or is_pending or server.awaits_ack)
 
-    def _dialog_for(self, wish: Reinvite) -> Dialog | None:
+    def _dialog_for(self, wish: Wish) -> Dialog | None:
         """Return the dialog that a request may be sent in, ``None`` when there is none yet."""
         session = self.session
         state = session.usage.state
@@ -222,12 +222,12 @@ class ReinviteQueue(StoppedPart):
         self.outgoing.send()
         return True
 
-    async def _offer(self, wish: Reinvite) -> bytes:
+    async def _offer(self, wish: Wish) -> bytes:
         session = self.session
         sdp = await session.media.create_offer(session.offered_media, wish.change, wish.base)
         return sdp.to_bytes()
 
-    def _not_sent(self, wish: Reinvite, error: Exception) -> None:
+    def _not_sent(self, wish: Wish, error: Exception) -> None:
         session = self.session
         self._current = None
         if wish.with_offer:
@@ -241,7 +241,7 @@ class ReinviteQueue(StoppedPart):
         if not wish.deferred.called:
             wish.deferred.errback(error)
 
-    async def _send(self, wish: Reinvite) -> None:
+    async def _send(self, wish: Wish) -> None:
         dialog = self._dialog_for(wish)
         try:
             offer = await self._offer(wish) if wish.with_offer else b""
@@ -250,17 +250,19 @@ class ReinviteQueue(StoppedPart):
             self._not_sent(wish, error)
             return
         if wish.method == "INVITE":
-            self._limit = self.session.start_timer(SETUP_LIMIT, self._cancel, self.outgoing)
+            args = (self.outgoing, "nobody answers")
+            self._limit = self.session.start_timer(SETUP_LIMIT, self._cancel, *args)
         self.outgoing.send()
 
-    def _cancel(self, outgoing: OutgoingRequest) -> None:
+    def _cancel(self, outgoing: OutgoingRequest, why: str) -> None:
         """
-        Cancel a re-INVITE that nobody answers, and wait 64*T1 for its end, as 9.1 says.
+        Cancel a re-INVITE, and wait 64*T1 for its end, as 9.1 says.
 
         After a provisional response the transaction itself waits without limit.
         """
         session = self.session
-        session.note("re-INVITE cancelled", "nobody answers")
+        session.note("re-INVITE cancelled", why)
+        session.cancel_timer(self._limit)
         outgoing.cancel()
         limit = 64 * session.core.timing.t1
         self._limit = session.start_timer(limit, self._abandon, outgoing)
@@ -269,7 +271,7 @@ class ReinviteQueue(StoppedPart):
         outgoing.abandon(self.session.core.turn.now)
         self._failed(outgoing, Timeout("no final response came"))
 
-    def _done(self) -> Reinvite | None:
+    def _done(self) -> Wish | None:
         """Return the wish whose request has come to its end; nothing is out any more."""
         self.outgoing = None
         self.session.cancel_timer(self._limit)
@@ -277,7 +279,7 @@ class ReinviteQueue(StoppedPart):
         wish, self._current = self._current, None
         return wish
 
-    def _build(self, wish: Reinvite, dialog: Dialog | None, offer: bytes) -> OutgoingRequest:
+    def _build(self, wish: Wish, dialog: Dialog | None, offer: bytes) -> OutgoingRequest:
         session = self.session
         if dialog is None or session.usage.state not in _LIVE or dialog.state == ENDED:
             raise SessionEnded(session.reason_or_unknown())
@@ -299,6 +301,10 @@ class ReinviteQueue(StoppedPart):
         if response.status < 200:
             if outgoing.request.method == "INVITE" and session.dialog is not None:
                 session.provisionals.receive(outgoing, session.dialog, response)
+                wish = self._current
+                if wish is not None and not wish.is_proceeding:
+                    wish.is_proceeding = True
+                    self._cancel_withdrawn()
             return
         wish = self._done()
         if outgoing.request.method == "PRACK":
@@ -306,13 +312,52 @@ class ReinviteQueue(StoppedPart):
         if self._is_lost(outgoing):
             session.note(f"{outgoing.request.method} of no use", "its early dialog is over")
         elif response.status < 300:
+            if self._brings_offer(outgoing, response):
+                # The next one has to wait until it is answered.
+                self._current = wish
+                self._work.run(session, self._answer_offer(outgoing, response))
+                return
             self._accepted(outgoing, response)
         elif self._refused(outgoing, response, wish):
             return
+        self._finish(wish, response)
+
+    def _finish(self, wish: Wish | None, response: Response) -> None:
+        """Tell what became of a request, and send the next."""
         if wish is not None and not wish.deferred.called:
             wish.deferred.callback(response)
-        session.early.check()
+        self.session.early.check()
         self.send_waiting()
+
+    def _brings_offer(self, outgoing: OutgoingRequest, response: Response) -> bool:
+        """Whether a 2xx brings the offer that our re-INVITE had none of."""
+        request = outgoing.request
+        is_asked = request.method == "INVITE" and not request.body and has_sdp(response)
+        return is_asked and not self.session.media.is_open
+
+    async def _answer_offer(self, outgoing: OutgoingRequest, response: Response) -> None:
+        """Answer the offer of a 2xx in the ACK; without a good answer the call is ended."""
+        session = self.session
+        client = session.invite_client
+        dialog = session.dialogs[outgoing.request.to_tag or ""]
+        dialog.refresh_target(response)
+        session.capabilities.note(response)
+        client.await_ack(dialog, response)
+        body, fault = b"", ""
+        try:
+            session.media.receive_offer(parse_sdp(response))
+            body = (await session.media.create_answer()).to_bytes()
+        except (CancelledError, NegotiationFailed, PluginError, RemoteError) as error:
+            fault = str(error) or "an SDP handler took too long"
+        wish = self._done()
+        if session.is_over:
+            return
+        client.send_ack(outgoing, dialog, response, body or client.decline_offer(response))
+        if fault:
+            session.note("bad offer", fault)
+            session.set_reason(EndReason(LOCAL, "BYE", text=f"no common media: {fault}"))
+            session.terminate(headers={"Reason": 'SIP;cause=488;text="Not Acceptable Here"'})
+        self._finish(wish, response)
 
     def _is_lost(self, outgoing: OutgoingRequest) -> bool:
         """Whether a request belongs to an early dialog that is not the call's."""
@@ -349,9 +394,7 @@ class ReinviteQueue(StoppedPart):
             session.set_reason(EndReason(LOCAL, "BYE", text=f"bad answer: {fault}"))
             session.terminate()
 
-    def _refused(
-        self, outgoing: OutgoingRequest, response: Response, wish: Reinvite | None
-    ) -> bool:
+    def _refused(self, outgoing: OutgoingRequest, response: Response, wish: Wish | None) -> bool:
         """Put the media back; ``True`` when the request will be sent again."""
         session = self.session
         name = _NAMES[outgoing.request.method]

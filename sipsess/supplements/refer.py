@@ -136,6 +136,7 @@ class Referral:
             headers=headers,
             endpoint=session.endpoint,
             offered_media=session.offered_media,
+            media=session.media.make_successor,
         )
         target.note("referred", f"by the peer of {session.call_id}")
         target.invite_client.answered.addCallbacks(self._answered, self._refused)

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from sipsess.application import Application
 from sipsess.dialog import DialogId
-from sipsess.interfaces import IApplication, IChooseApplication
+from sipsess.interfaces import IApplication, IChooseApplication, IMediaPolicy
 from sipsess.message import Request, build_response
 from sipsess.message.refer import Replaces, get_replaces
 from sipsess.supplement import Reject, SessionSupplement
@@ -24,13 +24,14 @@ from sipsess.supplement import Reject, SessionSupplement
 if TYPE_CHECKING:
     from sipsess.call import Call
     from sipsess.manager import DialogManager
-    from sipsess.session import Session
+    from sipsess.session import MediaNegotiation, Session
 
 #: Dialogs that are remembered after their end, to tell that from never having been: a transfer
 #: takes seconds, and a busy server ends a hundred calls per second.
 MAX_ENDED = 2048
 
 
+@implementer(IMediaPolicy)
 class Replacement(Application):
     """
     What an INVITE with Replaces is for, until the call of the other session has moved to its own.
@@ -42,6 +43,10 @@ class Replacement(Application):
 
     def __init__(self, replaced: Session) -> None:
         self._replaced: Session | None = replaced
+
+    def make_media(self, session: Session) -> MediaNegotiation | None:
+        """See :meth:`.IMediaPolicy.make_media`: as for the call that is replaced."""
+        return None if self._replaced is None else self._replaced.media.make_successor(session)
 
     async def handle(self, call: Call) -> None:
         """Answer, take the place, and leave the other session to be hung up."""

@@ -27,6 +27,10 @@ class FakeEngine:
         self.calls: set[str] = set()
         #: Whether it refuses everything from now on.
         self.is_broken = False
+        #: Whether it cannot be told to let go.
+        self.is_gone = False
+        #: What it writes instead of a description.
+        self.nonsense = b""
         #: Fires later, when it is set: what the next offer or answer waits for.
         self.pause: Deferred[None] | None = None
 
@@ -50,7 +54,7 @@ class FakeEngine:
             return fail(MediaEngineError("engine-refused", "the engine is broken"))
         self.calls.add(call_id)
         rows = [_at_engine(row) for row in sdp.decode().splitlines()]
-        rewritten = "\r\n".join([*rows, ""]).encode()
+        rewritten = self.nonsense or "\r\n".join([*rows, ""]).encode()
         if self.pause is None:
             return succeed(rewritten)
         pause, self.pause = self.pause, None
@@ -61,7 +65,7 @@ class FakeEngine:
         self.asked.append(("delete", call_id, from_tag))
         if not from_tag:
             self.calls.discard(call_id)
-        return succeed(None)
+        return fail(MediaEngineError("engine-gone", "no answer")) if self.is_gone else succeed(None)
 
     def start_recording(self, call_id: str) -> Deferred[None]:
         """See :meth:`.IMediaEngine.start_recording`."""

@@ -147,6 +147,16 @@ class ExchangeTests(MachineTestCase):
         again.receive_answer(_offer(_media("audio", "96=opus/48000/2"), host=BOB))
         self.alice.send_offer(_offer(_media("audio", "96=L16/8000")))
 
+    def test_renew(self) -> None:
+        """Under a new o= line payload types may mean what they like (RFC 8866 5.2)."""
+        self.alice.send_offer(_offer(_media("audio", "96=opus/48000/2")))
+        self.alice.receive_answer(_offer(_media("audio", "96=opus/48000/2"), host=BOB))
+        other = _offer(_media("audio", "96=L16/8000"))
+        self.assertRaises(LocalSDPError, self.alice.send_offer, other)
+        self.alice.renew(77)
+        origin = self.alice.send_offer(other).origin
+        self.assertEqual((origin.session_id, origin.version), (77, 1))
+
 
 class VersionTests(MachineTestCase):
     """The o= line (RFC 3264 8)."""
