@@ -21,6 +21,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from sipsess.errors import DialogStateError, LocalError, RemoteError
 from sipsess.media import AudioStream, load_digit, tone
+from sipsess.media.codecs import SAMPLE_RATE
+from sipsess.media.resample import check_rate
 from sipsess.media.telephone_event import check_digits
 from sipsess.message import NameAddr, Response
 from sipsess.message.refer import StatusLine
@@ -251,13 +253,14 @@ class Call(CallBase):
 
     # -- audio to the peer -----------------------------------------------------------------
 
-    def play(self, sound: Sound) -> Playing:
+    def play(self, sound: Sound, *, rate: int = SAMPLE_RATE) -> Playing:
         """
         Play something, after what is being played.
 
         :param sound: the name of a shipped sound such as ``"hello"``; the path of a WAV file, with
             its suffix; or PCM, whole or in pieces. An asynchronous iterator is asked for one piece
             ahead of the one that is heard; while none comes there is silence.
+        :param rate: the samples per second of the PCM; sounds and files know theirs.
         :return: fires with ``True`` when all of it has been sent, with ``False`` when it was
             stopped: by its :meth:`~sipsess.call.playing.Playing.stop`, by :meth:`clear`, or because
             the call has another peer now. Cancelling stops it, too. What an iterator raises makes
@@ -265,7 +268,10 @@ class Call(CallBase):
         :raises WAVError: when there is no such sound, or the file cannot be used.
         :raises DialogStateError: when the call has no audio (yet): answer it first.
         """
-        return PlayWait(self, self._stream(), load(sound)).playing
+        stream = self._stream()
+        if isinstance(sound, str | Path):
+            rate = SAMPLE_RATE
+        return PlayWait(self, stream, load(sound), rate).playing
 
     def mark(self) -> Playing:
         """
@@ -291,16 +297,18 @@ class Call(CallBase):
             wait.stop()
         return len(dropped)
 
-    def audio_out(self) -> AudioSink:
+    def audio_out(self, rate: int = SAMPLE_RATE) -> AudioSink:
         """
         Return a sink: what a program writes to it is heard by the peer.
 
         It says its audio in the queue of :meth:`play`; several may be open.
 
+        :param rate: the samples per second of what will be written.
+        :raises LocalError: when the rate cannot be converted.
         :raises DialogStateError: as for :meth:`play`.
         """
         self._stream()
-        return AudioSink(self)
+        return AudioSink(self, check_rate(rate))
 
     def play_tone(
         self, frequencies: Sequence[float] = (1000.0,), seconds: float = 0.25, level: float = -13.0
@@ -378,19 +386,21 @@ class Call(CallBase):
 
     # -- audio and digits from the peer ----------------------------------------------------
 
-    def audio_in(self) -> AudioSource:
+    def audio_in(self, rate: int = SAMPLE_RATE) -> AudioSource:
         """
         Return what the peer says, frame by frame, from now on::
 
             async for frame in call.audio_in():
                 ...
 
+        :param rate: the samples per second that are wanted.
         :return: an asynchronous iterator of 20 ms of PCM each; it ends with the call. Once the peer
             has begun to send, it gives silence while he says nothing.
+        :raises LocalError: when the rate cannot be converted.
         :raises DialogStateError: when the call has no audio (yet): answer it first.
         """
         self._stream()
-        return AudioSource(self)
+        return AudioSource(self, check_rate(rate))
 
     def record(
         self, path: str | Path, *, max_seconds: float = 60.0, stop_on: str = "#"

@@ -44,11 +44,12 @@ class PlayWait(Wait):
     :param call: that plays.
     :param stream: on which.
     :param pcm: what; whole, or in pieces as an iterator gives them.
+    :param rate: its samples per second.
     """
 
     __slots__ = ("_pieces", "_stream", "playing")
 
-    def __init__(self, call: CallBase, stream: AudioStream, pcm: Pieces) -> None:
+    def __init__(self, call: CallBase, stream: AudioStream, pcm: Pieces, rate: int) -> None:
         self._stream = stream
         self._pieces: AsyncPieces | None = None
         self.playing = Playing(self.cancelled)
@@ -62,7 +63,7 @@ class PlayWait(Wait):
         else:
             source = GuardedPieces(iter(pcm), self.fail)
         try:
-            playback = stream.play(source, self._done)
+            playback = stream.play(source, self._done, rate)
         except BaseException:
             self.let_go()
             raise

@@ -35,10 +35,6 @@ MAX_WAITING = 300.0
 MAX_MARKS = 1000
 #: Frames for which the rest of a frame is waited.
 _PATIENCE = 5
-#: The samples per second of what is written.
-_RATE = 8000
-_FRAME = 2 * _RATE // 50
-_SECOND = 2 * _RATE
 
 
 class AudioSink:
@@ -48,21 +44,28 @@ class AudioSink:
     It ends with the call: writing then raises :class:`.SessionEnded`.
 
     :param call: whose peer hears it.
+    :param rate: the samples per second of what is written.
     """
 
     __slots__ = (
         "_buffer",
         "_call",
+        "_frame",
         "_marks",
         "_patience",
         "_playing",
         "_taken",
         "_writers",
         "is_closed",
+        "rate",
     )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, rate: int) -> None:
         self._call = call
+        #: The samples per second of what is written.
+        self.rate = rate
+        #: Bytes of 20 ms.
+        self._frame = 2 * (rate // 50)
         self._buffer = bytearray()
         #: Bytes that the peer was sent.
         self._taken = 0
@@ -77,12 +80,12 @@ class AudioSink:
     @property
     def waiting(self) -> float:
         """Seconds of audio that wait."""
-        return len(self._buffer) / _SECOND
+        return len(self._buffer) / (2 * self.rate)
 
     @property
     def played(self) -> float:
         """Seconds of audio that the peer was sent."""
-        return self._taken / _SECOND
+        return self._taken / (2 * self.rate)
 
     def write(self, pcm: bytes) -> Deferred[None]:
         """
@@ -98,7 +101,7 @@ class AudioSink:
         self._check()
         if len(pcm) & 1:
             raise LocalError("audio is written in whole samples of 16 bits")
-        if len(self._buffer) + len(pcm) > MAX_WAITING * _SECOND:
+        if len(self._buffer) + len(pcm) > MAX_WAITING * 2 * self.rate:
             raise LocalError(f"more than {MAX_WAITING:g} s of audio wait in this sink")
         if pcm:
             self._start()
@@ -159,18 +162,18 @@ class AudioSink:
 
     def __next__(self) -> bytes:
         self._pass_marks()
-        if self._marks or self.is_closed or len(self._buffer) >= _FRAME:
+        if self._marks or self.is_closed or len(self._buffer) >= self._frame:
             self._patience = _PATIENCE
         elif self._buffer and self._patience > 1:
             self._patience -= 1
             return b""
-        frame = bytes(self._buffer[:_FRAME])
+        frame = bytes(self._buffer[: self._frame])
         if not frame:
             raise StopIteration
-        del self._buffer[:_FRAME]
+        del self._buffer[: self._frame]
         self._taken += len(frame)
         self._wake_writers()
-        return frame.ljust(_FRAME, b"\0")
+        return frame.ljust(self._frame, b"\0")
 
     def _pass_marks(self) -> None:
         """Fire the marks before which all was sent; what they resume may write and clear."""
@@ -186,7 +189,7 @@ class AudioSink:
     def _start(self) -> None:
         if self._playing is None:
             self._patience = _PATIENCE
-            self._playing = self._call.play(self)
+            self._playing = self._call.play(self, rate=self.rate)
             self._playing.addBoth(self._stopped)
 
     def _stopped(self, result: Any) -> None:

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream, Listening
+from sipsess.media.resample import Resampler
 from sipsess.session import SessionEnded
 
 from .wait import Wait
@@ -39,6 +40,7 @@ class AudioSource:
     It ends with the call, or when it is closed. As a context manager it is closed at the end.
 
     :param call: whose peer is heard.
+    :param rate: the samples per second of what is read.
     """
 
     __slots__ = (
@@ -47,13 +49,19 @@ class AudioSource:
         "_frames",
         "_listening",
         "_reader",
+        "_resampler",
         "_stream",
         "dropped",
         "is_closed",
+        "rate",
     )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, rate: int) -> None:
         self._call = call
+        #: The samples per second of what is read.
+        self.rate = rate
+        #: For the rate that is heard.
+        self._resampler = Resampler(rate, rate)
         self._frames: deque[bytes] = deque()
         self._stream: AudioStream | None = None
         self._listening: Listening | None = None
@@ -123,16 +131,13 @@ class AudioSource:
             return
         if self._listening is not None:
             self._listening.stop()
-        me = weakref.ref(self)
+        me = weakref.proxy(self)
+        self._stream, self._listening = stream, stream.listen(lambda *heard: me._hear(*heard))
 
-        def hear(pcm: bytes, rate: int) -> None:
-            source = me()
-            if source is not None:
-                source._hear(pcm)
-
-        self._stream, self._listening = stream, stream.listen(hear)
-
-    def _hear(self, pcm: bytes) -> None:
+    def _hear(self, pcm: bytes, rate: int) -> None:
+        if rate != self._resampler.from_rate:
+            self._resampler = Resampler(rate, self.rate)
+        pcm = self._resampler.convert(pcm)
         if self._reader is not None:
             self._reader.finish(pcm)
             return

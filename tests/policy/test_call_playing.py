@@ -38,6 +38,16 @@ class HandleTests(CallTestCase):
         self.assertEqual(self.sent, count + 1)
         self.hang_up()
 
+    def test_rate(self) -> None:
+        """PCM of another rate is converted, and lasts as long."""
+        playing = self.outcome(self.caller.play(TENTH * 2, rate=16000))
+        self.net.run_for(0.2)
+        self.assertEqual((len(self.heard), playing), (5, [True]))
+        self.caller.play(self.file("menu.wav"), rate=16000)
+        self.net.run_for(0.2)
+        self.assertEqual(len(self.heard), 10)
+        self.hang_up()
+
     def test_stop_twice(self) -> None:
         """Stopping what is over does nothing."""
         playing = self.caller.play(ONE)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from sipsess.call import AudioSink
 from sipsess.call.sink import MAX_MARKS, MAX_WAITING
 from sipsess.errors import DialogStateError, LocalError
-from sipsess.media import PCMU
+from sipsess.media import PCMU, tone
 from sipsess.session import SessionEnded
 from tests.policy.calls import TENTH, CallTestCase, answer
+from tests.pure.signals import amplitude
 
 #: One frame.
 FRAME = TENTH[:320]
@@ -44,6 +45,17 @@ class SinkTests(CallTestCase):
         self.successResultOf(self.sink.write(FRAME))
         self.net.run_for(1)
         self.assertEqual(len(self.heard), 11)
+        self.hang_up()
+
+    def test_rate(self) -> None:
+        """What is written at another rate is converted, and lasts as long."""
+        sink = self.caller.audio_out(16000)
+        sink.write(tone.generate([440.0], 0.5, rate=16000))
+        self.assertEqual(sink.waiting, 0.5)
+        self.net.run_for(1)
+        self.assertEqual((len(self.heard), sink.played), (25, 0.5))
+        self.assertGreater(amplitude(self.pcm()[3200:], 440), 1000)
+        self.assertRaises(LocalError, self.caller.audio_out, 1)
         self.hang_up()
 
     def test_nothing(self) -> None:

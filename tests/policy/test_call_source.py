@@ -11,10 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sipsess.call import AudioSource, Call
 from sipsess.call.source import MAX_FRAMES
-from sipsess.errors import DialogStateError
+from sipsess.errors import DialogStateError, LocalError
 from sipsess.media import PCMU
 from sipsess.session import SessionEnded
 from tests.policy.calls import TENTH, CallTestCase, answer
+from tests.pure.signals import amplitude, samples, to_pcm
 
 SECOND = TENTH * 10
 
@@ -53,6 +54,19 @@ class SourceTests(CallTestCase):
         self.assertNoResult(over)
         self.hang_up()
         self.successResultOf(over)
+
+    def test_rate(self) -> None:
+        """The program hears at the rate that it wants."""
+        wide = self.caller.audio_in(16000)
+        frames, _ = self.collect(wide)
+        self.callee.play_tone([440], 1)
+        self.net.run_for(1)
+        self.assertEqual({len(frame) for frame in frames}, {640})
+        # Every other sample is the tone at 8 kHz.
+        half = to_pcm(list(samples(b"".join(frames[10:20])))[::2])
+        self.assertGreater(amplitude(half, 440), 1000)
+        self.assertRaises(LocalError, self.caller.audio_in, 1)
+        self.hang_up()
 
     def test_peer_hangs_up(self) -> None:
         """The loop ends when the peer hangs up."""
