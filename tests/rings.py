@@ -67,6 +67,7 @@ POLICY = frozenset(
         "engine",
         "call",
         "cdr",
+        "mediastream",
         "trace",
         "supplements",
         "sdphandlers",
@@ -116,6 +117,7 @@ SHELL = frozenset(
         "commands",
         "control",
         "mail",
+        "websocket",
         # Puts the shipped plugins together from all rings; nobody imports it (see the tests).
         "plugins",
         "testing",

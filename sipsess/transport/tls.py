@@ -55,10 +55,7 @@ class Credentials:
             chain = _read(files.certificate, _load_chain)
             key = _read(files.key, _load_key)
             own = {"certificate": chain[0], "privateKey": key, "extraCertChain": chain[1:]}
-        trust: Any = ssl.platformTrust()
-        if files.ca:
-            authorities = [ssl.Certificate(item) for item in _read(files.ca, _load_chain)]
-            trust = ssl.trustRootFromCertificates(authorities)
+        trust = _load_trust(files.ca)
         client = _make_context(files, own, trust)
         if own:
             self._server = _make_context(files, own, trust if files.verify else None)
@@ -85,6 +82,21 @@ class Credentials:
             return identities_of(certificate.to_cryptography())
         except ValueError:
             return _NOBODY  # OpenSSL was content with it, but it cannot be read
+
+
+def connect_to_web(host: str, ca: str, factory: Any, clock: Any) -> TLSMemoryBIOFactory:
+    """
+    Return a factory that puts TLS below what ``factory`` makes, to a server of the web.
+
+    Its certificate is checked as that of ``https`` is (:rfc:`9110#section-4.3.4`), with wildcards:
+    the rules of SIP know none.
+
+    :param host: the name or address that the certificate must be for.
+    :param ca: as in :class:`.TLSFiles`.
+    :raises LocalError: when that file cannot be used.
+    """
+    creator = ssl.optionsForClientTLS(host, trustRoot=_load_trust(ca))
+    return _wrap(creator, True, factory, clock)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -131,6 +143,14 @@ def _make_context(files: TLSFiles, own: dict[str, Any], trust: Any) -> SSL.Conte
             f"{files.certificate} and {files.key} cannot be used together: {_text_of(error)}"
         ) from error
     return context
+
+
+def _load_trust(ca: str) -> Any:
+    """Return the authorities of a file; those of the system when there is none."""
+    if not ca:
+        return ssl.platformTrust()
+    authorities = [ssl.Certificate(item) for item in _read(ca, _load_chain)]
+    return ssl.trustRootFromCertificates(authorities)
 
 
 def _load_chain(data: bytes) -> list[crypto.X509]:
