@@ -5,7 +5,7 @@ What each reason code means: the ``REASONS`` of all rooms in one table, for whoe
 
 from __future__ import annotations
 
-from sipsess import cdr, core, defence, flows, manager, sdp
+from sipsess import cdr, core, defence, flows, manager, mediastream, sdp
 from sipsess.dialog import dialog, reliable
 from sipsess.endpoint import digest_gate, identify
 from sipsess.media import rtp
@@ -33,5 +33,6 @@ def all_reasons() -> dict[str, str]:
         digest_gate.REASONS,
         identify.REASONS,
         registrar.REASONS,
+        mediastream.REASONS,
     )
     return dict(sorted((code, text) for table in tables for code, text in table.items()))

@@ -819,6 +819,18 @@ CORE = (
         ),
     ),
     rfc(
+        6455,
+        "The WebSocket Protocol",
+        done("4.1", "The hand-shake of a client", "shell.test_websocket_client.HandshakeTests"),
+        done("5.5", "Pings and closing frames", "shell.test_websocket_client.EndTests"),
+        partial(
+            "9",
+            "Extensions",
+            "none is asked for, none is accepted",
+            "shell.test_websocket_client.MessageTests",
+        ),
+    ),
+    rfc(
         7044,
         "History-Info",
         partial(

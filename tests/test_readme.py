@@ -23,6 +23,7 @@ RUN_ELSEWHERE = {
     "docs/writing-an-sdp-handler.rst": "tests/policy/test_sdp_handler_page.py",
     "docs/how-to/ship-plugins.rst": "tests/packaging/test_shipping_page.py",
     "docs/how-to/configure.rst": "tests/test_configuration_docs.py",
+    "docs/how-to/voice-agents.rst": "tests/interop/test_readme_commands.py",
     "docs/on-the-open-internet.rst": "tests/policy/test_defence_page.py",
 }
 

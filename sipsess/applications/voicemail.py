@@ -16,7 +16,6 @@ from sipsess.application import Application, Reject
 from sipsess.call import Call
 from sipsess.interfaces import IConfigurableApplication
 from sipsess.media.telephone_event import DIGITS
-from sipsess.message import SIPURI, parse_uri
 from sipsess.tally import Tally
 
 from .mailbox import NAME, BoxError, Mailbox
@@ -173,7 +172,7 @@ class VoicemailApplication(Application):
 
     def _keep(self, call: Call, box: Mailbox, part: Path) -> None:
         try:
-            found = box.finish(part, _user_of(call.caller), self.how.min_seconds)
+            found = box.finish(part, call.caller_user, self.how.min_seconds)
         except BoxError as error:
             call.session.note("voicemail", str(error))
             return
@@ -206,15 +205,6 @@ def check(options: VoicemailOptions) -> None:
         raise ValueError("max_messages and max_boxes are at least 1, and min_free is at least 0")
     if options.greeting:
         check_sound(options.greeting)
-
-
-def _user_of(uri: str) -> str:
-    """Return the user of a URI, for the name of a file."""
-    try:
-        parsed = parse_uri(uri)
-    except ValueError:
-        return ""
-    return (parsed.user_text or "") if isinstance(parsed, SIPURI) else str(parsed)
 
 
 def _failed(failure: Failure, path: Path) -> None:

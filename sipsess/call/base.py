@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from sipsess.errors import DialogStateError
+from sipsess.errors import DialogStateError, RemoteError
 from sipsess.media import AudioStream
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.routing import GROUPS
@@ -91,6 +91,14 @@ class CallBase:
     def caller(self) -> str:
         """The URI of the From header."""
         return self.request.from_.uri
+
+    @property
+    def caller_user(self) -> str:
+        """The user or the number of that URI, without escapes; empty when it names nobody."""
+        try:
+            return self.request.from_.user_text
+        except RemoteError:
+            return ""
 
     @property
     def callee(self) -> str:

@@ -11,6 +11,7 @@ from sipsess.applications.registered import RegisteredApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.applications.voicemail import VoicemailApplication
+from sipsess.applications.websocket import WebSocketApplication
 from sipsess.mail import send_voice_message
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.supplements.anonymity import Anonymity
@@ -23,6 +24,7 @@ from sipsess.supplements.redirect import Redirect
 from sipsess.supplements.refer import Refer
 from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.supplements.session_timer import SessionTimer
+from sipsess.websocket import WebSocketConnector
 
 session_timer = SessionTimer()
 anonymity = Anonymity()
@@ -48,3 +50,4 @@ reject = RejectApplication()
 busy = RejectApplication("busy", 486)
 ring = RingApplication()
 voicemail = VoicemailApplication(send_voice_message)
+websocket = WebSocketApplication(WebSocketConnector())

@@ -61,7 +61,7 @@ _MAX_REASON = 123
 @implementer(IHandshakeListener, IPushProducer)
 class WebSocketClient(Protocol):
     """
-    One connection; it is a :class:`.Link` when :attr:`opened` has fired.
+    One connection; it is a :class:`sipsess.mediastream.Link` when :attr:`opened` has fired.
 
     :param target: what the hand-shake says.
     :param clock: a reactor.
@@ -174,7 +174,6 @@ class WebSocketClient(Protocol):
         if not self._is_closing:
             self._write(self._socket.send(event.response()))
         self._end(event.code, event.reason or f"the server closed it ({event.code:d})")
-        self._is_closing = True
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
@@ -204,16 +203,16 @@ class WebSocketClient(Protocol):
 
     @property
     def is_congested(self) -> bool:
-        """See :class:`.Link`."""
+        """See :class:`sipsess.mediastream.Link`."""
         return self._paused_since is not None
 
     def send(self, text: str) -> None:
-        """See :class:`.Link`."""
+        """See :class:`sipsess.mediastream.Link`."""
         if self._is_open and not self._is_closing:
             self._write(self._socket.send(TextMessage(data=text)))
 
     def receive(self) -> Deferred[str]:
-        """See :class:`.Link`."""
+        """See :class:`sipsess.mediastream.Link`."""
         if self._reader is not None:
             raise LocalError("somebody receives already")
         if self._queue:
@@ -231,12 +230,15 @@ class WebSocketClient(Protocol):
         self._reader = None
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """See :class:`.Link`: the server is given :data:`CHECK_INTERVAL` to say good-bye, too."""
+        """
+        See :class:`sipsess.mediastream.Link`.
+
+        The server is given :data:`CHECK_INTERVAL` to say good-bye, too.
+        """
         if self._is_closing or not self._is_open:
             return
         text = reason.encode()[:_MAX_REASON].decode(errors="ignore")
         self._write(self._socket.send(CloseConnection(code=code, reason=text)))
-        self._is_closing = True
         self._queue.clear()
         self._waiting = 0
         self._set_reading(True)
@@ -258,6 +260,7 @@ class WebSocketClient(Protocol):
         if self._closed is not None:
             return
         self._closed = LinkClosed(code, text)
+        self._is_closing = True
         if not self.opened.called:
             self.opened.errback(ConnectFailed(text))
         reader, self._reader = self._reader, None

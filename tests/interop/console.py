@@ -103,7 +103,9 @@ class Console:
         self.statuses: dict[str, int] = {}
         self._server: subprocess.Popen[str] | None = None
         self._log = folder / "server.log"
+        #: What ends by itself, and what does not.
         self._background: list[subprocess.Popen[str]] = []
+        self._helpers: list[subprocess.Popen[str]] = []
 
     def run(self) -> None:
         """
@@ -153,7 +155,8 @@ class Console:
         if "twistd" in command:
             return self._start_server(words)
         if is_background:
-            self._background.append(self._popen(words, subprocess.DEVNULL))
+            process = self._popen(words, subprocess.DEVNULL)
+            (self._helpers if "python" in command else self._background).append(process)
             return ""
         done = subprocess.run(
             words,
@@ -213,7 +216,7 @@ class Console:
 
     def kill(self) -> None:
         """End whatever still runs."""
-        for process in [*self._background, self._server]:
+        for process in [*self._background, *self._helpers, self._server]:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait(LIMIT)

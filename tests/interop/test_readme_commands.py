@@ -100,6 +100,11 @@ class PageTests(SynchronousTestCase):
         statuses = self.type("docs/how-to/menus-and-voice-mail.rst").statuses
         self.assertEqual(set(statuses.values()), {0})
 
+    def test_voice_agents(self) -> None:
+        """The recipe for voice agents: what is said is heard again."""
+        statuses = self.type("docs/how-to/voice-agents.rst").statuses
+        self.assertEqual(set(statuses.values()), {0})
+
     def test_nat(self) -> None:
         """The recipe for a NAT: a server with another address and ports answers."""
         self.assertEqual(set(self.type("docs/how-to/nat.rst").statuses.values()), {0})

@@ -195,7 +195,7 @@ class BuiltinTests(SynchronousTestCase):
             names,
             [
                 *("busy", "dial", "early", "echo", "hello", "menu", "playback", "registered"),
-                *("reject", "ring", "voicemail"),
+                *("reject", "ring", "voicemail", "websocket"),
             ],
         )
         self.assertEqual([item.name for item in handlers], ["audio"])

@@ -136,7 +136,7 @@ class MessageTests(VoicemailCase):
             placed.hang_up()
             self.net.run_for(1)
         self.assertEqual(
-            self.files(), ["all/0001-....x.wav", "all/0002-unknown.wav", "all/0003-tel+4930123.wav"]
+            self.files(), ["all/0001-....x.wav", "all/0002-unknown.wav", "all/0003-+4930123.wav"]
         )
         self.pair.settle()
 
