@@ -18,11 +18,13 @@ import random
 import subprocess
 import sys
 import time
+from array import array
 from dataclasses import asdict, dataclass
 
 from benchmarks.inprocess import INTERVAL, Calls, Media, tuned_collector
 from benchmarks.micro import SHIPPED
 from benchmarks.pauses import Pauses
+from sipsess.collector import QUIET
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
 from sipsess.transport.rtp import MediaClock, RTPPorts
 from tests.interop.tools import ROOT
@@ -59,14 +61,15 @@ def measure(count: int, media: Media | None) -> Held:
     with tuned_collector(lambda: len(calls.manager.sessions)) as let_pass:
         pauses = Pauses()
         before = _resident()
-        blocks = []
+        # No list: its numbers would lie between the calls, and keep a megabyte each.
+        blocks = array("d", bytes(8 * (count // BLOCK)))
         begun: list[tuple[int, str]] = []
-        for _ in range(count // BLOCK):
+        for block in range(count // BLOCK):
             begin = time.process_time()
             for _ in range(BLOCK // PER_SECOND):
                 begun += [calls.begin() for _ in range(PER_SECOND)]
                 let_pass(1.0)
-            blocks.append((time.process_time() - begin) * 1e6 / BLOCK)
+            blocks[block] = (time.process_time() - begin) * 1e6 / BLOCK
         calls.linger()
         held = _resident()
         for number, tag in begun:
@@ -74,10 +77,11 @@ def measure(count: int, media: Media | None) -> Held:
         pauses.stop()
         begun.clear()
         calls.finish()
-        let_pass(1.0)
-    return Held(
-        len(blocks) * BLOCK, before, held, _resident(), blocks, pauses.longest, pauses.total
-    )
+        for _ in range(2 * QUIET):
+            let_pass(1.0)
+        after = _resident()
+    costs = blocks.tolist()
+    return Held(len(costs) * BLOCK, before, held, after, costs, pauses.longest, pauses.total)
 
 
 def _resident() -> int:

@@ -8,11 +8,12 @@ Theory of operation
     nobody is answered. So what lives is put out of its sight every second while there are calls
     (``gc.freeze``, which takes no time); it then looks only at what is new. What plugins may have
     left in cycles is collected when there have been no calls for a while, the transactions of the
-    last ones are gone too, and a pause disturbs nobody.
+    last ones are gone too, and a pause disturbs nobody. Then the system gets back what is free.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,15 @@ OLDEST = 1_000_000
 QUIET = 40
 
 
+def find_trim(library: Any) -> Callable[[int], object] | None:
+    """
+    Return what gives free memory back to the system: glibc's ``malloc_trim``.
+
+    :param library: the C library; others than glibc have none, and need none.
+    """
+    return getattr(library, "malloc_trim", None)
+
+
 class Collector(Service):
     """
     Tunes the garbage collector from start to stop.
@@ -41,10 +51,18 @@ class Collector(Service):
     :param reactor: gives the time.
     :param count_calls: how many calls there are.
     :param collector: the module ``gc``, or what stands for it.
+    :param library: the C library, or what stands for it.
     """
 
-    def __init__(self, reactor: Any, count_calls: Callable[[], int], collector: Any = gc) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        count_calls: Callable[[], int],
+        collector: Any = gc,
+        library: Any = ctypes.pythonapi,
+    ) -> None:
         self._collector = collector
+        self._trim = find_trim(library)
         self._count_calls = count_calls
         self._before: tuple[int, ...] = ()
         #: Looks that may pass without a call; 0 when all was collected since the last one.
@@ -78,4 +96,6 @@ class Collector(Service):
             if not self._left:
                 self._collector.unfreeze()
                 self._collector.collect()
+                if self._trim is not None:
+                    self._trim(0)
             self._collector.freeze()

@@ -238,6 +238,7 @@ class SessionEnding(Part):
         if self.in_flight or session.runner.is_running:
             return
         session.is_parted = True
+        session.manager.records.close(session.record)
         session.channel = session.listener = session.work = session.on_provisional = None
         session.usage.retire()
         session.media.retire()

@@ -254,7 +254,11 @@ class Session:
 
     def note(self, what: str, detail: str = "") -> None:
         """Add a fact to the decision record that ``sipsess explain`` prints."""
-        self.record.add(self.core.turn.now, what, detail)
+        now = self.core.turn.now
+        if self.is_parted:
+            self.manager.records.add_late(self.record, now, what, detail)
+        else:
+            self.record.add(now, what, detail)
 
     def _check(self) -> None:
         """Refuse what needs the parts of the session when they are gone."""

@@ -10,6 +10,7 @@ below 350 can be stricter.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -29,6 +30,32 @@ if TYPE_CHECKING:
 #: Dialogs that are remembered after their end, to tell that from never having been: a transfer
 #: takes seconds, and a busy server ends a hundred calls per second.
 MAX_ENDED = 2048
+
+
+class EndedDialogs:
+    """
+    The dialogs that ended last, as hashes: a ring.
+
+    Their names would be 10,000 small texts that lie between the memory of calls that are over, and
+    keep the system from getting that back. A search looks at all hashes, but only a Replaces that
+    names no call searches.
+
+    :param size: how many are remembered.
+    """
+
+    __slots__ = ("_hashes", "_next")
+
+    def __init__(self, size: int) -> None:
+        self._hashes = array("q", bytes(8 * size))
+        self._next = 0
+
+    def add(self, dialog: DialogId) -> None:
+        """Remember a dialog, and forget the one that ended first."""
+        self._hashes[self._next] = hash(dialog)
+        self._next = (self._next + 1) % len(self._hashes)
+
+    def __contains__(self, dialog: DialogId) -> bool:
+        return hash(dialog) in self._hashes
 
 
 @implementer(IMediaPolicy)
@@ -81,7 +108,7 @@ class ReplacesSupplement(SessionSupplement):
     option_tags = frozenset({"replaces"})
 
     def __init__(self) -> None:
-        self._ended: dict[DialogId, None] = {}
+        self._ended = EndedDialogs(MAX_ENDED)
 
     def choose_application(self, manager: DialogManager, request: Request) -> IApplication | None:
         """
@@ -122,8 +149,5 @@ class ReplacesSupplement(SessionSupplement):
 
     def session_end(self, session: Session) -> None:
         """Remember the dialogs that have ended, the latest ones."""
-        ended = self._ended
         for dialog in session.dialogs.values():
-            ended[dialog.id] = None
-            if len(ended) > MAX_ENDED:
-                del ended[next(iter(ended))]
+            self._ended.add(dialog.id)

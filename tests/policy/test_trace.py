@@ -76,11 +76,54 @@ class BookTests(SynchronousTestCase):
         self.assertEqual(found.call_id, "a")
 
     def test_it_is_bounded(self) -> None:
-        """The oldest go, of a Call-ID that has several too."""
+        """Of those that ended the oldest go, of a Call-ID that has several too; live ones stay."""
         book = RecordBook(limit=2)
-        records = [DecisionRecord(call_id, "t", 0.0) for call_id in ("a", "a", "b", "c")]
-        for record in records[:3]:
+        records = [DecisionRecord(call_id, str(n), 0.0) for n, call_id in enumerate("aabc")]
+        for record in records:
             book.open(record)
-        self.assertEqual(book.find("a"), [records[1]])
-        book.open(records[3])
+        self.assertEqual(len(book), 4)
+        for record in records[:3]:
+            book.close(record)
+        self.assertEqual([record.title for record in book.find("a")], ["1"])
+        book.close(records[3])
         self.assertEqual((book.find("a"), len(book)), ([], 2))
+        self.assertEqual([record.title for record in book.find("c")], ["3"])
+
+    def test_past_and_live(self) -> None:
+        """A record is the same after the end, and stands before those of live sessions."""
+        book = RecordBook()
+        past, live = DecisionRecord("a", "past \udc80", 1.5), DecisionRecord("a", "live", 2.0)
+        for number in range(MAX_FACTS + 3):
+            past.add(number, "fact", number)
+        lines = list(past.lines())
+        for record in (live, past):
+            book.open(record)
+        book.close(past)
+        first, second = book.find("a")
+        self.assertEqual(list(first.lines()), lines)
+        self.assertIs(second, live)
+        self.assertIs(book.last(), past)
+
+    def test_unknown(self) -> None:
+        """A record that was opened in another book can be closed."""
+        book = RecordBook()
+        book.close(DecisionRecord("a", "t", 0.0))
+        self.assertEqual(len(book.find("a")), 1)
+
+    def test_late(self) -> None:
+        """A fact after the end is added, and no other record suffers; one that is gone returns."""
+        book = RecordBook(limit=2)
+        first, second, third = (DecisionRecord(call_id, "t", 0.0) for call_id in "abc")
+        for record in (first, second):
+            book.open(record)
+            book.close(record)
+        book.add_late(first, 1.0, "late", "answer")
+        self.assertEqual(len(book), 2)
+        for record, count in ((first, 2), (second, 1)):
+            (found,) = book.find(record.call_id)
+            self.assertEqual(list(found.lines()), list(record.lines()))
+            self.assertEqual(len(list(found.lines())), count)
+        book.close(third)
+        self.assertEqual(book.find("b"), [])
+        book.add_late(second, 1.0, "late", "")
+        self.assertEqual((len(book.find("b")), book.find("a")), (1, []))

@@ -37,6 +37,10 @@ class FakeCollector:
         """Note it."""
         self.did.append("unfreeze")
 
+    def malloc_trim(self, pad: int) -> None:
+        """Note it; for the C library."""
+        self.did.append(f"trim {pad}")
+
 
 class CollectorTests(SynchronousTestCase):
     """The service."""
@@ -46,7 +50,7 @@ class CollectorTests(SynchronousTestCase):
         self.clock = Clock()
         self.calls = 0
         self.fake = FakeCollector()
-        self.service = Collector(self.clock, lambda: self.calls, self.fake)
+        self.service = Collector(self.clock, lambda: self.calls, self.fake, self.fake)
 
     def after(self, calls: int) -> list[str]:
         """Return what is done at the next look, with so many calls."""
@@ -74,6 +78,15 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(self.after(20000), ["freeze"])
         for _ in range(QUIET - 2):
             self.assertEqual(self.after(0), ["freeze"])
-        self.assertEqual(self.after(0), ["unfreeze", "collect", "freeze"])
+        self.assertEqual(self.after(0), ["unfreeze", "collect", "trim 0", "freeze"])
         self.assertEqual(self.after(0), [])
+        self.service.stopService()
+
+    def test_another_library(self) -> None:
+        """Where the C library cannot give memory back, the rest is done."""
+        self.service = Collector(self.clock, lambda: self.calls, self.fake, object())
+        self.service.startService()
+        self.after(1)
+        did = [self.after(0) for _ in range(QUIET - 1)][-1]
+        self.assertEqual(did, ["unfreeze", "collect", "freeze"])
         self.service.stopService()
