@@ -88,25 +88,27 @@ def keys_of(kind: type) -> Iterator[Key]:
 def inner_table(kind: Any) -> type | None:
     """Return the class of a table, or of an array of tables, that has no section of its own."""
     from sipsess.config.structure import CREDENTIALS, LoginTable
-    from sipsess.config.values import PortRange
+    from sipsess.config.values import PortRange, SocketAddress
 
     if kind == CREDENTIALS:
         return LoginTable
     if get_origin(kind) in (tuple, list):
         kind = get_args(kind)[0]
     is_table = isinstance(kind, type) and (attrs.has(kind) or is_dataclass(kind))
-    shown_elsewhere = {PortRange, *(section[2] for section in sections())}
+    shown_elsewhere = {PortRange, SocketAddress, *(section[2] for section in sections())}
     return kind if is_table and kind not in shown_elsewhere else None
 
 
 def _write_default(value: Any, kind: Any) -> str:
-    from sipsess.config.values import PortRange, Size
+    from sipsess.config.values import PortRange, Size, SocketAddress
 
     if value is MISSING:
         return ""
     if value is None or value == () or value == {} or value == frozenset():
         return "none"
-    if attrs.has(type(value)) or (is_dataclass(value) and not isinstance(value, PortRange)):
+    if attrs.has(type(value)) or (
+        is_dataclass(value) and not isinstance(value, PortRange | SocketAddress)
+    ):
         return "see below"
     if isinstance(value, bool):
         return f"``{str(value).lower()}``"
@@ -148,7 +150,8 @@ def describe(kind: Any) -> str:
         **{bool: "true or false", int: "number", float: "number or time", str: "string"},
         **{values.Seconds: "time", values.Count: "number from 1", values.Size: "size"},
         **{values.PortRange: '"LOW-HIGH"', pathlib.Path: "name of a file", Secret: "secret"},
-        **{Any: "anything", CREDENTIALS: "array of tables"},
+        **{values.SocketAddress: '"ADDRESS:PORT"', Any: "anything"},
+        CREDENTIALS: "array of tables",
     }
     if kind in plain:
         return plain[kind]
@@ -214,6 +217,7 @@ def sections() -> Iterator[tuple[str, str, type]]:
     )
     yield "[cdr]", "", model.CallRecordTable
     yield "[rtp]", "", model.RTPTable
+    yield "[media]", "A change takes a restart.", model.MediaTable
     yield "[limits]", "", model.LimitsTable
     yield (
         "[logging]",

@@ -599,8 +599,8 @@ class IMediaEngine(Interface):
     through :meth:`offer`, what the other one answers through :meth:`answer`; each gives the
     description that the other side is sent, with the engine's addresses in it. A new offer of
     either side, in a re-INVITE, goes through the same call, and so does that of a peer who has
-    taken the place of one side (a transfer): he has another tag. Several answers may come to one
-    offer, when a call forks; the last one counts. An offer that is refused has no answer.
+    taken the place of one side (a transfer): it has the tag of that side. Several answers may come
+    to one offer, when a call forks; the last one counts. An offer that is refused has no answer.
 
     Every Deferred fails with :class:`.MediaEngineError`, within some seconds, and can be cancelled;
     :meth:`delete` ends whatever a cancelled offer has begun.
@@ -631,11 +631,12 @@ class IMediaEngine(Interface):
         :return: fires with the answer for the side that made the offer.
         """
 
-    def delete(call_id: str, from_tag: str = "") -> Deferred[None]:
+    def delete(call_id: str) -> Deferred[None]:
         """
-        Let go of a call; harmless when the engine does not know it.
+        Let go of a call; each one ends with it, one whose offer has failed, too.
 
-        :param from_tag: to let go only of this side, whose place another peer has taken.
+        It is harmless when the engine does not know the call. One that cannot be told forgets it by
+        itself, some time after its media have ended.
         """
 
     def start_recording(call_id: str) -> Deferred[None]:

@@ -5,7 +5,7 @@ What each reason code means: the ``REASONS`` of all rooms in one table, for whoe
 
 from __future__ import annotations
 
-from sipsess import cdr, core, defence, flows, manager, mediastream, sdp
+from sipsess import cdr, core, defence, engine, flows, manager, mediastream, sdp
 from sipsess.dialog import dialog, reliable
 from sipsess.endpoint import digest_gate, identify
 from sipsess.media import rtp
@@ -26,6 +26,7 @@ def all_reasons() -> dict[str, str]:
         rtp.REASONS,
         SRTP_REASONS,
         cdr.REASONS,
+        engine.REASONS,
         core.REASONS,
         flows.REASONS,
         defence.REASONS,

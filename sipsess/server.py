@@ -61,6 +61,7 @@ from sipsess.transport.address import (
     is_of_other_family,
 )
 from sipsess.transport.connections import CONNECTABLE, Connections
+from sipsess.transport.engine import EngineSockets, EngineSpec
 from sipsess.transport.listen import (
     ListenError,
     Listening,
@@ -122,6 +123,7 @@ class SIPServer(Service):
         nothing.
     :param keep_alive: what keeps the way through a NAT open: ``"crlf"``, ``"options"``, ``"off"``.
     :param keep_alive_interval: seconds between two at most.
+    :param engine: the media engines, if there are any; else ``manager.media_engine`` may be set.
     :raises ListenError: when a listen string cannot be read.
     :raises LocalError: when there is no such application, RTP port, keep-alive, or network.
     """
@@ -155,6 +157,7 @@ class SIPServer(Service):
         defence: DefenceSettings | None = DEFAULT_DEFENCE,
         keep_alive: str = CRLF,
         keep_alive_interval: float = INTERVAL,
+        engine: EngineSpec | None = None,
     ) -> None:
         self.reactor = reactor
         self.specs = tuple(read_specs(listen, advertise, local_networks))
@@ -194,6 +197,7 @@ class SIPServer(Service):
             media_clock=self.media_clock,
             make_call=make_call,
         )
+        self._engines = None if engine is None else EngineSockets(engine, reactor, self.core)
         self._join_parts(resolver or find_resolver(reactor, self._seconds))
         #: Who is reached by registration.
         self.users = Users(self.manager, self._datagram_flow, self.find_next_hop, time.time)
@@ -240,11 +244,14 @@ class SIPServer(Service):
 
         :raises ListenError: with what to do; nothing stays open then.
         :raises StoreError: when the store of bindings cannot be used; likewise.
+        :raises LocalError: when there is no way to a media engine; likewise.
         """
         self.privilegedStartService()
         self.manager.is_stopping = False
         try:
             self.users.start()
+            if self._engines is not None:
+                self.manager.media_engine = self._engines.open()
         except LocalError:
             self._close_listeners()
             raise
@@ -324,6 +331,8 @@ class SIPServer(Service):
                 # Its last request was not answered in time: tell its plugins all the same.
                 session.usage.feed(FAIL)
         await self.users.close()
+        if self._engines is not None:
+            await self._engines.close()
         # We may be in the middle of a turn, whose outputs are yet to leave.
         await deferLater(self.reactor, 0)
         await self._close_listeners()

@@ -252,6 +252,7 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             keep_alive=kind,
             keep_alive_interval=interval,
             seconds=time.monotonic,
+            engine=plan.engine,
         )
         add_registering(server, plan.config, plan.accounts)
         return ServerService(reactor, server, Deployment(server, plan), options)

@@ -81,6 +81,7 @@ class ExampleTests(SynchronousTestCase):
             (model.RegistrarTable, [tables["registrar"]]),
             (model.RegistrationTable, tables["registrations"]),
             (model.CallRecordTable, [tables["cdr"]]),
+            (model.MediaTable, [tables["media"]]),
             (model.RTPTable, [tables["rtp"]]),
             (model.LimitsTable, [tables["limits"]]),
             (model.LoggingTable, [tables["logging"]]),

@@ -18,6 +18,7 @@ from sipsess.doctor import (
     Finding,
     Machine,
     ask_server,
+    examine_engines,
     examine_listeners,
     examine_media,
     examine_registrations,
@@ -35,8 +36,8 @@ class Options(CommandOptions):
     synopsis = f"Usage: sipsess doctor [options] [FILE]    (without FILE: {DEFAULT_FILE}, if any)"
     longdesc = (
         "Prints which addresses far ends will see, whether ports can be opened, and the usual "
-        "causes of one-way audio and of calls that end after 32 seconds. Sends nothing. The exit "
-        "status is 1 when something is wrong."
+        "causes of one-way audio and of calls that end after 32 seconds. Sends nothing but a ping "
+        "to each media engine. The exit status is 1 when something is wrong."
     )
     optParameters = [
         ["control", "c", None, "The server's control socket. [default: as the file says]"],
@@ -82,6 +83,7 @@ def _examine(file: str, control: str | None, machine: Machine) -> Iterator[Findi
     has_streams = any(spec.transport != "UDP" for spec in config.listeners)
     connections = MAX_CONNECTIONS if has_streams else 0
     yield from examine_media(machine, config.rtp.ports, connections, running)
+    yield from examine_engines(machine, config.media)
 
 
 def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:

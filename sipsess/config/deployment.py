@@ -33,7 +33,7 @@ from .plan import Configured, Plan
 #: The keys that are read once, at the start.
 FIXED_KEYS = (
     *("listeners", "advertise", "local_networks", "keep_alive", "keep_alive_interval"),
-    *("registrar", "registrations", "defence", "rtp", "control"),
+    *("registrar", "registrations", "defence", "rtp", "media", "control"),
 )
 #: Tables that count at each reload, but that there is one at all is said once, at the start: who
 #: writes the log to twistd, and who keeps records to the calls.

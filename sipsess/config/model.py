@@ -26,7 +26,7 @@ from sipsess.server import DEFAULT_LISTEN, DEFAULT_RTP_PORTS, DRAIN_LIMIT
 from sipsess.transaction.timing import MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS
 from sipsess.transport.listen import ListenSpec, parse_listen
 
-from .values import Count, PortRange, Seconds, Size
+from .values import Count, PortRange, Seconds, Size, SocketAddress
 
 #: The identifiers that are there without plugins, in the order in which they are asked.
 IDENTIFIERS = ("network", "user", "header", "digest")
@@ -134,6 +134,21 @@ class CallRecordTable:
 
 
 @frozen(kw_only=True)
+class MediaTable:
+    """Programs beside this one that carry the media of bridged calls."""
+
+    #: Which kind of program.
+    engine: Literal["rtpengine"]
+    #: Where their ng sockets are, IP address and port; they share the calls.
+    addresses: tuple[SocketAddress, ...] = (SocketAddress("127.0.0.1", 2223),)
+    #: Whether they record all calls, into the directory that they are told at their start.
+    record: bool = False
+    #: Encodings that each offer has besides its own, such as ``"PCMA"``; what is chosen is
+    #: transcoded.
+    transcode: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
 class RTPTable:
     """The ports for RTP."""
 
@@ -220,6 +235,8 @@ class Config:
     plugins: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     #: The ports for RTP.
     rtp: RTPTable = RTPTable()
+    #: Programs that carry the media of bridged calls. [default: this one does]
+    media: MediaTable | None = None
     #: A record of each call. [default: none is kept]
     cdr: CallRecordTable | None = None
     #: How much of everything there may be.

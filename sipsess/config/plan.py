@@ -26,9 +26,11 @@ from sipsess.pattern import compile_pattern
 from sipsess.registration import Account
 from sipsess.registry import Origin, PluginDirectoryError, Plugins, find_plugins
 from sipsess.routing import Route, Router, route_by_name
+from sipsess.transport.engine import EngineSpec
 from sipsess.transport.files import load_credentials
 from sipsess.transport.listen import SECURE
 
+from .engines import plan_engine
 from .identification import plan_gate
 from .mistakes import ConfigError, Mistake, Source, suggest
 from .model import Config, RouteTable
@@ -62,6 +64,8 @@ class Plan:
     make_gate: Callable[[], IRequestGate]
     #: Where this server registers.
     accounts: tuple[Account, ...]
+    #: The media engines, if there are any.
+    engine: EngineSpec | None
     tables: tuple[Configured, ...]
 
 
@@ -129,6 +133,7 @@ class _Planner:
             {endpoint.name: endpoint for endpoint in config.endpoints},
             plan_gate(self._loaded, self._plugins.identifiers, self._note),
             plan_accounts(self._loaded, self._note),
+            plan_engine(config.media, self._note),
             tuple(self._read_tables()),
         )
 

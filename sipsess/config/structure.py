@@ -215,6 +215,7 @@ def _plain_readers(
         values.Count: values.read_count,
         values.Size: values.read_size,
         values.PortRange: values.read_ports,
+        values.SocketAddress: values.read_address,
         IPv4Network | IPv6Network: values.read_network,
         Path: lambda value: values.read_path(value, directory),
         Secret: read_secret,

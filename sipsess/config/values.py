@@ -13,10 +13,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, NewType
 
+from sipsess.flow import format_address
 from sipsess.secret import Secret
 
 #: More than nothing; in the file a number of seconds, or ``"30s"``.
@@ -56,6 +57,17 @@ class PortRange:
 
     def __str__(self) -> str:
         return f"{self.low}-{self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """An IP address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return format_address((self.host, self.port))
 
 
 def word_for(value: object) -> str:
@@ -135,6 +147,22 @@ def read_ports(value: object) -> PortRange:
     raise ValueError(
         f'is "LOW-HIGH" with at least one even port between 1 and 65535, such as '
         f'"10000-29999", not {shown}'
+    )
+
+
+def read_address(value: object) -> SocketAddress:
+    """Read an IP address with a port."""
+    text = read_str(value)
+    host, _, port = text.rpartition(":")
+    try:
+        address = ip_address(host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host)
+        is_good = (address.version == 6) == (host[:1] == "[") and port.isascii()
+    except ValueError:
+        is_good = False
+    if is_good and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536:
+        return SocketAddress(str(address), int(port))
+    raise ValueError(
+        f"is an IP address and a port, such as 127.0.0.1:2223 or [::1]:2223, not {text!r}"
     )
 
 

@@ -2,12 +2,13 @@
 """
 What is likely to go wrong on this machine with this configuration, and what to do about it.
 
-Nothing is sent anywhere: ports are bound and given back, the kernel is asked for routes, and a
-running server is asked by its control socket.
+Nothing is sent anywhere but a ping to each media engine of the configuration: ports are bound and
+given back, the kernel is asked for routes, and a running server is asked by its control socket.
 """
 
 from __future__ import annotations
 
+from .engines import examine_engines
 from .findings import NOTE, OK, WRONG, Finding
 from .listening import examine_listeners
 from .machine import Machine
@@ -24,6 +25,7 @@ __all__ = [
     "Machine",
     "Running",
     "ask_server",
+    "examine_engines",
     "examine_listeners",
     "examine_media",
     "examine_registrations",

@@ -1,13 +1,15 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
-"""The machine that the server shall run on, as far as it can be asked without sending anything."""
+"""The machine that the server shall run on, and the media engines beside it."""
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 from sipsess.control import ask
+from sipsess.engine.bencode import MAX_BYTES, encode
 from sipsess.transport.address import ip_version, probe_source_address
 
 try:
@@ -20,6 +22,9 @@ FAR_AWAY = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 #: Where Linux says which ports it gives out by itself.
 LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+#: Seconds that an engine has to answer; one on the same network needs a millisecond.
+ENGINE_TIMEOUT = 1.0
 
 
 class Machine:
@@ -83,6 +88,27 @@ class Machine:
         except (OSError, ValueError):
             return None
         return low, high
+
+    def ping_engine(self, host: str, port: int) -> str:
+        """
+        Ask an rtpengine on its ng socket whether it is there.
+
+        :return: what is wrong, or nothing.
+        """
+        try:
+            with socket.socket(
+                socket.AF_INET6 if ip_version(host) == 6 else socket.AF_INET, socket.SOCK_DGRAM
+            ) as sock:
+                sock.settimeout(ENGINE_TIMEOUT)
+                sock.connect((host, port))
+                sock.send(b"doctor " + encode({"command": "ping"}))
+                answer = sock.recv(MAX_BYTES)
+        except TimeoutError:
+            return "does not answer"
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+        pong = b"doctor " + encode({"result": "pong"})
+        return "" if answer == pong else "answers, but is no rtpengine"
 
     def ask(self, command: str, path: str | None) -> Any:
         """

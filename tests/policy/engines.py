@@ -60,11 +60,10 @@ class FakeEngine:
         pause, self.pause = self.pause, None
         return pause.addCallback(lambda _: rewritten)
 
-    def delete(self, call_id: str, from_tag: str = "") -> Deferred[None]:
+    def delete(self, call_id: str) -> Deferred[None]:
         """See :meth:`.IMediaEngine.delete`."""
-        self.asked.append(("delete", call_id, from_tag))
-        if not from_tag:
-            self.calls.discard(call_id)
+        self.asked.append(("delete", call_id))
+        self.calls.discard(call_id)
         return fail(MediaEngineError("engine-gone", "no answer")) if self.is_gone else succeed(None)
 
     def start_recording(self, call_id: str) -> Deferred[None]:
