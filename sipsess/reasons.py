@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from sipsess import cdr, core, defence, engine, flows, manager, mediastream, sdp
 from sipsess.dialog import dialog, reliable
+from sipsess.dtls import REASONS as DTLS_REASONS
 from sipsess.endpoint import digest_gate, identify
+from sipsess.ice import REASONS as ICE_REASONS
 from sipsess.media import rtp
 from sipsess.message import REASONS as MESSAGE_REASONS
 from sipsess.registrar import rules as registrar
@@ -25,6 +27,8 @@ def all_reasons() -> dict[str, str]:
         reliable.REASONS,
         rtp.REASONS,
         SRTP_REASONS,
+        ICE_REASONS,
+        DTLS_REASONS,
         cdr.REASONS,
         engine.REASONS,
         core.REASONS,

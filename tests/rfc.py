@@ -1012,7 +1012,7 @@ MEDIA = (
         partial(
             "4",
             "Told apart",
-            "a=rtcp-mux is neither offered nor answered",
+            "a=rtcp-mux with keys by DTLS only",
             "pure.test_media_rtp.ClassifyTests",
         ),
     ),
@@ -1060,7 +1060,115 @@ MEDIA = (
         "AES-GCM for SRTP",
         done("14.2", "128 and 256 bits", "policy.test_srtp_parts.PortTests.test_all_suites"),
     ),
-    rfc(8445, "ICE", missing("", "Whole", "candidates are ignored")),
+    rfc(
+        4145,
+        "Who begins: a=setup",
+        partial(
+            "4",
+            "Roles",
+            "of DTLS; holdconn is refused",
+            "policy.test_dtls.CallTests.test_setup",
+        ),
+    ),
+    rfc(
+        5763,
+        "SRTP with keys by DTLS",
+        done("5", "Roles and fingerprints", "policy.test_dtls"),
+        done(
+            "6.7.1",
+            "A certificate that is not the one of the description ends the call",
+            "policy.test_dtls.CallTests.test_another_certificate",
+        ),
+    ),
+    rfc(
+        5764,
+        "DTLS extension for SRTP",
+        done("4.1", "Protection profiles", "policy.test_dtls_parts.HandshakeTests"),
+        done(
+            "4.2", "Keys", "policy.test_dtls_parts.HandshakeTests.test_both_roles_and_all_profiles"
+        ),
+    ),
+    rfc(
+        6347,
+        "DTLS 1.2",
+        done(
+            "4.2.4",
+            "Lost flights are sent again",
+            "policy.test_dtls_parts.PortTests.test_lost_flight",
+            "policy.test_dtls_parts.HandshakeTests.test_lost_flights",
+        ),
+        missing("4.2.1", "Cookies", "ICE has proven the address before"),
+    ),
+    rfc(
+        7983,
+        "STUN, DTLS and RTP on one port",
+        done("7", "Told apart by the first byte", "policy.test_dtls_parts.PortTests"),
+    ),
+    rfc(
+        8122,
+        "Fingerprints of certificates",
+        done("5", "Read strictly, SHA-256 and better", "policy.test_dtls_parts.FingerprintTests"),
+    ),
+    rfc(
+        8445,
+        "ICE",
+        done("2.5", "The lite side", "policy.test_ice.AgentTests"),
+        done(
+            "7.3.1.1",
+            "The full side chooses",
+            "policy.test_ice.AgentTests.test_role_conflict",
+        ),
+        partial(
+            "7.3",
+            "Checks are answered",
+            "forged ones are dropped, not refused with 400 or 401",
+            "policy.test_ice.AgentTests.test_not_signed_by_the_peer",
+        ),
+        done("9", "Restarts", "policy.test_dtls.CallTests.test_restart"),
+        missing("6", "The full side", "a server has an address that everybody reaches"),
+    ),
+    rfc(
+        8838,
+        "Trickle ICE",
+        partial(
+            "4",
+            "Candidates may come late or never",
+            "none is read; ours stands in the answer",
+            "policy.test_dtls.CallTests.test_candidates_come_never_or_with_names",
+        ),
+    ),
+    rfc(
+        8839,
+        "ICE in SDP",
+        done("5", "Candidate and credentials", "policy.test_ice.CredentialsTests"),
+        done("4.4", "Later offers", "policy.test_dtls.CallTests.test_offered_again"),
+    ),
+    rfc(
+        8842,
+        "DTLS in offers and answers",
+        done(
+            "5.3",
+            "Roles stay, another certificate begins anew",
+            "policy.test_dtls.CallTests.test_roles_stay",
+            "policy.test_dtls.CallTests.test_another_association",
+        ),
+        partial(
+            "5.2",
+            "tls-id",
+            "taken; none is sent",
+            "policy.test_dtls_parts.PortTests.test_begun_again_by_us",
+        ),
+    ),
+    rfc(
+        9143,
+        "BUNDLE",
+        partial(
+            "7.3",
+            "Answers",
+            "one audio stream; what else is in the bundle is declined",
+            "policy.test_dtls.CallTests.test_bundle",
+        ),
+    ),
 )
 
 ALL: tuple[RFC, ...] = (*CORE, *MEDIA)

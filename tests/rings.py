@@ -62,6 +62,8 @@ POLICY = frozenset(
         "users",
         "session",
         "srtp",
+        "ice",
+        "dtls",
         "locating",
         "endpoint",
         "engine",
@@ -99,6 +101,10 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
     ),
     # The cryptography of SRTP is an extra's.
     "sipsess.srtp.context": ("pylibsrtp",),
+    # So is that of DTLS, and the messages of ICE.
+    "sipsess.dtls.identity": ("OpenSSL", "cryptography"),
+    "sipsess.dtls.handshake": ("OpenSSL", "cryptography"),
+    "sipsess.ice.stun": ("aioice",),
     # A store of bindings works in a thread of its own.
     "sipsess.registrar.sqlite": ("twisted.enterprise.adbapi",),
 }

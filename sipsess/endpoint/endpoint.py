@@ -120,10 +120,10 @@ class Endpoint:
     #: what comes before the answer, do not count. A telephone that suppresses silence sends
     #: nothing while nobody speaks.
     audio_timeout: float = 0.0
-    #: How audio is encrypted in our offers, which is demanded of its offers as well: not at all, or
-    #: by SRTP with keys in the session description (SDES, :rfc:`4568`). What it offers encrypted is
-    #: answered so in any case.
-    media_encryption: Literal["no", "sdes"] = "no"
+    #: How audio is encrypted in our offers, which is demanded of its offers as well: not at all, by
+    #: SRTP with keys in the session description (SDES, :rfc:`4568`), or with keys by DTLS as
+    #: browsers have it (:rfc:`5763`). What it offers encrypted is answered so in any case.
+    media_encryption: Literal["no", "sdes", "dtls"] = "no"
     #: Whether keys for SRTP may travel in signalling without TLS, where everybody on the way reads
     #: them.
     accepts_clear_keys: bool = False

@@ -208,13 +208,15 @@ class MediaDescription(Section):
         if self.direction in ("sendonly", "inactive"):
             return True
         connection = self.connection
-        return connection is not None and connection.is_black_hole and not self._has_ice
+        is_black_hole = connection is not None and connection.is_black_hole
+        return is_black_hole and not self.inherited("ice-ufrag")
 
-    @property
-    def _has_ice(self) -> bool:
-        return "ice-ufrag" in self.attributes or (
-            self._head is not None and "ice-ufrag" in self._head.attributes
-        )
+    def inherited(self, name: str) -> list[str]:
+        """Return the values of an attribute that may stand in the session: here, else there."""
+        values = self.attributes.get_all(name)
+        if not values and self._head is not None:
+            return self._head.attributes.get_all(name)
+        return values
 
     @property
     def is_rtp(self) -> bool:

@@ -110,13 +110,26 @@ def _has_parameters(offered: str | None, needed: str) -> bool:
     return read_parameters(needed).items() <= read_parameters(offered).items()
 
 
-def build_offer(media: Iterable[MediaDescription], origin_host: str) -> SessionDescription:
+def build_offer(
+    media: Iterable[MediaDescription],
+    origin_host: str,
+    attributes: Iterable[tuple[str, str | None]] = (),
+) -> SessionDescription:
     """
     Make an offer, to be given to :meth:`OfferAnswer.send_offer`, which stamps its o= line.
 
     :param origin_host: the address for o= and for the session's c= line.
+    :param attributes: of the session.
     """
-    return _usual_session(origin_host).with_media(media)
+    return _complete(_usual_session(origin_host).with_media(media), attributes)
+
+
+def _complete(
+    description: SessionDescription, attributes: Iterable[tuple[str, str | None]]
+) -> SessionDescription:
+    for name, value in attributes:
+        description.attributes.add(name, value)
+    return description
 
 
 def _session(host: str, timing: Iterable[str] = _UNBOUNDED) -> SessionDescription:
@@ -131,7 +144,10 @@ _usual_session = lru_cache(maxsize=64)(_session)
 
 
 def build_answer(
-    offer: SessionDescription, answered: Sequence[MediaDescription | None], origin_host: str
+    offer: SessionDescription,
+    answered: Sequence[MediaDescription | None],
+    origin_host: str,
+    attributes: Iterable[tuple[str, str | None]] = (),
 ) -> SessionDescription:
     """
     Make an answer, to be given to :meth:`OfferAnswer.send_answer`, which stamps its o= line.
@@ -139,6 +155,7 @@ def build_answer(
     :param answered: one for each m= line of the offer, in its order; ``None`` declines with port 0.
         What was offered with port 0 stays declined whatever stands here (:rfc:`3264#section-6`).
     :param origin_host: the address for o= and for the session's c= line.
+    :param attributes: of the session.
     :raises LocalSDPError: when ``answered`` has another number of items, or another media type in
         one.
     """
@@ -154,6 +171,6 @@ def build_answer(
             media.append(item)
     # RFC 3264 6: the t= line of an answer equals that of its offer.
     timing = tuple(offer.head.values("t")) or _UNBOUNDED
-    if timing == _UNBOUNDED:
-        return _usual_session(origin_host).with_media(media)
-    return _session(origin_host, timing).with_media(media)
+    is_usual = timing == _UNBOUNDED
+    session = _usual_session(origin_host) if is_usual else _session(origin_host, timing)
+    return _complete(session.with_media(media), attributes)

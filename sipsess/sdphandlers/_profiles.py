@@ -7,19 +7,19 @@ A stream keeps the protection that it began with: what was encrypted is never an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from sipsess.flow import Address
 from sipsess.interfaces import IMediaPort, IMediaPorts
+from sipsess.media import AudioStream
 from sipsess.sdp import MediaDescription
 from sipsess.sdphandler import NegotiationFailed
-from sipsess.session.reason import LOCAL, EndReason
 
+from ._dtls import DTLS
 from ._sdes import SDES
 
 if TYPE_CHECKING:
-    from sipsess.session import Session, SessionStream
+    from sipsess.session import LocalDescription, Session, SessionStream
 
 #: The profile without encryption.
 PLAIN_PROFILE = "RTP/AVP"
@@ -28,7 +28,6 @@ PLAIN_PROFILE = "RTP/AVP"
 WARN_TRANSPORT = 302
 
 Attribute: TypeAlias = tuple[str, str | None]
-Receive: TypeAlias = Callable[[bytes, Address, float], None]
 
 
 class Protection(Protocol):
@@ -38,6 +37,10 @@ class Protection(Protocol):
     def offered(self) -> str:
         """The profile of our own offers."""
 
+    @property
+    def finds_peer(self) -> bool:
+        """Whether its port finds out where the peer is, and sends to nobody else (ICE)."""
+
     def check(self, session: Session, remote: MediaDescription) -> None:
         """
         Say whether an offer can be answered.
@@ -45,14 +48,18 @@ class Protection(Protocol):
         :raises NegotiationFailed: when not, with what to do about it.
         """
 
-    def open(self, ports: IMediaPorts, host: str, receive: Receive) -> IMediaPort:
+    def open(
+        self, session: Session, audio: AudioStream, ports: IMediaPorts, host: str
+    ) -> IMediaPort:
         """
         Open a port that protects.
 
         :raises NoPortsError: when none is free.
         """
 
-    def describe(self, session: Session, stream: SessionStream) -> list[Attribute]:
+    def describe(
+        self, session: Session, stream: SessionStream, sdp: LocalDescription, port: IMediaPort
+    ) -> list[Attribute]:
         """
         Return what our m-line says besides its formats.
 
@@ -78,6 +85,7 @@ class Plain:
     """No protection at all."""
 
     offered = PLAIN_PROFILE
+    finds_peer = False
 
     def check(self, session: Session, remote: MediaDescription) -> None:
         """Refuse what an endpoint wants encrypted."""
@@ -88,12 +96,16 @@ class Plain:
                 f"audio must be encrypted here: offer {profile}", WARN_TRANSPORT
             )
 
-    def open(self, ports: IMediaPorts, host: str, receive: Receive) -> IMediaPort:
+    def open(
+        self, session: Session, audio: AudioStream, ports: IMediaPorts, host: str
+    ) -> IMediaPort:
         """Open a port."""
-        port: IMediaPort = ports.open(host, receive)
+        port: IMediaPort = ports.open(host, audio.receive)
         return port
 
-    def describe(self, session: Session, stream: SessionStream) -> list[Attribute]:
+    def describe(
+        self, session: Session, stream: SessionStream, sdp: LocalDescription, port: IMediaPort
+    ) -> list[Attribute]:
         """Nothing."""
         return []
 
@@ -108,29 +120,16 @@ class Plain:
         return ""
 
 
-class Unknown(Plain):
-    """A protection that we have not, keys by DTLS: what is offered so is never opened."""
-
-    offered = "UDP/TLS/RTP/SAVP"
-
-    def check(self, session: Session, remote: MediaDescription) -> None:
-        """Refuse it, and say what to offer instead."""
-        raise NegotiationFailed(
-            f"audio over {remote.proto} is not supported: offer RTP/SAVP or RTP/AVP",
-            WARN_TRANSPORT,
-        )
-
-
 #: By the endpoint's setting ``media_encryption``.
-PROTECTIONS: Mapping[str, Protection] = {"no": Plain(), "sdes": SDES()}
+PROTECTIONS: Mapping[str, Protection] = {"no": Plain(), "sdes": SDES(), "dtls": DTLS()}
 
 #: By profile, in capitals.
 PROFILES: Mapping[str, Protection] = {
     PLAIN_PROFILE: PROTECTIONS["no"],
     "RTP/SAVP": PROTECTIONS["sdes"],
     "RTP/SAVPF": PROTECTIONS["sdes"],
-    "UDP/TLS/RTP/SAVP": Unknown(),
-    "UDP/TLS/RTP/SAVPF": Unknown(),
+    "UDP/TLS/RTP/SAVP": PROTECTIONS["dtls"],
+    "UDP/TLS/RTP/SAVPF": PROTECTIONS["dtls"],
 }
 
 
@@ -142,9 +141,3 @@ def has_alternative(remote: MediaDescription, media: Iterable[MediaDescription])
         if item.media == "audio" and not item.is_declined
     }
     return bool(others - {None, PROFILES[remote.proto.upper()]})
-
-
-def end_unprotected(session: Session, text: str) -> None:
-    """End a call whose audio was to be encrypted and cannot be: silence would help nobody."""
-    session.set_reason(EndReason(LOCAL, "BYE", text=text))
-    session.start_timer(0, session.terminate)

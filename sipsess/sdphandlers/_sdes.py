@@ -8,11 +8,10 @@ are neither offered nor taken, unless the endpoint says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
-from sipsess.flow import Address
 from sipsess.interfaces import IMediaPort, IMediaPorts
+from sipsess.media import AudioStream
 from sipsess.sdp import MediaDescription
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.srtp import Crypto, SRTPPort, Suite, is_available, read_cryptos
@@ -20,7 +19,7 @@ from sipsess.srtp.context import HINT
 from sipsess.srtp.crypto import OFFERED
 
 if TYPE_CHECKING:
-    from sipsess.session import Session, SessionStream
+    from sipsess.session import LocalDescription, Session, SessionStream
 
 _SECURE_TRANSPORTS = frozenset({"TLS", "WSS"})
 
@@ -28,13 +27,12 @@ _WARN_TRANSPORT = 302
 _WARN_ATTRIBUTE = 306
 _WARN_OTHER = 399
 
-Receive: TypeAlias = Callable[[bytes, Address, float], None]
-
 
 class SDES:
     """See :class:`~sipsess.sdphandlers._profiles.Protection`."""
 
     offered = "RTP/SAVP"
+    finds_peer = False
 
     def check(self, session: Session, remote: MediaDescription) -> None:
         """Refuse what has no key for us."""
@@ -54,11 +52,15 @@ class SDES:
             raise NegotiationFailed("keys for SRTP are taken over TLS only", _WARN_OTHER)
         session.note("audio", "keys for SRTP travel in the clear: signalling without TLS")
 
-    def open(self, ports: IMediaPorts, host: str, receive: Receive) -> IMediaPort:
+    def open(
+        self, session: Session, audio: AudioStream, ports: IMediaPorts, host: str
+    ) -> IMediaPort:
         """Open a port that encrypts once there are keys."""
-        return SRTPPort(ports, host, receive)
+        return SRTPPort(ports, host, audio.receive)
 
-    def describe(self, session: Session, stream: SessionStream) -> list[tuple[str, str | None]]:
+    def describe(
+        self, session: Session, stream: SessionStream, sdp: LocalDescription, port: IMediaPort
+    ) -> list[tuple[str, str | None]]:
         """Return our keys: one for each suite that we offer, or the one of our answer."""
         remote, active = stream.remote, stream.active_local
         if remote is None and active is None:

@@ -23,6 +23,7 @@ from sipsess.media import AudioStream
 from sipsess.sdp import MediaDescription, SessionDescription, answer_direction
 from sipsess.sdphandler import NegotiationFailed, SDPHandler, StreamVerdict
 
+from ._ending import end_unprotected
 from ._formats import (
     Format,
     accepted,
@@ -39,7 +40,6 @@ from ._profiles import (
     PROTECTIONS,
     WARN_TRANSPORT,
     Protection,
-    end_unprotected,
     has_alternative,
 )
 
@@ -158,12 +158,15 @@ class AudioHandler(SDPHandler):
             return StreamVerdict.NOT_HANDLED
         protection = PROFILES.get(remote.proto.upper())
         is_spoken = protection is not None and has_codec(_formats_for(session, remote))
-        if protection is None or not is_spoken or _can_send_to(remote.address) is False:
+        if protection is None or not is_spoken:
+            return StreamVerdict.NOT_HANDLED
+        if not protection.finds_peer and _can_send_to(remote.address) is False:
             return StreamVerdict.NOT_HANDLED
         claimed = [other for other in session.media.rivals(stream) if other.handler is self]
         if len(claimed) >= MAX_STREAMS_PER_CALL:
             return StreamVerdict.NOT_HANDLED
-        self._check_family(session, remote)
+        if not protection.finds_peer:
+            self._check_family(session, remote)
         return self._check_protection(session, stream, protection, sdp)
 
     def _check_protection(
@@ -228,7 +231,10 @@ class AudioHandler(SDPHandler):
             [number for number, _ in formats],
             attributes=describe(formats, direction),
         )
-        for name, value in audio.protection.describe(session, stream):
+        if stream.mid is not None:
+            # RFC 5888 9.1.
+            media.attributes.add("mid", stream.mid)
+        for name, value in audio.protection.describe(session, stream, sdp, audio.port):
             media.attributes.add(name, value)
         return media
 
@@ -247,6 +253,7 @@ class AudioHandler(SDPHandler):
         profile = PROTECTIONS[session.endpoint.media_encryption].offered
         if remote is not None:
             profile = remote.proto
+        protection = PROFILES[profile.upper()]
         codec, number, event = choose(formats, formats)
         audio_stream = AudioStream(
             codec,
@@ -260,11 +267,11 @@ class AudioHandler(SDPHandler):
         )
         try:
             host = session.flow.local[0]
-            port = PROFILES[profile.upper()].open(manager.media_ports, host, audio_stream.receive)
+            port = protection.open(session, audio_stream, manager.media_ports, host)
         except NoPortsError as error:
             # 503, not 488: nothing is wrong with the offer, and a proxy may try another server.
             raise NegotiationFailed("no port is free for audio now", _WARN_OTHER, 503) from error
-        if not _hears_us(session):
+        if not protection.finds_peer and not _hears_us(session):
             # Nobody shall get our audio because somebody else has named his address.
             audio_stream.holds_back = not session.early.is_wanted
             session.when_confirmed().addCallbacks(
@@ -295,9 +302,10 @@ class AudioHandler(SDPHandler):
             raise
         audio_stream = audio.stream
         audio_stream.set_format(codec, number, event, accepts=accepted(own))
-        if _hears_us(session):
-            audio_stream.proven_host = session.flow.remote[0]
-        audio_stream.set_remote(_address(remote))
+        if not audio.protection.finds_peer:
+            if _hears_us(session):
+                audio_stream.proven_host = session.flow.remote[0]
+            audio_stream.set_remote(_address(remote))
         audio_stream.direction = answer_direction(peer_direction(remote), local.direction)
         audio.start()
         session.note(

@@ -27,7 +27,6 @@ from sipsess.sdp import (
     OfferAnswer,
     SessionDescription,
     build_answer,
-    build_offer,
 )
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 
@@ -199,7 +198,7 @@ class MediaNegotiation(Joining):
             answered = [await self._create(pending, index, sdp) for index in range(len(pending))]
             if pending and not any(answered) and not all(m.is_declined for m in offer.media):
                 raise NegotiationFailed("no handler could open any of the offered media")
-            answer = self.machine.send_answer(build_answer(offer, answered, self._host))
+            answer = self.machine.send_answer(sdp.complete(answered))
         except BaseException:
             self._undo(machine)
             raise
@@ -253,7 +252,7 @@ class MediaNegotiation(Joining):
             described = [item for item in media if item is not None]
             if not any(not item.is_declined for item in described):
                 raise NegotiationFailed("no handler had anything to offer")
-            return self.machine.send_offer(build_offer(described, self._host))
+            return self.machine.send_offer(sdp.complete(described))
         except BaseException:
             self._undo(machine)
             raise

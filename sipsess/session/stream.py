@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sipsess.interfaces import ISDPHandler
-from sipsess.sdp import AttributeLines, MediaDescription, SessionDescription
+from sipsess.sdp import (
+    AttributeLines,
+    MediaDescription,
+    SessionDescription,
+    build_answer,
+    build_offer,
+)
 
 from .cookies import CookieOwner, Cookies
 
@@ -93,16 +99,24 @@ class LocalDescription:
     :param offer: the peer's offer that is being answered; ``None`` when we offer.
     """
 
-    __slots__ = ("host", "offer")
+    __slots__ = ("attributes", "host", "offer")
 
     def __init__(self, host: str, offer: SessionDescription | None) -> None:
         self.host = host
         self.offer = offer
+        #: Attributes of the whole description, name and value; handlers add theirs.
+        self.attributes: list[tuple[str, str | None]] = []
 
     @property
     def is_answer(self) -> bool:
         """Whether an answer is being built."""
         return self.offer is not None
+
+    def complete(self, media: Sequence[MediaDescription | None]) -> SessionDescription:
+        """Return the offer or answer of these m-lines; ``None`` declines one of the offer's."""
+        if self.offer is not None:
+            return build_answer(self.offer, media, self.host, self.attributes)
+        return build_offer(filter(None, media), self.host, self.attributes)
 
     def media(
         self,

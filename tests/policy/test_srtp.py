@@ -158,14 +158,6 @@ class AnswerTests(SecureTestCase):
         self.assertIn("sipsess[srtp]", warning or "")
         self.finish()
 
-    def test_over_dtls(self) -> None:
-        """Keys by DTLS are not there; the text says what to offer."""
-        for profile in ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"):
-            status, warning = self.refusal(self.offer(profile=profile))
-            self.assertEqual(status, 488)
-            self.assertIn("offer RTP/SAVP or RTP/AVP", warning or "")
-        self.finish()
-
     def test_without_tls(self) -> None:
         """Keys that everybody has read are refused unless the endpoint takes them."""
         self.set()

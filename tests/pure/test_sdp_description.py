@@ -117,6 +117,15 @@ class MediaTests(SynchronousTestCase):
         built = MediaDescription.build("audio", 9, "RTP/AVP", ["0"], host="0.0.0.0")
         self.assertTrue(built.is_held)
 
+    def test_inherited(self) -> None:
+        """What a stream does not say may stand in the session; what it says comes first."""
+        media = _body("a=setup:active", "m=audio 9 RTP/AVP 0", "a=setup:passive")
+        self.assertEqual(media.inherited("setup"), ["passive"])
+        media = _body("a=setup:active", "m=audio 9 RTP/AVP 0")
+        self.assertEqual(media.inherited("setup"), ["active"])
+        built = MediaDescription.build("audio", 9, "RTP/AVP", ["0"])
+        self.assertEqual(built.inherited("setup"), [])
+
     def test_ptime(self) -> None:
         """Only a number of milliseconds is a ptime."""
         self.assertEqual(self.audio.ptime, 20)

@@ -143,6 +143,15 @@ class BuilderTests(SynchronousTestCase):
         self.assertEqual(answer.media[1].address, "192.0.2.2")
         self.assertEqual(answer.head.values("t"), ["10 20"])
 
+    def test_attributes_of_the_session(self) -> None:
+        """Attributes of the whole description stand in it, and not in the next one."""
+        attributes = (("ice-lite", None), ("group", "BUNDLE 0"))
+        offer = build_offer([], "192.0.2.1", attributes)
+        self.assertEqual(list(offer.attributes), [("ice-lite", ""), ("group", "BUNDLE 0")])
+        answer = build_answer(offer, [], "192.0.2.1", attributes[:1])
+        self.assertEqual(list(answer.attributes), [("ice-lite", "")])
+        self.assertEqual(list(build_offer([], "192.0.2.1").attributes), [])
+
     def test_answer_without_time(self) -> None:
         """An offer without t= is answered with ``t=0 0``."""
         answer = build_answer(parse(b"v=0\r\no=- 1 1 IN IP4 a\r\n"), [], "192.0.2.2")
