@@ -6,7 +6,7 @@ from .call import Call
 from .dial import DialFailed
 from .keypad import MAX_DIGITS, Keypad
 from .playing import Playing
-from .recording import Recording
+from .recording import Recorded, Recording
 from .sink import AudioSink
 from .sound import Sound, load
 from .source import AudioSource
@@ -19,6 +19,7 @@ __all__ = [
     "DialFailed",
     "Keypad",
     "Playing",
+    "Recorded",
     "Recording",
     "Sound",
     "bridge",

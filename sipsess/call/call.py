@@ -35,7 +35,7 @@ from .dial import Dialling
 from .keypad import Keypad
 from .keys import send_by_info
 from .playing import Playing, PlayWait
-from .recording import Recording, RecordingWait
+from .recording import Recorded, RecordingWait
 from .sink import AudioSink
 from .sound import Sound, load
 from .source import AudioSource
@@ -403,22 +403,43 @@ class Call(CallBase):
         return AudioSource(self, check_rate(rate))
 
     def record(
-        self, path: str | Path, *, max_seconds: float = 60.0, stop_on: str = "#"
-    ) -> Deferred[Recording]:
+        self,
+        path: str | Path,
+        *,
+        max_seconds: float = 60.0,
+        max_silence: float | None = None,
+        stop_on: str = "#",
+        stereo: bool = False,
+    ) -> Recorded:
         """
-        Record what is heard to a WAV file.
+        Record the call to a WAV file.
 
         :param path: the file; an old one is overwritten.
         :param max_seconds: after which it ends.
+        :param max_silence: seconds of silence of the peer after which it ends.
         :param stop_on: keys that end it; other keys are kept for :meth:`read_digits`.
-        :return: fires when it has ended; cancelling it ends it too, and so does the call.
+        :param stereo: whether what the peer is sent is recorded, too: he is on the left, and what
+            is played, echoed or relayed to him on the right, aligned in time. Left out, the file
+            holds what he says, from his first packet on.
+        :return: fires when it has ended; its ``stop()`` ends it, cancelling it does, and so does
+            the call.
         :raises WAVError: when the file cannot be written.
+        :raises DialogStateError: when the call is being recorded already.
         """
         stream = self._stream()
         if self._recording is not None:
             raise DialogStateError("the call is being recorded already")
-        self._recording = RecordingWait(self, stream, path, max_seconds, stop_on, self._recorded)
-        return self._recording.deferred
+        self._recording = RecordingWait(
+            self,
+            stream,
+            path,
+            self._recorded,
+            max_seconds=max_seconds,
+            max_silence=max_silence,
+            stop_on=stop_on,
+            is_stereo=stereo,
+        )
+        return self._recording.recorded
 
     def _recorded(self) -> None:
         self._recording = None
@@ -473,7 +494,7 @@ class Call(CallBase):
         """
         with self.session.core.turn:
             if self._recording is not None and digit in self._recording.stop_on:
-                self._recording.stop(digit)
+                self._recording.press(digit)
             elif self._echo is not None:
                 self._stream().send_digits(digit)
             elif self.joined is not None and not self.keypad.is_read:

@@ -117,8 +117,8 @@ class Wait:
             return False
         del self._call.waits[self]
         self._call.session.cancel_timer(self._timer)
-        # It may be a method of ours, and nothing shall hold itself.
-        self._payload = None
+        # They may be methods of ours, and nothing shall hold itself.
+        self._payload = self.moved = None
         release, self._release = self._release, None
         if release is not None:
             release()

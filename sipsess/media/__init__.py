@@ -4,6 +4,7 @@
 from sipsess.media.codec import Codec, Decoder, Encoder
 from sipsess.media.codecs import CODECS, PCMA, PCMU, find_codec
 from sipsess.media.hearing import Heard, Listening
+from sipsess.media.legs import HeardBoth, Legs
 from sipsess.media.playback import Done, Playback
 from sipsess.media.recorder import Recorder
 from sipsess.media.resample import Resampler
@@ -27,6 +28,8 @@ __all__ = [
     "Done",
     "Encoder",
     "Heard",
+    "HeardBoth",
+    "Legs",
     "Listening",
     "MediaError",
     "Playback",

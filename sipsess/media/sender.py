@@ -13,6 +13,8 @@ Theory of operation
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sipsess.ids import IdSource
 from sipsess.media.codec import Codec, Encoder
 from sipsess.media.codecs import FRAME_TIME
@@ -78,6 +80,7 @@ class Sender:
         "digits",
         "echoes",
         "event_type",
+        "on_audio",
         "packets",
         "payload_type",
         "playbacks",
@@ -106,6 +109,8 @@ class Sender:
         #: Packets made, and the bytes of their payloads.
         self.packets = 0
         self.bytes = 0
+        #: Called with each payload of audio that leaves, and its codec.
+        self.on_audio: Callable[[Codec, bytes], None] | None = None
 
     def set_format(self, codec: Codec, payload_type: int, event_type: int | None) -> None:
         """Send in another format from now on; what waits is kept."""
@@ -167,6 +172,8 @@ class Sender:
         """
         self._sequence = self._sequence + skipped & 0xFFFF
         data = self._pack(self.payload_type, timestamp, payload, marker)
+        if self.on_audio is not None:
+            self.on_audio(self.codec, payload)
         self._timestamp = timestamp + self._frame_ticks & 0xFFFFFFFF
         self._due, self._is_talking = now + FRAME_TIME, True
         return data
@@ -256,6 +263,8 @@ class Sender:
         timestamp = self._timestamp
         self._pass_time(ticks)
         self._is_talking = True
+        if self.on_audio is not None:
+            self.on_audio(self.codec, payload)
         return self._pack(self.payload_type, timestamp, payload, marker)
 
     def _follow_time(self, now: float, tolerance: float) -> bool:

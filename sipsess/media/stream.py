@@ -37,6 +37,7 @@ from sipsess.media.codec import Codec
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.hearing import COMFORT_NOISE, Heard, Hearing, Listening
 from sipsess.media.latch import Latch
+from sipsess.media.legs import HeardBoth, Legs
 from sipsess.media.playback import Done, Playback
 from sipsess.media.relay import Relay
 from sipsess.media.resample import check_rate
@@ -80,6 +81,7 @@ class AudioStream:
         "_is_closed",
         "_jitter",
         "_latch",
+        "_legs",
         "_receiver",
         "_relay",
         "_sender",
@@ -120,6 +122,7 @@ class AudioStream:
         self._hearing: Hearing | None = None
         #: Made for the first packet that is forwarded.
         self._relay: Relay | None = None
+        self._legs: tuple[Legs, ...] = ()
         self._echo = False
         self._is_closed = False
         #: Replaced, not changed: streams share it.
@@ -225,7 +228,7 @@ class AudioStream:
         """Whether :meth:`tick` has something to do."""
         if self._receiver is not None and self._receiver.is_open:
             return True
-        if self._hearing is not None and self._hearing.is_playing:
+        if self._legs or (self._hearing is not None and self._hearing.is_playing):
             return True
         return self._sender.has_work and self._can_send
 
@@ -356,6 +359,8 @@ class AudioStream:
         if self._receiver is not None:
             self._receiver.flush()
         self.on_digit = self.on_packet = self._hearing = None
+        for legs in self._legs:
+            legs.stop()
         self._sender.close()
 
     # -- what goes
@@ -458,6 +463,8 @@ class AudioStream:
         if self._hearing is not None:
             self._hearing.tick(now)
         packet = self._sender.tick(now) if self._can_send else None
+        for legs in self._legs:
+            legs.tick()
         if packet is not None and not self._latch.spend():
             self.withheld += 1
             return None
@@ -487,6 +494,33 @@ class AudioStream:
     def _stop_listening(self, listening: Listening) -> None:
         if self._hearing is not None and not self._hearing.remove(listening):
             self._hearing = None
+
+    def listen_both(self, callback: HeardBoth, rate: int) -> Legs:
+        """
+        Hear both sides, from now on until it is stopped.
+
+        :param callback: called every 20 ms with that much of what the peer says and of what he is
+            sent: silence while nobody speaks, before the peer's first packet and on hold, too.
+        :param rate: the samples per second that are wanted.
+        :return: a handle to stop it; closing the stream does that too.
+        """
+        legs = Legs(rate, callback, self._stop_legs)
+        legs.listening = self.listen(legs.hear)
+        self._legs = (*self._legs, legs)
+        self._sender.on_audio = self._say
+        if self._is_closed:
+            legs.stop()
+        self._wake()
+        return legs
+
+    def _stop_legs(self, legs: Legs) -> None:
+        self._legs = tuple(other for other in self._legs if other is not legs)
+        if not self._legs:
+            self._sender.on_audio = None
+
+    def _say(self, codec: Codec, payload: bytes) -> None:
+        for legs in self._legs:
+            legs.say(codec, payload)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
         """

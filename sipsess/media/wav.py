@@ -23,7 +23,7 @@ from typing import IO
 
 from sipsess.errors import LocalError
 from sipsess.media.codecs import PCMA, PCMU, SAMPLE_RATE
-from sipsess.media.resample import MAX_RATE, MIN_RATE
+from sipsess.media.resample import MAX_RATE, MIN_RATE, check_rate
 
 #: The largest file that is read, in bytes: an hour of stereo at 48 kHz would be larger, and is no
 #: prompt.
@@ -167,25 +167,39 @@ def _pack_samples(samples: Sequence[int]) -> bytes:
 
 class WAVWriter:
     """
-    Writes 8 kHz mono, as a stream.
+    Writes a file, as a stream.
 
     The header is written at once with the greatest length, so that a recording that was cut off
     by a crash can be played; :meth:`close` corrects it where the file can seek.
 
     :param file: a binary file; a path is opened (and may raise :class:`WAVError`).
     :param encoding: ``"PCM"`` for 16 bits, ``"PCMU"`` or ``"PCMA"`` for half the size.
+    :param rate: samples per second, :data:`.MIN_RATE` to :data:`.MAX_RATE`.
+    :param channels: 1, or 2 whose samples take turns, the left one first.
     """
 
-    __slots__ = ("_codec", "_file", "_kind", "_owns", "_start", "is_closed", "samples")
+    __slots__ = (
+        *("_codec", "_file", "_kind", "_owns", "_start"),
+        *("channels", "is_closed", "rate", "samples"),
+    )
 
-    def __init__(self, file: str | Path | IO[bytes], encoding: str = "PCM") -> None:
+    def __init__(
+        self,
+        file: str | Path | IO[bytes],
+        encoding: str = "PCM",
+        *,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+    ) -> None:
         kinds = {"PCM": (_PCM, None), "PCMU": (_ULAW, PCMU), "PCMA": (_ALAW, PCMA)}
         if encoding not in kinds:
             raise LocalError(f"{encoding!r} cannot be written; PCM, PCMU and PCMA can")
         self._kind, self._codec = kinds[encoding]
+        #: Samples per second, and samples at a time.
+        self.rate, self.channels = check_rate(rate), channels
         self._owns = isinstance(file, (str, Path))
         self._file = _open_new(file)
-        #: Samples written by now.
+        #: Samples written by now, of each channel.
         self.samples = 0
         #: Whether :meth:`close` was called.
         self.is_closed = False
@@ -196,13 +210,14 @@ class WAVWriter:
         """
         Add samples.
 
-        :param pcm: 16-bit little-endian mono at 8 kHz; an odd last byte is dropped.
+        :param pcm: 16-bit little-endian; what is left of an incomplete sample is dropped.
         :raises LocalError: after :meth:`close`.
         """
         if self.is_closed:
             raise LocalError("the WAV file is closed")
-        pcm = pcm[: len(pcm) & ~1]
-        self.samples += len(pcm) // 2
+        count = len(pcm) // (2 * self.channels)
+        pcm = pcm[: 2 * self.channels * count]
+        self.samples += count
         self._file.write(pcm if self._codec is None else self._codec.encode(pcm))
 
     def close(self) -> None:
@@ -211,7 +226,7 @@ class WAVWriter:
             return
         self.is_closed = True
         try:
-            if self._codec is not None and self.samples & 1:
+            if self._codec is not None and self.samples * self.channels & 1:
                 self._file.write(b"\0")
             if self._start is not None:
                 self._file.seek(self._start)
@@ -223,9 +238,11 @@ class WAVWriter:
 
     def _header(self, samples: int | None) -> bytes:
         """The header of a file of so many samples, or of one that is still being written."""
-        width = 2 if self._codec is None else 1
+        bits = 16 if self._codec is None else 8
+        width = bits // 8 * self.channels
         size = _UNKNOWN if samples is None else samples * width
-        form = pack("<HHIIHH", self._kind, 1, SAMPLE_RATE, SAMPLE_RATE * width, width, 8 * width)
+        rate = self.rate
+        form = pack("<HHIIHH", self._kind, self.channels, rate, rate * width, width, bits)
         if self._codec is not None:
             # Formats other than PCM have the length of an extension (none) and tell the number of
             # samples.
