@@ -264,7 +264,7 @@ class MeasurementTests(PeerTestCase):
     def test_micro(self) -> None:
         """Parsing, transactions and calls in process give figures, and leave nothing behind."""
         micro.run(self.report, rounds=1, scale=0.0)
-        self.assertEqual(len(self.report.figures), 12)
+        self.assertEqual(len(self.report.figures), 13)
         for figure in self.report.figures.values():
             self.assertGreater(figure.median, 0.0, figure.name)
 
