@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+from struct import pack
 from typing import Any
 
 from sipsess.applications.websocket import WebSocketApplication
 from sipsess.applications.websocket_options import WebSocketOptions
 from sipsess.call import Call
-from sipsess.media import Codec, RTPPacket
+from sipsess.media import PCMU, Codec, RTPPacket
 from sipsess.mediastream.playout import Playout
 from sipsess.secret import Secret
 from sipsess.websocket import WebSocketConnector
@@ -95,3 +96,35 @@ class AgentTests(PeerTestCase):
         call.hangup()
         await self.agent.expect('"stop"')
         await until(lambda: bool(self.facts("closed")), self.agent.tail)
+
+
+class AsyncioTests(PeerTestCase):
+    """examples/voice_agent.py, on asyncio's reactor."""
+
+    async def test_conversation(self) -> None:
+        """The caller is answered, interrupts the answer, and is answered again; nothing is left."""
+        script = pathlib.Path(__file__).with_name("asyncio_agent.py")
+        command = [sys.executable, "-m", f"tests.interop.{script.stem}"]
+        server = self.start("server", command, script.parents[2])
+        port = (await server.expect(r"port (\d+)"))[1]
+        client = self.serve()
+        call = await client.dial(f"sip:voice_agent@127.0.0.1:{port}")
+        assert call.audio is not None
+        heard: list[int] = []
+        call.audio.on_packet = lambda codec, packet, now: heard.append(packet.payload[0])
+        answers = [PCMU.encode(pack("<h", 2000 * number))[0] for number in (1, 2)]
+        for answer in answers:
+            await call.play_tone([440.0], 0.3)
+            await until(lambda: heard[-20:] == [answer] * 20, server.tail)  # noqa: B023  it is now
+        call.hangup()
+        await call.ended
+        first, second = map(heard.count, answers)
+        # It would have been 150 frames.
+        self.assertLess(first, 100)
+        self.assertEqual(heard.index(answers[1]), len(heard) - second)
+        said = [int(line.split()[1]) for line in server.printed.splitlines() if "said" in line]
+        self.assertEqual(len(said), 2)
+        for samples in said:
+            self.assertApproximates(samples / 8000, 0.3, 0.1)
+        self.assertNotIn("Traceback", server.output)
+        await server.stop()
