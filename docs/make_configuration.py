@@ -125,6 +125,8 @@ def _write_default(value: Any, kind: Any) -> str:
 
 
 def _name_of(value: object) -> str:
+    if isinstance(value, int):
+        return str(value)
     return f'"{getattr(value, "name", value)}"'
 
 

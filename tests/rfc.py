@@ -371,7 +371,13 @@ CORE = (
             "pure.test_message_privacy",
             "policy.test_identity.IdentityTests",
         ),
-        missing("5", "A privacy service", "nothing is hidden for others"),
+        partial(
+            "5",
+            "A privacy service",
+            "only bridges hide a caller, and not his media when these are left to the peers",
+            "policy.test_b2bua.HeaderTests.test_private",
+            "policy.test_b2bua.HeaderTests.test_hidden",
+        ),
     ),
     rfc(
         3325,
@@ -381,6 +387,12 @@ CORE = (
             "Read from trusted endpoints only, sent to those that are told",
             "policy.test_identity.IdentityTests.test_table",
             f"{_IDENTITY}.AssertTests",
+        ),
+        done(
+            "5",
+            "Passed on by bridges, from trusted endpoints to those that are told",
+            "policy.test_b2bua.FriendTests.test_stranger",
+            "policy.test_b2bua.FriendTests.test_not_told",
         ),
         done("7", "Privacy: id", f"{_IDENTITY}.PrivacyTests.test_told_in_confidence"),
         done("9.2", "Preferred identities", "policy.test_identity.IdentityTests.test_preferred"),
@@ -794,6 +806,12 @@ CORE = (
         "Usage of offer and answer",
         done(
             "2.1",
+            "The same patterns across a bridge whose media are left to the peers",
+            "policy.test_passthrough.FirstTests",
+            "policy.test_passthrough.AgainTests",
+        ),
+        done(
+            "2.1",
             "The six patterns",
             f"{_MEDIA}.OfferTests",
             f"{_MEDIA}.LateOfferTests",
@@ -856,6 +874,28 @@ CORE = (
             "Authentication",
             "by digest; cookies of HTTP are not looked at, the origin is",
             "shell.test_websocket.OriginTests",
+        ),
+    ),
+    rfc(
+        7332,
+        "Loops of back-to-back user agents",
+        done(
+            "4",
+            "Max-Forwards goes along, one less",
+            "policy.test_bridge.DialTests.test_leg",
+            "policy.test_bridge.DialTests.test_circle",
+        ),
+    ),
+    rfc(
+        7433,
+        "User-to-user information",
+        partial(
+            "4",
+            "Passed on by bridges, in INVITE, responses and BYE",
+            "no package is understood, and the option tag uui is not announced",
+            "policy.test_b2bua.HeaderTests.test_stranger",
+            "policy.test_b2bua.HeaderTests.test_back",
+            "policy.test_b2bua.HeaderTests.test_given_up",
         ),
     ),
     rfc(

@@ -68,6 +68,15 @@ class ExampleTests(SynchronousTestCase):
         plan = make_plan(loaded, *find_configured_plugins(loaded))
         self.assertEqual(len(plan.router.routes), len(loaded.config.routes))
 
+    def test_other_examples(self) -> None:
+        """So is each other configuration among the examples."""
+        paths = sorted(EXAMPLE.parent.glob("*.toml"))
+        self.assertGreater(len(paths), 1)
+        for path in paths:
+            loaded = load(str(path), {})
+            self.assertEqual(loaded.mistakes, (), path.name)
+            make_plan(loaded, *find_configured_plugins(loaded))
+
     def test_every_key(self) -> None:
         """Each key of the model stands in the file, and no other; those that are left out, too."""
         tables = tomllib.loads(self.everything())

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from zope.interface import implementer
 
 from sipsess.application import Application, Reject
 from sipsess.call import Call
-from sipsess.interfaces import IConfigurableApplication
+from sipsess.interfaces import IConfigurableApplication, IMediaPolicy
 from sipsess.message import SIPURI, escape_user
+from sipsess.session import MediaNegotiation, Session, pass_media
 from sipsess.session.incoming import SETUP_LIMIT
 
 #: The target that is the user who is called, at the phones that he has registered.
@@ -31,9 +33,12 @@ class DialOptions:
     timeout: float = 30.0
     #: Whether the caller hears what comes before the answer.
     early_media: bool = True
+    #: Where media go: ``relay`` through this server, ``passthrough`` from peer to peer, ``engine``
+    #: through the media engine; ``usual`` is the engine where there is one, else this server.
+    media: Literal["usual", "relay", "passthrough", "engine"] = "usual"
 
 
-@implementer(IConfigurableApplication)
+@implementer(IConfigurableApplication, IMediaPolicy)
 class DialApplication(Application):
     """
     Calls the target, answers when it has answered, and joins the two until one hangs up.
@@ -51,10 +56,12 @@ class DialApplication(Application):
         """See :meth:`.IConfigurableApplication.with_options`."""
         if not 0 < options.timeout <= SETUP_LIMIT:
             raise ValueError(f"timeout is more than 0, and at most {SETUP_LIMIT:.0f}")
-        known = options.target.partition(":")[0] in ("sip", "sips", "tel", "user")
-        if options.target != REGISTERED and not known:
-            raise ValueError('target is "registered", "user:NAME" or a URI')
+        check_target(options.target)
         return DialApplication(options)
+
+    def make_media(self, session: Session) -> MediaNegotiation | None:
+        """See :meth:`.IMediaPolicy.make_media`."""
+        return choose_media(session, self.how.media)
 
     async def handle(self, call: Call) -> None:
         """See :meth:`.IApplication.handle`."""
@@ -64,6 +71,34 @@ class DialApplication(Application):
         if not call.is_answered:
             await call.answer()
         await call.bridge(leg)
+
+
+def choose_media(session: Session, way: str) -> MediaNegotiation | None:
+    """
+    Return who negotiates the media of a call that is to be bridged.
+
+    :param way: as :attr:`DialOptions.media` says.
+    :return: ``None`` for the SDP handlers.
+    """
+    engine = session.manager.media_engine
+    if way == "passthrough":
+        return pass_media(session)
+    if way == "relay" or engine is None:
+        if way == "engine":
+            session.note("no media engine", "this server relays the media")
+        return None
+    return pass_media(session, engine)
+
+
+def check_target(target: str) -> None:
+    """
+    Check a template of whom to call.
+
+    :raises ValueError: when it is none.
+    """
+    known = target.partition(":")[0] in ("sip", "sips", "tel", "user")
+    if target != REGISTERED and not known:
+        raise ValueError('target is "registered", "user:NAME" or a URI')
 
 
 def target_of(call: Call, template: str) -> str:

@@ -5,6 +5,7 @@ from .bridge import bridge
 from .call import Call
 from .dial import DialFailed
 from .keypad import MAX_DIGITS, Keypad
+from .passing import HeaderPolicy
 from .playing import Playing
 from .recording import Recorded, Recording
 from .sink import AudioSink
@@ -17,6 +18,7 @@ __all__ = [
     "AudioSource",
     "Call",
     "DialFailed",
+    "HeaderPolicy",
     "Keypad",
     "Playing",
     "Recorded",

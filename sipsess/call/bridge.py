@@ -27,6 +27,7 @@ from sipsess.session import EndReason
 
 from .dial import end_with
 from .holding import Side
+from .passing import NOTHING, HeaderPolicy
 from .wait import Wait
 
 if TYPE_CHECKING:
@@ -39,13 +40,15 @@ class Bridge:
 
     :param near: one of them.
     :param far: the other one.
+    :param policy: which headers of the end of the one go along with that of the other.
     """
 
-    __slots__ = ("_far", "_near", "_result", "_sides", "_streams", "_waits")
+    __slots__ = ("_far", "_near", "_policy", "_result", "_sides", "_streams", "_waits")
 
-    def __init__(self, near: Call, far: Call) -> None:
+    def __init__(self, near: Call, far: Call, policy: HeaderPolicy = NOTHING) -> None:
         self._near = near
         self._far = far
+        self._policy = policy
         self._streams: tuple[AudioStream, ...] = ()
         self._waits: tuple[Wait, ...] = ()
         self._sides: dict[Call, Side] = {}
@@ -119,7 +122,7 @@ class Bridge:
         """Hang the other one up, too."""
         end = call.session.reason_or_unknown()
         self._stop()
-        end_with(self._other(call), end)
+        end_with(self._other(call), call, self._policy)
         if not self._result.called:
             self._result.callback(end)
 
@@ -128,7 +131,7 @@ class Bridge:
         self._stop()
         for call in (self._near, self._far):
             if call.is_ended:
-                end_with(self._other(call), call.session.reason_or_unknown())
+                end_with(self._other(call), call, self._policy)
 
     def _stop(self) -> None:
         self._part()
@@ -139,9 +142,9 @@ class Bridge:
             wait.let_go()
 
 
-def bridge(near: Call, far: Call) -> Deferred[EndReason]:
+def bridge(near: Call, far: Call, policy: HeaderPolicy = NOTHING) -> Deferred[EndReason]:
     """Join two calls; see :meth:`.Call.bridge`."""
-    return Bridge(near, far).start()
+    return Bridge(near, far, policy).start()
 
 
 def _ignore(failure: Failure) -> None:

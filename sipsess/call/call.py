@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.errors import DialogStateError, LocalError, RemoteError
 from sipsess.media import AudioStream, load_digit, tone
 from sipsess.media.codecs import SAMPLE_RATE
@@ -34,6 +35,7 @@ from .bridge import Bridge
 from .dial import Dialling
 from .keypad import Keypad
 from .keys import send_by_info
+from .passing import NOTHING, HeaderPolicy
 from .playing import Playing, PlayWait
 from .recording import Recorded, RecordingWait
 from .sink import AudioSink
@@ -516,32 +518,39 @@ class Call(CallBase):
         from_: str | None = None,
         *,
         early_media: bool = True,
+        policy: HeaderPolicy = NOTHING,
+        endpoint: Endpoint = ANONYMOUS,
     ) -> Deferred[Call]:
         r"""
         Call somebody else for this call, which hears him ring while it is not answered.
 
         :param target: a URI; or ``user:NAME`` for a user who has registered here, at all phones.
         :param timeout: seconds that it may ring.
-        :param headers: more headers of the INVITE. None of the caller's go along by themselves,
-            apart from Max-Forwards, one less.
+        :param headers: more headers of the INVITE.
         :param from\_: a From value without tag; left out, the peer of this call.
         :param early_media: whether he is heard before he answers.
+        :param policy: which headers go along, either way; left out, none but Max-Forwards, one
+            less, and Reason.
+        :param endpoint: how he is treated; a registered user has his own.
         :return: fires with the call that was answered. It belongs to this one: it is hung up when
             this one ends. Fails with :class:`.DialFailed` when nobody answers; who lets that pass
             refuses this call for the same reason. Cancelling it cancels what rings.
         """
         self._check()
-        return Dialling(self, early_media=early_media).start(target, timeout, from_, headers)
+        dialling = Dialling(self, early_media=early_media, policy=policy, endpoint=endpoint)
+        return dialling.start(target, timeout, from_, headers)
 
-    def bridge(self, other: Call) -> Deferred[EndReason]:
+    def bridge(self, other: Call, policy: HeaderPolicy = NOTHING) -> Deferred[EndReason]:
         """
         Join it with another call: each hears the other, audio and keys, until one ends.
 
+        :param policy: which headers of the BYE of one go along with that of the other; left out,
+            Reason alone.
         :return: fires with the reason of the one that ended; the other one is hung up, with the
             Reason of the first. Cancelling it parts them, and both go on.
         :raises DialogStateError: when one is not answered, or is joined already.
         """
-        return Bridge(self, other).start()
+        return Bridge(self, other, policy).start()
 
     # -- another peer ----------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sipsess.dialog.reliable import OPTION_TAG
+from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.errors import SIPError
 from sipsess.locating import next_hop_of
 from sipsess.message import NameAddr, Response
@@ -31,6 +32,7 @@ from sipsess.session import EndReason, MediaNegotiation, Session, SessionEnded
 from sipsess.session.reason import LOCAL
 from sipsess.supplement import Reject
 
+from .passing import NOTHING, HeaderPolicy, reason_headers
 from .wait import Wait
 
 if TYPE_CHECKING:
@@ -58,15 +60,22 @@ class DialFailed(Reject):
     leg.
 
     :param status: for the caller, 400 to 699.
+    :param original: as the callee gave it; left out, the same.
     :param reasons: that the callee gave; those of Q.850 go to the caller (:rfc:`6432`).
     :param end: why the leg ended; ``None`` when there was none.
     """
 
     def __init__(
-        self, status: int, reasons: tuple[Reason, ...] = (), end: EndReason | None = None
+        self,
+        status: int,
+        reasons: tuple[Reason, ...] = (),
+        end: EndReason | None = None,
+        original: int | None = None,
     ) -> None:
         network = tuple(item for item in reasons if item.protocol.upper() == "Q.850")
         super().__init__(status, headers=reason_headers(network))
+        #: The status that the callee gave; 408 when he did not answer in time.
+        self.original = original or status
         #: All reasons that the callee gave.
         self.reasons = reasons
         #: Why the leg ended.
@@ -76,22 +85,18 @@ class DialFailed(Reject):
     def of(cls, error: BaseException | None) -> DialFailed:
         """Return what a caller hears for the error that a leg failed with."""
         end = error.reason if isinstance(error, SessionEnded) else None
-        status = status_of(error) or 500
-        if end is not None and end.by == LOCAL and status == 408:
-            return cls(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),), end)
-        status = _UNAVAILABLE if status < 400 else _OURS.get(status, status)
-        return cls(status, () if end is None else end.reasons, end)
+        original = status_of(error) or 500
+        if end is not None and end.by == LOCAL and original == 408:
+            return cls(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),), end, original)
+        status = _UNAVAILABLE if original < 400 else _OURS.get(original, original)
+        return cls(status, () if end is None else end.reasons, end, original)
 
 
-def reason_headers(reasons: tuple[Reason, ...]) -> dict[str, str]:
-    """Return the headers that pass reasons on (:rfc:`3326`); none when there are none."""
-    return {"Reason": ", ".join(str(reason) for reason in reasons)} if reasons else {}
-
-
-def end_with(call: Call, end: EndReason) -> None:
-    """End a call since another one has ended, for its reasons."""
+def end_with(call: Call, ended: Call, policy: HeaderPolicy) -> None:
+    """End a call since another one has ended, or is about to, for its reasons."""
     if not call.is_ended:
-        call.session.terminate(headers=reason_headers(end.reasons))
+        session = call.session
+        session.terminate(headers=policy.of_end(ended.session, session.endpoint))
 
 
 class Dialling:
@@ -100,22 +105,35 @@ class Dialling:
 
     :param call: for which somebody is called.
     :param early_media: whether the caller hears what comes before the answer.
+    :param policy: which headers go along.
+    :param endpoint: how whoever is called is treated.
     """
 
     __slots__ = (
         "_call",
         "_chosen",
         "_early_media",
+        "_endpoint",
         "_joined",
         "_legs",
         "_passed",
         "_placing",
+        "_policy",
         "_wait",
     )
 
-    def __init__(self, call: Call, *, early_media: bool) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        early_media: bool,
+        policy: HeaderPolicy = NOTHING,
+        endpoint: Endpoint = ANONYMOUS,
+    ) -> None:
         self._call = call
         self._early_media = early_media
+        self._policy = policy
+        self._endpoint = endpoint
         #: All that ring, or rang.
         self._legs: list[Session] = []
         self._chosen: Session | None = None
@@ -135,7 +153,8 @@ class Dialling:
         core = self._call.session.core
         with core.turn:
             # Later: by then whoever asked waits, and hears of a failure.
-            core.turn.later(self._begin, target, timeout, sender, dict(headers or {}))
+            passed = self._policy.of_invite(self._call.session, self._endpoint)
+            core.turn.later(self._begin, target, timeout, sender, {**passed, **(headers or {})})
         return self._wait.deferred
 
     def _begin(self, target: str, timeout: float, from_: str, headers: dict[str, str]) -> None:
@@ -164,7 +183,14 @@ class Dialling:
                 media=self._make_media,
             )
         hop = await manager.find_next_hop(next_hop_of(target, headers), session.flow)
-        leg = manager.dial(target, hop, from_=from_, headers=headers, media=self._make_media)
+        leg = manager.dial(
+            target,
+            hop,
+            from_=from_,
+            headers=headers,
+            endpoint=self._endpoint,
+            media=self._make_media,
+        )
         self._watch(leg)
         await leg.invite_client.answered
         return leg
@@ -199,16 +225,18 @@ class Dialling:
             self._joined = leg
             session.media.join(leg.media)
         if session.is_callee and not session.is_answered:
-            self._tell(response.status, is_heard)
+            self._tell(leg, response, is_heard)
         elif is_heard:
             self._join()
 
-    def _tell(self, status: int, is_heard: bool) -> None:
+    def _tell(self, leg: Session, response: Response, is_heard: bool) -> None:
+        call, status = self._call, response.status
+        headers = self._policy.of_response(leg, response, call.session.endpoint)
         try:
             if is_heard:
-                telling = self._call.progress(status).addCallback(lambda _: self._join())
+                telling = call.progress(status, headers=headers).addCallback(lambda _: self._join())
             else:
-                telling = self._call.ring(status).addCallback(lambda _: None)
+                telling = call.ring(status, headers=headers).addCallback(lambda _: None)
         except SIPError as error:
             self._call.session.note("not told", f"{status}: {error}")
             return
@@ -231,16 +259,22 @@ class Dialling:
         self._chosen = leg
         self._call.session.media.join(leg.media)
         call = leg.manager.make_call(leg)
-        belong(call, self._call)
+        belong(call, self._call, self._policy)
         self._wait.finish(call)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(SIPError, NegotiationFailed, Reject) and not failure.check(DialFailed):
-            failure = Failure(DialFailed.of(failure.value))
+            failed = DialFailed.of(failure.value)
+            refusal = None if failed.end is None else failed.end.headers
+            if refusal is not None:
+                endpoint = self._call.session.endpoint
+                failed.headers.update(self._policy.of_refusal(refusal, self._endpoint, endpoint))
+            failure = Failure(failed)
         self._wait.fail(failure)
 
     def _late(self) -> None:
-        self._wait.fail(Failure(DialFailed(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),))))
+        reasons = (Reason.q850(_NO_ANSWER),)
+        self._wait.fail(Failure(DialFailed(_UNAVAILABLE, reasons, original=408)))
 
     def _release(self) -> None:
         """End all legs but the one that was answered."""
@@ -249,12 +283,11 @@ class Dialling:
             for stream in (self._call.audio, find_audio(self._joined)):
                 if stream is not None:
                     stream.on_packet = None
-        end = self._call.session.end_reason
-        headers = {} if end is None else reason_headers(end.reasons)
+        session = self._call.session
         for leg in self._legs:
             leg.on_provisional = None
             if leg is not self._chosen:
-                leg.terminate(headers=headers)
+                leg.terminate(headers=self._policy.of_end(session, leg.endpoint))
         if placing is not None:
             placing.cancel()
 
@@ -267,10 +300,10 @@ def _is_heard(leg: Session) -> bool:
     return media.is_established and find_audio(leg) is not None
 
 
-def belong(leg: Call, call: Call) -> None:
+def belong(leg: Call, call: Call, policy: HeaderPolicy) -> None:
     """Let a leg end with the call that it was dialled for."""
     wait = Wait(call)
-    wait.deferred.addErrback(lambda _: end_with(leg, call.session.reason_or_unknown()))
+    wait.deferred.addErrback(lambda _: end_with(leg, call, policy))
     leg.ended.addCallback(lambda _: wait.finish())
 
 

@@ -1,6 +1,7 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """The plugins that are shipped: supplements, SDP handlers and applications, one of each."""
 
+from sipsess.applications.b2bua import B2BUAApplication
 from sipsess.applications.dial import DialApplication
 from sipsess.applications.early import EarlyApplication
 from sipsess.applications.echo import EchoApplication
@@ -39,6 +40,7 @@ identity = Identity()
 
 audio = AudioHandler()
 
+b2bua = B2BUAApplication()
 dial = DialApplication()
 early = EarlyApplication()
 echo = EchoApplication()

@@ -194,8 +194,8 @@ class BuiltinTests(SynchronousTestCase):
         self.assertEqual(
             names,
             [
-                *("busy", "dial", "early", "echo", "hello", "menu", "playback", "registered"),
-                *("reject", "ring", "voicemail", "websocket"),
+                *("b2bua", "busy", "dial", "early", "echo", "hello", "menu", "playback"),
+                *("registered", "reject", "ring", "voicemail", "websocket"),
             ],
         )
         self.assertEqual([item.name for item in handlers], ["audio"])
