@@ -12,10 +12,17 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from sipsess.dtls import HINT, DTLSPort, is_available, our_fingerprint, read_fingerprints
+from sipsess.dtls import (
+    HINT,
+    DTLSPort,
+    Fingerprint,
+    is_available,
+    our_fingerprint,
+    read_fingerprints,
+)
 from sipsess.dtls.port import Association
 from sipsess.errors import RemoteError
 from sipsess.flow import Address
@@ -52,17 +59,9 @@ class DTLS:
     def check(self, session: Session, remote: MediaDescription) -> None:
         """Refuse who does not speak as browsers do."""
         _check_possible()
-        try:
-            read_peer(remote)
-            read_fingerprints(remote.inherited("fingerprint"))
-        except ICEError as error:
-            raise NegotiationFailed(f"{error}: offer ICE", _WARN_ATTRIBUTE) from error
-        except RemoteError as error:
-            raise NegotiationFailed(f"{error}: offer one of sha-256", _WARN_ATTRIBUTE) from error
+        _read(remote)
         if _setup(remote) not in _ANSWERS:
             raise NegotiationFailed("a=setup cannot be answered: offer actpass", _WARN_ATTRIBUTE)
-        if "rtcp-mux" not in remote.attributes:
-            raise NegotiationFailed("audio by DTLS has one port: offer a=rtcp-mux", _WARN_ATTRIBUTE)
 
     def open(
         self, session: Session, audio: AudioStream, ports: IMediaPorts, host: str
@@ -74,15 +73,15 @@ class DTLS:
         self, session: Session, stream: SessionStream, sdp: LocalDescription, port: IMediaPort
     ) -> list[tuple[str, str | None]]:
         """Return what ICE and DTLS need to know of us."""
-        remote, known = stream.remote, stream.active_local
-        if remote is None and known is None:
+        remote = stream.remote
+        if remote is None and stream.active_local is None:
             _check_possible()
         own = _credentials(session, stream)
         sdp.attributes.append(("ice-lite", None))
         group = _bundle(session, stream, sdp)
         if group is not None:
             sdp.attributes.append(("group", group))
-        setup = "actpass" if remote is None else _answer(remote, known)
+        setup = "actpass" if remote is None else _answer(stream, remote)
         return [
             ("rtcp-mux", None),
             ("ice-ufrag", own.ufrag),
@@ -100,11 +99,7 @@ class DTLS:
         remote: MediaDescription,
     ) -> str:
         """Let the port find the peer and agree on keys."""
-        try:
-            peer = read_peer(remote)
-            fingerprints = read_fingerprints(remote.inherited("fingerprint"))
-        except RemoteError as error:
-            raise NegotiationFailed(str(error), _WARN_ATTRIBUTE) from error
+        peer, fingerprints = _read(remote)
         tls_id = next(iter(remote.inherited("tls-id")), None)
         association = Association(fingerprints, _begins(local, remote), tls_id)
         cast("DTLSPort", port).agree(Credentials.read(local), peer, association)
@@ -116,23 +111,50 @@ def _check_possible() -> None:
         raise NegotiationFailed(f"this server has no DTLS-SRTP ({HINT})", _WARN_TRANSPORT)
 
 
+def _read(remote: MediaDescription) -> tuple[Credentials, Sequence[Fingerprint]]:
+    """
+    Return what a description says of ICE and of the certificate.
+
+    :raises NegotiationFailed: when it is not what browsers say.
+    """
+    try:
+        found = read_peer(remote), read_fingerprints(remote.inherited("fingerprint"))
+    except ICEError as error:
+        raise NegotiationFailed(f"audio by DTLS needs ICE: {error}", _WARN_ATTRIBUTE) from error
+    except RemoteError as error:
+        text = f"audio by DTLS needs a fingerprint of sha-256: {error}"
+        raise NegotiationFailed(text, _WARN_ATTRIBUTE) from error
+    if "rtcp-mux" not in remote.attributes:
+        raise NegotiationFailed("audio by DTLS needs a=rtcp-mux", _WARN_ATTRIBUTE)
+    return found
+
+
 def _setup(media: MediaDescription) -> str:
     """Return who begins, as one side says it."""
     return next(iter(media.inherited("setup")), _UNSAID).lower()
 
 
-def _answer(remote: MediaDescription, known: MediaDescription | None) -> str:
+def _answer(stream: SessionStream, remote: MediaDescription) -> str:
     """Return who begins, in our answer; RFC 8842 5.3: roles that are in force stay."""
+    known, before = stream.active_local, stream.active_remote
     setup = _setup(remote)
-    if setup == "actpass" and known is not None and _setup(known) != "actpass":
-        return _setup(known)
+    if setup == "actpass" and known is not None and before is not None:
+        return "active" if _begins(known, before) else "passive"
     return _ANSWERS[setup]
 
 
 def _begins(local: MediaDescription, remote: MediaDescription) -> bool:
-    """Tell whether this side begins the handshake."""
-    ours = _setup(local)
-    return ours == "active" or (ours == "actpass" and _setup(remote) == "passive")
+    """
+    Tell whether this side begins the handshake.
+
+    :raises NegotiationFailed: when an answer leaves it open.
+    """
+    ours, theirs = _setup(local), _setup(remote)
+    if ours != "actpass":
+        return ours == "active"
+    if theirs not in ("active", "passive"):
+        raise NegotiationFailed("the answer does not say who begins (a=setup)", _WARN_ATTRIBUTE)
+    return theirs == "passive"
 
 
 def _credentials(session: Session, stream: SessionStream) -> Credentials:

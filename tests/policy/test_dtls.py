@@ -138,12 +138,12 @@ class CallTests(BrowserTestCase):
         """What lacks something gets 488, and the text says what to offer."""
         strangers = self.phone.offer(f"a=fingerprint:sha-256 {self.phone.dtls.fingerprint}")
         for body, text in (
-            (self.phone.offer(without="ice-pwd"), "offer ICE"),
+            (self.phone.offer(without="ice-pwd"), "needs ICE: there is no"),
             (self.phone.offer(session=("ice-lite",)), "ICE-lite, too"),
-            (self.phone.offer(without="fingerprint"), "sha-256"),
+            (self.phone.offer(without="fingerprint"), "needs a fingerprint of sha-256"),
             (strangers, "a=fingerprint cannot be read"),
             (self.phone.offer(setup="holdconn"), "offer actpass"),
-            (self.phone.offer(without="rtcp-mux"), "offer a=rtcp-mux"),
+            (self.phone.offer(without="rtcp-mux"), "needs a=rtcp-mux"),
         ):
             status, warning = self.refusal(body)
             self.assertEqual(status, 488)
@@ -387,6 +387,8 @@ class OfferTests(BrowserTestCase):
         for body in (
             self.phone.offer(without="ice-ufrag"),
             self.phone.offer(without="fingerprint"),
+            self.phone.offer(without="rtcp-mux"),
+            self.phone.offer(setup="actpass"),
             self.phone.sdp(formats="0"),
         ):
             invite = self.dial()
@@ -394,7 +396,26 @@ class OfferTests(BrowserTestCase):
             self.answer_with(invite, body)
             self.phone.reply(self.phone.expect("BYE"), 200)
             self.net.run_for(1)
-            self.assertIn("there is no a=", str(session.end_reason))
+            self.assertIn("a=", str(session.end_reason))
+            self.finish()
+
+    def test_roles_stay(self) -> None:
+        """Who has begun stays so when the other side offers again (RFC 8842 section 5.3)."""
+        for setup, ours in (("active", "passive"), ("passive", "active")):
+            self.browse(is_client=setup == "active")
+            invite = self.dial()
+            self.answer_with(invite, self.phone.offer(setup=setup, session=()))
+            self.phone.check()
+            self.phone.begin()
+            again = self.phone.request_within(invite, "INVITE", body=self.phone.offer())
+            self.phone.send(again)
+            response: Any = self.phone.expect(200)
+            self.phone.ack(response)
+            self.assertEqual(sdp_of(response).media[0].attributes.get("setup"), ours)
+            self.phone.say(FRAME)
+            audio = find_audio(self.session)
+            assert audio is not None
+            self.assertEqual(audio.packets_received, 1)
             self.finish()
 
     def test_without_the_extra(self) -> None:
