@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 
 import twisted
-from benchmarks import call, concurrency, flood, micro, overload, plots, rate, rtp
+from benchmarks import call, concurrency, flood, media, micro, overload, plots, rate, rtp
 from benchmarks.environments import DEFAULT_CACHE, MissingError
 from benchmarks.limits import LIMITS
 from benchmarks.plan import FULL, GATE, SHORT, Plan
@@ -120,6 +120,12 @@ class Run:
         streams, frames, rounds = plan.streams, plan.frames, plan.rounds
         rtp.run(self.report, self.place, streams=streams, frames=frames, rounds=rounds)
 
+    def media(self) -> None:
+        """Measure how evenly many calls speak."""
+        plan = self.plan
+        calls, seconds = plan.media_calls, plan.media_seconds
+        media.run(self.report, self.place, calls=calls, seconds=seconds, rounds=plan.media_rounds)
+
 
 #: What can be measured, in this order.
 GROUPS: dict[str, Callable[[Run], None]] = {
@@ -130,6 +136,7 @@ GROUPS: dict[str, Callable[[Run], None]] = {
     "flood": Run.flood,
     "overload": Run.overload,
     "rtp": Run.rtp,
+    "media": Run.media,
 }
 
 

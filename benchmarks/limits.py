@@ -64,6 +64,8 @@ LIMITS = (
         HEADER_MARGIN,
     ),
     Limit("echo to the bare loop", "rtp: ours", 2.5, "rtp: floor", ECHO_MARGIN),
+    Limit("jitter of 100 echoes, ms", "media: ours, jitter p99", 5.0),
+    Limit("late frames of 100 echoes", "media: ours, late", 0.0),
     Limit("held call, signalling, kB", "held: signalling", 8.0, None, SIGNALLING_MARGIN),
     Limit("held call, RTP port, kB", "held: with RTP ports", 24.0, None, MEDIA_MARGIN),
     Limit("left of a held call, kB", "held: signalling, after the end", 0.3, None, LEFT_MARGIN),

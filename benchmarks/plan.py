@@ -36,6 +36,10 @@ class Plan:
     #: Streams, and frames of each in a round.
     streams: int = 20
     frames: int = 100
+    #: Calls that are echoed at the same time, seconds of a round, and the rounds.
+    media_calls: int = 100
+    media_seconds: int = 2
+    media_rounds: int = 1
     #: Calls a second for what a call costs; and for a busy server, if that is asked for.
     call_rate: int = 100
     busy_rate: int | None = None
@@ -46,7 +50,7 @@ _NEAR = ("ours", "ours-portless", "floor")
 
 FULL = Plan(
     peers=(*_NEAR, "sipp", "kamailio", *_PYTHON),
-    groups=("micro", "call", "rate", "concurrency", "flood", "overload", "rtp"),
+    groups=("micro", "call", "rate", "concurrency", "flood", "overload", "rtp", "media"),
     rounds=5,
     scale=1.0,
     seconds=5,
@@ -63,12 +67,14 @@ FULL = Plan(
         "aiosipua": 2_000,
         "sipua": 2_000,
     },
+    media_seconds=5,
+    media_rounds=3,
 )
 
 #: At most a hundred seconds.
 SHORT = Plan(
     peers=(*_NEAR, "sipp"),
-    groups=("micro", "call", "concurrency", "flood", "rtp"),
+    groups=("micro", "call", "concurrency", "flood", "rtp", "media"),
     rounds=3,
     scale=0.25,
     seconds=2,

@@ -28,6 +28,19 @@ PACKETS_PER_SECOND = 50
 _PAYLOAD = bytes(range(160))
 
 
+def pack(sequence: int, ssrc: int) -> bytes:
+    """Return the packet of a stream with that number, counted from the first one."""
+    head = struct.pack(">BBHLL", 0x80, 0, sequence & 0xFFFF, sequence * 160, ssrc)
+    return head + _PAYLOAD
+
+
+def ports_of(bare: Process) -> list[int]:
+    """Return the ports on which the bare loop sends back."""
+    printed = re.search(r"rtp ports:([ \d]+)", bare.printed())
+    assert printed is not None
+    return list(map(int, printed[1].split()))
+
+
 class Streams:
     """
     Several streams that are sent to one server.
@@ -54,9 +67,7 @@ class Streams:
             for ssrc, (sender, target) in enumerate(self._pairs):
                 while (left := due - time.monotonic()) > 0:
                     came += self._drain(left)
-                number = self._sequence & 0xFFFF
-                head = struct.pack(">BBHLL", 0x80, 0, number, self._sequence * 160, ssrc)
-                sender.sendto(head + _PAYLOAD, ("127.0.0.1", target))
+                sender.sendto(pack(self._sequence, ssrc), ("127.0.0.1", target))
                 due += interval
         end = time.monotonic() + 0.1
         while (left := end - time.monotonic()) > 0:
@@ -107,12 +118,9 @@ def run(report: Report, place: Place, *, streams: int, frames: int, rounds: int)
         bare = stack.enter_context(running(launch_floor(place, streams), place.folder))
         caller = stack.enter_context(Caller(ours.port))
         sockets = make_sockets(stack, streams)
-        printed = re.search(r"rtp ports:([ \d]+)", bare.printed())
-        assert printed is not None
-        ports = list(map(int, printed[1].split()))
         subjects: dict[str, tuple[Process, Streams]] = {
             "rtp: ours": (ours, Streams(sockets, call_echo(caller, sockets))),
-            "rtp: floor": (bare, Streams(make_sockets(stack, streams), ports)),
+            "rtp: floor": (bare, Streams(make_sockets(stack, streams), ports_of(bare))),
         }
         costs: dict[str, list[float]] = {name: [] for name in subjects}
         remarks = dict.fromkeys(subjects, "")

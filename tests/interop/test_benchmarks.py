@@ -23,6 +23,7 @@ from benchmarks import (
     environments,
     flood,
     held,
+    media,
     micro,
     overload,
     plots,
@@ -49,6 +50,25 @@ def report_with(*figures: Figure) -> tuple[Report, list[str]]:
         report.add(figure)
     lines.clear()
     return report, lines
+
+
+class MediaTests(SynchronousTestCase):
+    """What is said of the times at which packets came."""
+
+    def test_jitters(self) -> None:
+        """By how much the time between two packets is not what their numbers say."""
+        found = media.jitters([(5, 1.0), (6, 1.021), (9, 1.081), (10, 1.098)])
+        for value, expected in zip(found, (1.0, 0.0, 3.0), strict=True):
+            self.assertAlmostEqual(value, expected)
+
+    def test_late(self) -> None:
+        """A packet is late that came a frame or more behind its place."""
+        even = [(number, number * 0.02) for number in range(9)]
+        self.assertEqual(media.count_late(even), 0)
+        behind = [(number, when + 0.025 * (number == 4)) for number, when in even]
+        self.assertEqual(media.count_late(behind), 1)
+        nearly = [(number, when + 0.015 * (number == 4)) for number, when in even]
+        self.assertEqual(media.count_late(nearly), 0)
 
 
 class ResultTests(SynchronousTestCase):
@@ -321,6 +341,19 @@ class MeasurementTests(PeerTestCase):
         self.check("rtp: ours", "rtp: floor")
         for figure in self.report.figures.values():
             self.assertEqual(figure.remark, "20 of 20 packets came back")
+
+    def test_media(self) -> None:
+        """Every packet comes back, and when is known, from the application and the bare loop."""
+        media.run(self.report, self.place, calls=3, seconds=1, rounds=1)
+        figures = self.report.figures
+        for name in ("ours", "floor"):
+            self.assertGreaterEqual(figures.pop(f"media: {name}, late").median, 0)
+        self.check(
+            *("media: ours, jitter p99", "media: ours, calls a processor"),
+            *("media: floor, jitter p99", "media: floor, calls a processor"),
+        )
+        remark = figures["media: ours, jitter p99"].remark
+        self.assertEqual(remark, "0 packets did not come back")
 
     def test_held(self) -> None:
         """Calls that are held take memory, with ports more of it."""
