@@ -116,9 +116,6 @@ class Node:
         #: Whether the last that was heard of it was good; at first nobody knows better.
         self.is_up = True
 
-    def __repr__(self) -> str:
-        return f"<Node {self.name}>"
-
     # -- life ------------------------------------------------------------------------------
 
     def start(self) -> None:

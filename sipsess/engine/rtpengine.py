@@ -73,9 +73,10 @@ class RTPEngine:
         self._calls: dict[str, list[Node]] = {}
         self._turn = 0
 
-    def __len__(self) -> int:
-        """Return the number of calls."""
-        return len(self._calls)
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The calls that were offered and not deleted."""
+        return tuple(self._calls)
 
     # -- IMediaEngine ----------------------------------------------------------------------
 

@@ -36,15 +36,37 @@ class EngineSocket(DatagramProtocol):
     """
     A socket that is connected to one engine, so that the system says when nobody is there.
 
+    Reactors close such a socket then; it is opened again when there is something to send.
+
     :param address: of the engine.
+    :param reactor: opens it.
+    :param core: whose counters and identifiers are used.
     """
 
     noisy = False
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, reactor: Any, core: SIPCore) -> None:
         self._address = address
-        #: Gets what comes.
-        self.node: Node | None = None
+        self._reactor = reactor
+        self._port: Any = None
+        self._is_closed = False
+        make_cookie = partial(core.ids.token, COOKIE_LENGTH)
+        #: Asks, and gets what comes.
+        self.node = Node(address, self.send, reactor, make_cookie, core.counters)
+
+    def open(self) -> None:
+        """
+        Open it.
+
+        :raises CannotListenError: when that cannot be.
+        """
+        wildcard = "::" if ip_version(self._address[0]) == 6 else ""
+        self._port = self._reactor.listenUDP(0, self, wildcard, MAX_BYTES)
+
+    def close(self) -> Deferred[Any]:
+        """Close it; fires when that is done."""
+        self._is_closed = True
+        return maybeDeferred(self._port.stopListening)
 
     def startProtocol(self) -> None:
         """Connect it."""
@@ -57,18 +79,26 @@ class EngineSocket(DatagramProtocol):
 
         :raises OSError: when that cannot be.
         """
+        if self.transport is None:
+            try:
+                self.open()
+            except CannotListenError as error:
+                raise OSError(str(error)) from error
         transport: Any = self.transport
         transport.write(data)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Give it to the node."""
-        if self.node is not None:
-            self.node.receive(datagram)
+        self.node.receive(datagram)
 
     def connectionRefused(self) -> None:
         """Tell the node."""
-        if self.node is not None:
-            self.node.refused()
+        self.node.refused()
+
+    def stopProtocol(self) -> None:
+        """Tell the node, unless it is we who have closed it."""
+        if not self._is_closed:
+            self.connectionRefused()
 
 
 class EngineSockets:
@@ -83,10 +113,8 @@ class EngineSockets:
     def __init__(self, spec: EngineSpec, reactor: Any, core: SIPCore) -> None:
         self._spec = spec
         self._reactor = reactor
-        self._counters = core.counters
-        self._ids = core.ids
-        self._nodes: list[Node] = []
-        self._ports: list[Any] = []
+        self._core = core
+        self._sockets: list[EngineSocket] = []
 
     def open(self) -> RTPEngine:
         """
@@ -95,32 +123,24 @@ class EngineSockets:
         :raises LocalError: when one cannot be opened; none stays open then.
         """
         for address in self._spec.addresses:
+            socket = EngineSocket(address, self._reactor, self._core)
             try:
-                self._nodes.append(self._open(address))
-            except (CannotListenError, OSError) as error:
+                socket.open()
+            except CannotListenError as error:
                 self.close()
                 raise LocalError(f"no way to the media engine at {address[0]}: {error}") from error
-        for node in self._nodes:
+            self._sockets.append(socket)
+        nodes = [socket.node for socket in self._sockets]
+        for node in nodes:
             node.start()
         spec = self._spec
-        return RTPEngine(
-            self._nodes, self._counters, records=spec.records, transcode=spec.transcode
-        )
-
-    def _open(self, address: Address) -> Node:
-        socket = EngineSocket(address)
-        wildcard = "::" if ip_version(address[0]) == 6 else ""
-        port = self._reactor.listenUDP(0, socket, wildcard, MAX_BYTES)
-        self._ports.append(port)
-        make_cookie = partial(self._ids.token, COOKIE_LENGTH)
-        socket.node = Node(address, socket.send, self._reactor, make_cookie, self._counters)
-        return socket.node
+        counters = self._core.counters
+        return RTPEngine(nodes, counters, records=spec.records, transcode=spec.transcode)
 
     def close(self) -> Deferred[None]:
         """Ask no more; fires when they are closed."""
-        nodes, self._nodes = self._nodes, []
-        for node in nodes:
-            node.stop()
-        ports, self._ports = self._ports, []
-        closing = gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        sockets, self._sockets = self._sockets, []
+        for socket in sockets:
+            socket.node.stop()
+        closing = gatherResults([socket.close() for socket in sockets])
         return closing.addCallback(lambda results: None)

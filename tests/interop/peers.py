@@ -63,6 +63,7 @@ PACKAGES = {
     "openssl": "openssl",
     "chromium": "chromium",
     "npm": "npm",
+    "rtpengine": "rtpengine-daemon",
 }
 
 

@@ -140,6 +140,17 @@ class RecordTests(SessionTestCase):
         self.assertIsNotNone(refusal)
         self.finish()
 
+    def test_nobody_answers(self) -> None:
+        """A call of ours to which nobody says anything ends by the network."""
+        self.begin()
+        session, _ = self.placed()
+        session.invite_client.answered.addErrback(lambda failure: None)
+        self.net.run_for(40)
+        record = self.record
+        self.assertEqual((record.ended_by, record.status), ("network", 408))
+        self.assertEqual((record.identity, record.identity_source), (record.callee, "To"))
+        self.finish()
+
     def test_outgoing(self) -> None:
         """A re-INVITE changes nothing about when a call of ours was answered."""
         self.begin()
@@ -455,6 +466,13 @@ class FileTests(SynchronousTestCase):
         self.file.close()
         self.assertEqual(self.written(), ["1", "3"])
         self.assertEqual(self.counters.refused, {"call-record-lost": 1})
+
+    def test_no_file(self) -> None:
+        """What is no file, but can be written, is written."""
+        self.file.reopen("/dev/null", open_file("/dev/null"))
+        self.write("1")
+        self.file.close()
+        self.assertEqual((self.written(), self.counters.refused), ([], {}))
 
     def test_pipe_that_nobody_reads(self) -> None:
         """A pipe without a reader is an error, and nothing waits for one."""
