@@ -45,6 +45,13 @@ class SilentPort:
     def send(self, data: bytes, address: Address) -> None:
         """Send nothing."""
 
+    def open_rtcp(self) -> bool:
+        """Open nothing."""
+        return True
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """Send nothing."""
+
     def close(self) -> None:
         """Close nothing."""
 

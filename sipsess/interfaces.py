@@ -565,6 +565,17 @@ class IMediaPort(Interface):
     def send(data: bytes, address: Address) -> None:
         """Send one packet; never raises."""
 
+    def open_rtcp() -> bool:
+        """
+        Open the next port, too, for RTCP alone; what comes there goes the same way.
+
+        :return: whether it is open, after the first time too; else there can be no RTCP, as
+            somebody else has the port.
+        """
+
+    def send_rtcp(data: bytes, address: Address) -> None:
+        """Send one RTCP packet, by the port for RTCP if it is open; never raises."""
+
     def close() -> None:
         """Close it and give the port back; harmless when done twice."""
 

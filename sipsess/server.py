@@ -185,8 +185,8 @@ class SIPServer(Service):
             defence=defence,
         )
         self.core.keep_alives.configure(keep_alive, keep_alive_interval)
-        self.media_ports = RTPPorts(reactor, *rtp_ports, random=ids.random)
-        self.media_clock = MediaClock(reactor)
+        self.media_ports = RTPPorts(reactor, *rtp_ports, self._seconds, random=ids.random)
+        self.media_clock = MediaClock(reactor, self._seconds)
         self.manager = DialogManager(
             self.core,
             supplements=supplements,

@@ -999,7 +999,17 @@ MEDIA = (
     rfc(
         3550,
         "RTP",
-        partial("5", "Packets", "no RTCP is sent", "pure.test_media_rtp"),
+        done("5", "Packets", "pure.test_media_rtp"),
+        done("6.1", "RTCP packets", "pure.test_media_rtcp"),
+        done(
+            "6.2",
+            "When reports leave",
+            "pure.test_media_reporting.IntervalTests",
+            "policy.test_rtcp.ReportTests",
+            "policy.test_rtcp.IdleTests",
+        ),
+        done("6.4", "Sender's and receiver's reports", "pure.test_media_reporting"),
+        done("11", "Ports", "policy.test_rtcp.ReportTests.test_port_beside"),
         done("A.1", "Sequence numbers", "pure.test_media_latch.SequenceTests"),
         done("A.8", "Interarrival jitter", "pure.test_media_statistics.JitterTests"),
     ),
@@ -1047,19 +1057,39 @@ MEDIA = (
         ),
     ),
     rfc(
+        3556,
+        "Bandwidth of RTCP",
+        partial(
+            "2", "b=RS and b=RR", "0 for both alone", "policy.test_rtcp.ReportTests.test_unwanted"
+        ),
+    ),
+    rfc(
+        3605,
+        "The port for RTCP in SDP",
+        partial(
+            "2.1",
+            "a=rtcp",
+            "another host than that of RTP gets none",
+            "policy.test_rtcp.ReportTests.test_signalled_port",
+            "policy.test_rtcp.ReportTests.test_signalled_host",
+        ),
+    ),
+    rfc(
         5761,
         "RTP and RTCP on one port",
-        partial(
-            "4",
-            "Told apart",
-            "a=rtcp-mux with keys by DTLS only",
-            "pure.test_media_rtp.ClassifyTests",
-        ),
+        done("4", "Told apart", "pure.test_media_rtp.ClassifyTests"),
+        done("5.1.1", "a=rtcp-mux", "policy.test_rtcp.DescriptionTests"),
+    ),
+    rfc(
+        7022,
+        "Names for RTCP",
+        done("4.2", "A new name for each stream", "pure.test_media_reporting.MakingTests"),
     ),
     rfc(
         3711,
         "SRTP",
         done("3.3", "RTP and RTCP are encrypted", "policy.test_srtp_parts.PortTests"),
+        done("3.4", "Reports are encrypted", "policy.test_rtcp.SecureTests"),
         done(
             "3.3.2",
             "Repeated packets are dropped",

@@ -171,6 +171,13 @@ class DTLSPort(SRTPPort):
         else:
             self.unsent += 1
 
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """See :meth:`.IMediaPort.send_rtcp`; likewise."""
+        if self._agent.knows(address):
+            super().send_rtcp(data, address)
+        else:
+            self.unsent += 1
+
     def close(self) -> None:
         """See :meth:`.IMediaPort.close`."""
         super().close()

@@ -97,10 +97,15 @@ class Latch:
             self.latched = None
             self._candidate = None
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether who is at the destination is known to want what we send."""
+        signalled = self.signalled
+        return self.latched is not None or signalled is None or signalled[0] == self.proven_host
+
     def spend(self) -> bool:
         """Tell whether one more packet may go to the destination, and count it."""
-        signalled = self.signalled
-        if self.latched is not None or signalled is None or signalled[0] == self.proven_host:
+        if self.is_proven:
             return True
         if self._spent >= UNPROVEN_PACKETS:
             return False
@@ -139,3 +144,42 @@ class Latch:
         if self._count < PROBATION:
             return False
         return source == self.signalled or now - self._heard >= SILENCE
+
+
+class ControlLatch:
+    """
+    Where RTCP of a stream goes, and from where it is taken.
+
+    On the port of RTP it follows the latch. On a port of its own it is believed from the host that
+    RTP is exchanged with, whatever its port, as a NAT gives it another one; nothing is ever sent to
+    another host, nor to one that has shown nothing.
+
+    :param latch: that of RTP.
+    """
+
+    __slots__ = ("_latch", "_latched", "signalled")
+
+    def __init__(self, latch: Latch) -> None:
+        self._latch = latch
+        self._latched: Address | None = None
+        #: The address for RTCP of the peer's SDP, or ``None`` when it shares the port of RTP.
+        self.signalled: Address | None = None
+
+    @property
+    def destination(self) -> Address | None:
+        """Where RTCP goes, or ``None`` while that is not known."""
+        media = self._latch.destination if self._latch.is_proven else None
+        if media is None or self.signalled is None:
+            return media
+        known = self._latched or self.signalled
+        return known if known[0] == media[0] else None
+
+    def accept(self, source: Address) -> bool:
+        """Judge a readable packet by its source."""
+        media = self._latch.destination
+        if media is None or self.signalled is None:
+            return source == media
+        if source[0] != media[0]:
+            return False
+        self._latched = source
+        return True

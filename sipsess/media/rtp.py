@@ -26,6 +26,8 @@ REASONS: dict[str, str] = {
     "rtp-is-rtcp": "An RTCP packet came where RTP was expected.",
     "rtp-truncated": "The CSRC list or header extension of an RTP packet reaches past its end.",
     "rtp-bad-padding": "The padding length of an RTP packet is zero or longer than the packet.",
+    "rtcp-no-report": "An RTCP datagram does not begin with a sender's or receiver's report.",
+    "rtcp-broken": "The packets of an RTCP datagram are cut off, or do not fill it.",
     "event-too-short": "A telephone-event payload was shorter than four bytes.",
     "bad-dtmf-body": "The body of an INFO request names no key of a telephone.",
 }

@@ -150,6 +150,11 @@ class Sender:
             del self.echoes[0]
         self.echoes.append((codec, payload))
 
+    def timestamp_of(self, now: float) -> int:
+        """Return the RTP timestamp of a moment, for a report; nothing changes."""
+        passed = 0.0 if self._due is None else now - self._due
+        return self._timestamp + round(passed * self.codec.clock_rate) & 0xFFFFFFFF
+
     # -- what is relayed: sipsess.media.relay
 
     @property

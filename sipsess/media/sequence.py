@@ -22,12 +22,20 @@ MAX_MISORDER = 100
 class SequenceTracker:
     """Judges each packet of one stream by its SSRC and sequence number."""
 
-    __slots__ = ("_has_begun", "_newest", "_ssrc", "duplicates", "late", "lost", "restarts")
+    __slots__ = (
+        *("_lost_before", "duplicates", "first", "has_begun", "highest", "late", "lost"),
+        *("restarts", "ssrc"),
+    )
 
     def __init__(self) -> None:
-        self._has_begun = False
-        self._ssrc = 0
-        self._newest = 0
+        #: Whether a packet has come.
+        self.has_begun = False
+        self._lost_before = 0
+        #: Who sends.
+        self.ssrc = 0
+        #: The first sequence number since he began, and the highest; the upper bits count how
+        #: often it rolled over.
+        self.first = self.highest = 0
         #: Packets that were skipped and have not come late.
         self.lost = 0
         #: Packets that came after a newer one.
@@ -37,6 +45,16 @@ class SequenceTracker:
         #: How often the sender started anew; the first packet does not count.
         self.restarts = 0
 
+    @property
+    def expected(self) -> int:
+        """Packets that the present sender has sent, by his numbers (:rfc:`3550#appendix-A.3`)."""
+        return self.highest - self.first + 1 if self.has_begun else 0
+
+    @property
+    def lost_of_sender(self) -> int:
+        """Those of them that never came."""
+        return self.lost - self._lost_before
+
     def judge(self, ssrc: int, sequence: int) -> str:
         """
         Count one packet.
@@ -44,12 +62,12 @@ class SequenceTracker:
         :return: :data:`NEXT`, :data:`LATE`, :data:`DUPLICATE` or :data:`RESTART` (also for the
             first).
         """
-        step = sequence - self._newest & 0xFFFF
-        if not self._has_begun or ssrc != self._ssrc:
+        step = sequence - self.highest & 0xFFFF
+        if not self.has_begun or ssrc != self.ssrc:
             return self._restart(ssrc, sequence)
         if 0 < step <= MAX_DROPOUT:
             self.lost += step - 1
-            self._newest = sequence
+            self.highest += step
             return NEXT
         if step == 0:
             self.duplicates += 1
@@ -61,7 +79,8 @@ class SequenceTracker:
         return self._restart(ssrc, sequence)
 
     def _restart(self, ssrc: int, sequence: int) -> str:
-        self.restarts += self._has_begun
-        self._has_begun = True
-        self._ssrc, self._newest = ssrc, sequence
+        self.restarts += self.has_begun
+        self.has_begun = True
+        self.ssrc, self._lost_before = ssrc, self.lost
+        self.first = self.highest = sequence
         return RESTART

@@ -19,13 +19,15 @@ _LEAST_DELAY = 40.0
 class JitterMeter:
     """The interarrival jitter of one sender, :rfc:`3550#section-6.4.1`, as its A.8 computes it."""
 
-    __slots__ = ("_last", "seconds")
+    __slots__ = ("_last", "clock_rate", "seconds")
 
     def __init__(self) -> None:
         #: Arrival less timestamp, in seconds, of the last packet.
         self._last: float | None = None
         #: The present estimate.
         self.seconds = 0.0
+        #: Of the timestamps, in Hz.
+        self.clock_rate = 8000
 
     def restart(self) -> None:
         """Another sender speaks, whose timestamps mean nothing beside those of the last."""
@@ -38,7 +40,7 @@ class JitterMeter:
             change = abs(transit - self._last)
             # The timestamp may have rolled over between the two.
             self.seconds += (min(change, abs(circle - change)) - self.seconds) / 16
-        self._last = transit
+        self._last, self.clock_rate = transit, clock_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class StreamStatistics:
     jitter_ms: float
     #: What a listener would say of what came, 1 to 4.4; ``None`` when nothing came.
     mos: float | None
+    #: What the peer reports by RTCP, each ``None`` while he does not: the time to him and back, our
+    #: packets that he lost, and their interarrival jitter.
+    round_trip_ms: float | None = None
+    remote_lost: int | None = None
+    remote_jitter_ms: float | None = None
 
     @property
     def loss(self) -> float:
@@ -67,28 +74,43 @@ class StreamStatistics:
         expected = self.packets_received + self.lost
         return self.lost / expected if expected else 0.0
 
+    @property
+    def remote_loss(self) -> float | None:
+        """The share of our packets that the peer lost; ``None`` when he does not report."""
+        if self.remote_lost is None or not self.packets_sent:
+            return None
+        return min(max(self.remote_lost / self.packets_sent, 0.0), 1.0)
+
     def __str__(self) -> str:
         text = f"received {self.packets_received} packets, sent {self.packets_sent}"
-        if self.mos is None:
-            return text
-        return (
-            f"{text}; lost {self.lost} ({self.loss:.1%}), late {self.late}, "
-            f"jitter {self.jitter_ms:.1f} ms, MOS {self.mos:.1f}"
-        )
+        if self.mos is not None:
+            text += (
+                f"; lost {self.lost} ({self.loss:.1%}), late {self.late}, "
+                f"jitter {self.jitter_ms:.1f} ms, MOS {self.mos:.1f}"
+            )
+        if self.remote_loss is not None:
+            text += (
+                f"; the peer lost {self.remote_lost} ({self.remote_loss:.1%}), "
+                f"jitter {self.remote_jitter_ms:.1f} ms"
+            )
+        if self.round_trip_ms is not None:
+            text += f"; round trip {self.round_trip_ms:.0f} ms"
+        return text
 
 
-def estimate_mos(loss: float, jitter_ms: float) -> float:
+def estimate_mos(loss: float, jitter_ms: float, round_trip_ms: float = 0.0) -> float:
     """
     Estimate a mean opinion score by the E-model of ITU-T G.107, simplified.
 
-    Everything has its default but loss, taken for random and concealed, and delay, of which we
-    know our own part only: a packet, a tick, and a jitter buffer of twice the jitter.
+    Everything has its default but loss, taken for random and concealed, and delay: half the round
+    trip when it is known, a packet, a tick, and a jitter buffer of twice the jitter.
 
     :param loss: share of packets.
     :param jitter_ms: interarrival jitter.
+    :param round_trip_ms: to the peer and back.
     :return: 1 (bad) to 4.4 (as good as a telephone gets).
     """
-    delay = _LEAST_DELAY + 2 * jitter_ms
+    delay = _LEAST_DELAY + 2 * jitter_ms + round_trip_ms / 2
     by_delay = 0.024 * delay + 0.11 * max(delay - _LONG_DELAY, 0.0)
     percent = 100 * loss
     by_loss = 95 * percent / (percent + _ROBUSTNESS)

@@ -40,7 +40,9 @@ from sipsess.media.latch import Latch
 from sipsess.media.legs import HeardBoth, Legs
 from sipsess.media.playback import Done, Playback
 from sipsess.media.relay import Relay
+from sipsess.media.reporting import RemoteView, Reporter
 from sipsess.media.resample import check_rate
+from sipsess.media.rtcp import Report
 from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
@@ -78,21 +80,23 @@ class AudioStream:
         "_echo",
         "_formats",
         "_hearing",
+        "_ids",
         "_is_closed",
         "_jitter",
         "_latch",
         "_legs",
         "_receiver",
         "_relay",
+        "_reporter",
         "_sender",
         "_tracker",
         "bad",
         "bytes_received",
+        "on_activity",
         "on_digit",
         "on_packet",
         "on_wake",
         "packets_received",
-        "rtcp",
         "send_now",
         "withheld",
         "wrong_payload_type",
@@ -110,6 +114,8 @@ class AudioStream:
         remote: Address | None = None,
         accepts: Mapping[int, Codec | None] | None = None,
     ) -> None:
+        #: Where what is unpredictable comes from.
+        self._ids = ids
         self._sender = Sender(ids, codec, payload_type, event_payload_type)
         self._latch = Latch(remote)
         # Who makes a stream for an address has chosen it; only what a peer says later is a claim.
@@ -123,6 +129,8 @@ class AudioStream:
         #: Made for the first packet that is forwarded.
         self._relay: Relay | None = None
         self._legs: tuple[Legs, ...] = ()
+        #: Made for the first report, ours or the peer's.
+        self._reporter: Reporter | None = None
         self._echo = False
         self._is_closed = False
         #: Replaced, not changed: streams share it.
@@ -136,13 +144,14 @@ class AudioStream:
         self.send_now: Callable[[bytes, Address], None] | None = None
         #: Called when ticks are wanted; :class:`sipsess.transport.rtp.MediaClock` sets it.
         self.on_wake: Callable[[], None] | None = None
+        #: Called once when a packet has come or gone, and taken away; who wants to know of the next
+        #: one sets it again.
+        self.on_activity: Callable[[], None] | None = None
         #: RTP packets of the peer that were accepted, and the bytes of their payloads.
         self.packets_received = 0
         self.bytes_received = 0
         #: Datagrams that were no RTP packets, or whose event was broken.
         self.bad = 0
-        #: RTCP packets on the RTP port; they are not read.
-        self.rtcp = 0
         #: Packets that were made and not sent: nobody at the address that the peer names has shown
         #: that he wants them (see :mod:`sipsess.media.latch`).
         self.withheld = 0
@@ -210,6 +219,10 @@ class AudioStream:
         """Tell how it fared until now."""
         expected = self.packets_received + self.lost
         jitter = self._jitter.seconds * 1000
+        remote = RemoteView() if self._reporter is None else self._reporter.remote
+        mos = None
+        if self.packets_received:
+            mos = estimate_mos(self.lost / expected, jitter, remote.round_trip_ms or 0.0)
         return StreamStatistics(
             codec=self.codec.encoding,
             packets_received=self.packets_received,
@@ -220,8 +233,25 @@ class AudioStream:
             late=self.late,
             duplicates=self.duplicates,
             jitter_ms=jitter,
-            mos=estimate_mos(self.lost / expected, jitter) if self.packets_received else None,
+            mos=mos,
+            round_trip_ms=remote.round_trip_ms,
+            remote_lost=remote.lost,
+            remote_jitter_ms=remote.jitter_ms,
         )
+
+    @property
+    def reporter(self) -> Reporter:
+        """What is said and heard of it by RTCP."""
+        if self._reporter is None:
+            self._reporter = Reporter(
+                self._sender, self._tracker, self._jitter, self._latch, self._ids.random
+            )
+        return self._reporter
+
+    @property
+    def reports_received(self) -> int:
+        """RTCP datagrams of the peer that were read."""
+        return 0 if self._reporter is None else self._reporter.received
 
     @property
     def wants_ticks(self) -> bool:
@@ -358,7 +388,7 @@ class AudioStream:
         self._is_closed = True
         if self._receiver is not None:
             self._receiver.flush()
-        self.on_digit = self.on_packet = self._hearing = None
+        self.on_digit = self.on_packet = self.on_activity = self._hearing = None
         for legs in self._legs:
             legs.stop()
         self._sender.close()
@@ -447,6 +477,7 @@ class AudioStream:
             return
         if self._latch.spend():
             self.send_now(data, address)
+            self._be_active()
         else:
             self.withheld += 1
 
@@ -468,7 +499,27 @@ class AudioStream:
         if packet is not None and not self._latch.spend():
             self.withheld += 1
             return None
+        if packet is not None:
+            self._be_active()
         return packet
+
+    def report(self, now: float, *, is_leaving: bool = False) -> tuple[bytes, Address] | None:
+        """
+        Return an RTCP packet and where to send it, or ``None`` while that is not known.
+
+        :param now: as for :meth:`receive`.
+        :param is_leaving: whether it is the last one.
+        """
+        address = self.reporter.latch.destination
+        if address is None:
+            return None
+        return self.reporter.make(now, is_leaving=is_leaving), address
+
+    def _be_active(self) -> None:
+        on_activity = self.on_activity
+        if on_activity is not None:
+            self.on_activity = None
+            on_activity()
 
     def _wake(self) -> None:
         if self.on_wake is not None and self.wants_ticks:
@@ -536,7 +587,7 @@ class AudioStream:
             packet = RTPPacket.parse(data)
         except MediaError:
             if is_rtcp(data):
-                self.rtcp += 1
+                self._receive_report(data, source, now)
             else:
                 self.bad += 1
             return
@@ -547,10 +598,24 @@ class AudioStream:
         else:
             self.wrong_source += 1
 
+    def _receive_report(self, data: bytes, source: Address, now: float) -> None:
+        """Learn what the peer says by RTCP."""
+        try:
+            report = Report.parse(data)
+        except MediaError:
+            self.bad += 1
+            return
+        if not self.reporter.latch.accept(source):
+            self.wrong_source += 1
+            return
+        self.reporter.receive(report, now)
+        self._be_active()
+
     def _receive_packet(self, packet: RTPPacket, now: float) -> None:
         """Count a packet of the peer, and pass on what is in it."""
         self.packets_received += 1
         self.bytes_received += len(packet.payload)
+        self._be_active()
         verdict = self._tracker.judge(packet.ssrc, packet.sequence)
         if verdict == DUPLICATE or not self._can_hear:
             self._wake()

@@ -83,7 +83,6 @@ class DTLS:
             sdp.attributes.append(("group", group))
         setup = "actpass" if remote is None else _answer(stream, remote)
         return [
-            ("rtcp-mux", None),
             ("ice-ufrag", own.ufrag),
             ("ice-pwd", own.password),
             ("candidate", candidate(sdp.host, port.port)),

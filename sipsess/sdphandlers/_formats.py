@@ -107,11 +107,13 @@ def accepted(formats: tuple[Format, ...]) -> Mapping[int, Codec | None]:
 
 
 @lru_cache(maxsize=_MAX_LISTS)
-def describe(formats: tuple[Format, ...], direction: str) -> AttributeLines:
-    """Return the attributes of our m-line."""
+def describe(
+    formats: tuple[Format, ...], direction: str, *more: tuple[str, str | None]
+) -> AttributeLines:
+    """Return the attributes of our m-line, and some more of them."""
     attributes: list[tuple[str, str | None]] = []
     for number, name in formats:
         attributes.append(("rtpmap", f"{number} {_RTPMAPS[name]}"))
         if name == EVENT:
             attributes.append(("fmtp", f"{number} {EVENT_CODES}"))
-    return AttributeLines([*attributes, ("ptime", "20"), (direction, None)])
+    return AttributeLines([*attributes, ("ptime", "20"), *more, (direction, None)])

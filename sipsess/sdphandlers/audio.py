@@ -42,6 +42,7 @@ from ._profiles import (
     Protection,
     has_alternative,
 )
+from ._rtcp import MUX, Reports, has_mux
 
 if TYPE_CHECKING:
     from sipsess.session import LocalDescription, Session, SessionStream
@@ -90,9 +91,10 @@ class Audio:
     :param port: where its packets come and go.
     :param stream: who speaks and listens.
     :param profile: that it is spoken over.
+    :param reports: its RTCP.
     """
 
-    __slots__ = ("_clock", "_counters", "port", "profile", "stream")
+    __slots__ = ("_clock", "_counters", "port", "profile", "reports", "stream")
 
     def __init__(
         self,
@@ -101,12 +103,14 @@ class Audio:
         port: IMediaPort,
         stream: AudioStream,
         profile: str,
+        reports: Reports,
     ) -> None:
         self._clock = clock
         self._counters = session.core.counters
         self.port = port
         self.stream = stream
         self.profile = profile
+        self.reports = reports
 
     @property
     def protection(self) -> Protection:
@@ -119,6 +123,7 @@ class Audio:
 
     def stop(self) -> None:
         """Speak and listen no more. Idempotent."""
+        self.reports.stop()
         self._clock.remove(self.stream)
         self.stream.close()
 
@@ -229,7 +234,7 @@ class AudioHandler(SDPHandler):
             audio.port.port,
             audio.profile,
             [number for number, _ in formats],
-            attributes=describe(formats, direction),
+            attributes=describe(formats, direction, *_mux(stream)),
         )
         if stream.mid is not None:
             # RFC 5888 9.1.
@@ -283,7 +288,8 @@ class AudioHandler(SDPHandler):
                 lambda _: Inactivity(session, audio_stream, limit), lambda failure: None
             )
         audio_stream.on_digit = partial(_pass_digit, session)
-        audio = Audio(session, manager.media_clock, port, audio_stream, profile)
+        reports = Reports(session, stream, port, audio_stream)
+        audio = Audio(session, manager.media_clock, port, audio_stream, profile, reports)
         stream.cookies.add(_OWN_COOKIE, audio)
         stream.cookies.add(AUDIO_COOKIE, audio_stream)
         return audio
@@ -307,6 +313,7 @@ class AudioHandler(SDPHandler):
                 audio_stream.proven_host = session.flow.remote[0]
             audio_stream.set_remote(_address(remote))
         audio_stream.direction = answer_direction(peer_direction(remote), local.direction)
+        audio.reports.apply()
         audio.start()
         session.note(
             "audio",
@@ -335,6 +342,12 @@ def _formats_for(session: Session, media: MediaDescription) -> tuple[Format, ...
     """Return what both we and the endpoint's settings want of an m-line."""
     endpoint = session.endpoint
     return wanted(common_formats(media), endpoint.codecs, endpoint.dtmf == "rfc4733")
+
+
+def _mux(stream: SessionStream) -> tuple[tuple[str, str | None], ...]:
+    """Return what our m-line says of RTCP: offered at first, else as agreed or offered."""
+    known = stream.remote or stream.active_remote
+    return () if known is not None and not has_mux(known) else ((MUX, None),)
 
 
 def find_audio(session: Session) -> AudioStream | None:

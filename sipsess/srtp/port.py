@@ -90,13 +90,28 @@ class SRTPPort:
             self._sources.clear()
 
     def send(self, data: bytes, address: Address) -> None:
-        """See :meth:`.IMediaPort.send`; RTCP may go the same way (:rfc:`5761`)."""
+        """See :meth:`.IMediaPort.send`."""
+        packet = self._protect(data, is_control=False)
+        if packet is not None:
+            self._inner.send(packet, address)
+
+    def open_rtcp(self) -> bool:
+        """See :meth:`.IMediaPort.open_rtcp`."""
+        is_open: bool = self._inner.open_rtcp()
+        return is_open
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """See :meth:`.IMediaPort.send_rtcp`."""
+        packet = self._protect(data, is_control=True)
+        if packet is not None:
+            self._inner.send_rtcp(packet, address)
+
+    def _protect(self, data: bytes, *, is_control: bool) -> bytes | None:
         outward = self._outward
-        packet = None if outward is None else outward.protect(data, is_rtcp(data))
+        packet = None if outward is None else outward.protect(data, is_control)
         if packet is None:
             self.unsent += 1
-        else:
-            self._inner.send(packet, address)
+        return packet
 
     def close(self) -> None:
         """See :meth:`.IMediaPort.close`."""

@@ -5,7 +5,8 @@ Sockets for RTP, from a pool of even ports, and the clock that lets streams spea
 Theory of operation
     :class:`RTPPorts` goes round its range, so that a port that was just given back is used again as
     late as possible: packets of the last call may still be on their way. A port is free again when
-    its socket is closed, not when that was asked for. RTCP's odd ports are left free beside them.
+    its socket is closed, not when that was asked for. The odd port beside it is opened for RTCP
+    when a call needs it, and given back together with it.
     A reactor that reads sockets gets them as they are (:mod:`sipsess.transport.datagram`); another
     one, such as a virtual host, is asked by ``listenUDP``.
 
@@ -34,6 +35,7 @@ from sipsess.errors import LocalError, NoPortsError
 from sipsess.flow import Address
 from sipsess.interfaces import IMediaClock, IMediaPort, IMediaPorts
 from sipsess.media.codecs import FRAME_TIME
+from sipsess.media.rtp import is_rtcp
 from sipsess.media.stream import AudioStream
 from sipsess.transport.address import ip_version, normal_host
 from sipsess.transport.datagram import MAX_DATAGRAM, DatagramReader, MakeSocket, make_udp_socket
@@ -55,20 +57,26 @@ Receive = Callable[[bytes, Address, float], None]
 _log = Logger()
 
 
-class Seconds(Protocol):
-    """Something that knows the time: each reactor does."""
+class Timekeeper(Protocol):
+    """The part of a reactor that :class:`MediaClock` needs."""
 
     def seconds(self) -> float:
-        """Return the monotonic time in seconds."""
-
-
-class Timekeeper(Seconds, Protocol):
-    """The part of a reactor that :class:`MediaClock` needs."""
+        """Return the time in seconds."""
 
     def callLater(
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> IDelayedCall:
         """Call something later."""
+
+
+class Owner(Protocol):
+    """Who has opened a port."""
+
+    def port_closed(self, port: RTPPort) -> None:
+        """Learn that its socket is closed, and that of RTCP too."""
+
+    def open_beside(self, port: RTPPort) -> RTPPort | None:
+        """Open the next port for RTCP, or return ``None`` when it cannot be had."""
 
 
 @implementer(IMediaPort)
@@ -80,7 +88,7 @@ class RTPPort(DatagramProtocol):
     :param port: its number.
     :param receive: gets what comes.
     :param seconds: the clock.
-    :param closed: called when the socket is closed.
+    :param owner: who opens it, and gets it back.
     """
 
     noisy = False
@@ -91,7 +99,7 @@ class RTPPort(DatagramProtocol):
         port: int,
         receive: Receive,
         seconds: Callable[[], float],
-        closed: Callable[[RTPPort], None],
+        owner: Owner,
     ) -> None:
         self.host = host
         self.port = port
@@ -112,7 +120,10 @@ class RTPPort(DatagramProtocol):
         self._seconds = seconds
         self._checked: Address | None = None
         self._sendto: Callable[[bytes, Address], object] = _send_nowhere
-        self._closed = closed
+        self._owner = owner
+        self._rtcp: RTPPort | None = None
+        #: Sockets that are not closed.
+        self._sockets = 1
         self._reader: DatagramReader | None = None
 
     def __repr__(self) -> str:
@@ -165,20 +176,48 @@ class RTPPort(DatagramProtocol):
         else:
             self.sent += 1
 
+    def open_rtcp(self) -> bool:
+        """See :meth:`.IMediaPort.open_rtcp`."""
+        if self._rtcp is None and not self.is_closed:
+            self._rtcp = self._owner.open_beside(self)
+            self._sockets += self._rtcp is not None
+        return self._rtcp is not None
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """See :meth:`.IMediaPort.send_rtcp`."""
+        (self._rtcp or self).send(data, address)
+
+    def receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
+        """Take what came to the port for RTCP; audio has no business there."""
+        if is_rtcp(data):
+            self._receive(data, source, now)
+
     def close(self) -> None:
         """Close the port and give it back to the pool. Idempotent."""
         if self.is_closed:
             return
         self.is_closed = True
+        if self._rtcp is not None:
+            self._rtcp.close()
         self._sendto = _send_nowhere
         self._receive = _receive_nothing
         if self._reader is not None:
             self._reader.close()
-            self._closed(self)
+            self.port_closed(self)
             return
         transport: Any = self.transport
         closing: Deferred[Any] = transport.stopListening() or succeed(None)
-        closing.addBoth(lambda _: self._closed(self))
+        closing.addBoth(lambda _: self.port_closed(self))
+
+    def port_closed(self, port: RTPPort) -> None:
+        """See :class:`Owner`: the last socket of ours that is closed gives the port back."""
+        self._sockets -= 1
+        if not self._sockets:
+            self._owner.port_closed(self)
+
+    def open_beside(self, port: RTPPort) -> RTPPort | None:
+        """See :class:`Owner`: RTCP has no RTCP."""
+        return None
 
     def _check(self, address: Address) -> None:
         """Refuse what would make the socket look up a name, which blocks."""
@@ -211,8 +250,10 @@ class RTPPorts:
 
     :param reactor: provides ``IReactorFDSet`` or, if not, ``IReactorUDP``.
     :param low: the first port of the range.
-    :param high: the last one; only even numbers are used (:rfc:`3550#section-11`).
-    :param clock: tells the time that goes with each datagram; the reactor by default.
+    :param high: the last one; only even numbers are used for RTP, and the odd one after each for
+        RTCP where a call needs it (:rfc:`3550#section-11`).
+    :param seconds: tells the time that goes with each datagram: the monotonic clock of the core;
+        the reactor's when ``None``.
     :param random: where to begin; a predictable port is easier to guess for who wants to speak
         into a call. Without it the first port is the lowest.
     :param make_socket: makes a bound socket, where the reactor reads sockets.
@@ -224,7 +265,7 @@ class RTPPorts:
         reactor: Any,
         low: int,
         high: int,
-        clock: Seconds | None = None,
+        seconds: Callable[[], float] | None = None,
         *,
         random: Random | None = None,
         make_socket: MakeSocket = make_udp_socket,
@@ -232,8 +273,9 @@ class RTPPorts:
         if not 0 < low <= high < 65536 or low + (low & 1) > high:
             raise LocalError(f"{low}-{high} is no range with an even port between 1 and 65535")
         self._reactor = reactor
-        self._seconds: Callable[[], float] = (clock or reactor).seconds
+        self._seconds: Callable[[], float] = seconds or reactor.seconds
         self._ports = range(low + (low & 1), high + 1, 2)
+        self._high = high
         self._next = random.randrange(len(self._ports)) if random is not None else 0
         self._in_use: dict[int, RTPPort] = {}
         self._make_socket = make_socket
@@ -265,7 +307,7 @@ class RTPPorts:
             self._next = (self._next + 1) % count
             if number in self._in_use:
                 continue
-            port = RTPPort(host, number, receive, self._seconds, self._release)
+            port = RTPPort(host, number, receive, self._seconds, self)
             try:
                 self._bind(port)
             except (CannotListenError, OSError) as error:
@@ -275,6 +317,18 @@ class RTPPorts:
             return port
         self._report(host, f"{len(self)} of {count} are in use by calls; widen --rtp-ports")
         raise NoPortsError(f"no RTP port is free on {host}")
+
+    def open_beside(self, port: RTPPort) -> RTPPort | None:
+        """See :class:`Owner`: open it if it is in the range and nobody has it."""
+        number = port.port + 1
+        if number > self._high:
+            return None
+        rtcp = RTPPort(port.host, number, port.receive_rtcp, self._seconds, port)
+        try:
+            self._bind(rtcp)
+        except (CannotListenError, OSError):
+            return None
+        return rtcp
 
     def _bind(self, port: RTPPort) -> None:
         if self._reads_sockets:
@@ -317,7 +371,8 @@ class RTPPorts:
                 why=why,
             )
 
-    def _release(self, port: RTPPort) -> None:
+    def port_closed(self, port: RTPPort) -> None:
+        """See :class:`Owner`: it may be given out again."""
         self._in_use.pop(port.port, None)
 
 
@@ -327,10 +382,12 @@ class MediaClock:
     Lets the streams speak every 20 ms.
 
     :param reactor: provides ``IReactorTime``.
+    :param seconds: the same as for :class:`RTPPorts`.
     """
 
-    def __init__(self, reactor: Timekeeper) -> None:
+    def __init__(self, reactor: Timekeeper, seconds: Callable[[], float] | None = None) -> None:
         self._reactor = reactor
+        self._seconds = seconds or reactor.seconds
         self._ports: dict[AudioStream, IMediaPort] = {}
         self._awake: dict[AudioStream, None] = {}
         self._start = 0.0
@@ -379,7 +436,7 @@ class MediaClock:
     def _wake(self, stream: AudioStream) -> None:
         self._awake[stream] = None
         if self._call is None and not self._is_passing:
-            self._start = self._reactor.seconds()
+            self._start = self._seconds()
             self._frame = 0
             self._call = self._reactor.callLater(0, self._run)
 
@@ -403,7 +460,7 @@ class MediaClock:
 
     def _catch_up(self) -> float:
         """Let the frames pass that are due; return the seconds until the next one."""
-        now = self._reactor.seconds()
+        now = self._seconds()
         # A microsecond of grace, since a reactor may call that much too early.
         for _ in range(MAX_CATCH_UP):
             due = self._start + self._frame * FRAME_TIME

@@ -51,6 +51,8 @@ _VARYING = (
     (r"\(0\.0\.0\.0 and ::\)", r"\\(0\\.0\\.0\\.0( and ::)?\\)"),
     (r"\d+\.\d+\.\d+\.\d+(:\d+)?", r"[\\d.:]+"),
     (r"\d+ packets, sent \d+", r"\\d+ packets, sent \\d+"),
+    # Whether the far end of a short call has reported yet is chance.
+    (r"MOS \d+\.\d+", r"MOS \\d+\\.\\d+(?:; the peer lost [^;]+)?(?:; round trip \\d+ ms)?"),
     (r"\d+\.\d+", r"\\d+\\.\\d+"),
     (r"\d{4,}", r"\\d+"),
     (r" {2,}", r" +"),

@@ -27,6 +27,7 @@ from sipsess.dtls.port import HANDSHAKE_LIMIT, Association
 from sipsess.flow import Address
 from sipsess.interfaces import IMediaPort
 from sipsess.media import RTPPacket
+from sipsess.media.rtcp import Report
 from sipsess.srtp import SUITES, Context, Suite
 from sipsess.testing import VirtualNetwork
 from sipsess.timers import Timer, TimerQueue
@@ -335,7 +336,8 @@ class PortTests(SynchronousTestCase):
         self.come(check("USE-CANDIDATE"))
         self.shake()
         self.port.send(RTPPacket(0, 1, 1, 1, b"x").pack(), STRANGER)
-        self.assertEqual((self.take(), self.port.unsent), ([], 1))
+        self.port.send_rtcp(Report(1).pack(), STRANGER)
+        self.assertEqual((self.take(), self.port.unsent), ([], 2))
 
     def test_keys(self) -> None:
         """Checks are answered, the handshake gives keys, and packets pass in both directions."""
@@ -351,6 +353,9 @@ class PortTests(SynchronousTestCase):
         self.port.send(packet, PEER)
         (data,) = self.take()
         self.assertEqual(listener.unprotect(data, False), packet)
+        self.port.send_rtcp(Report(1).pack(), PEER)
+        (data,) = self.take()
+        self.assertEqual(listener.unprotect(data, True), Report(1).pack())
 
     def test_before_anything_is_agreed(self) -> None:
         """Nothing is answered before both sides have described themselves."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from base64 import b64encode
 
+from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -108,6 +109,7 @@ class PortTests(SynchronousTestCase):
         self.sent: list[bytes] = []
         self.wire = self.net.host("192.0.2.9")
         self.patch(self.port._inner, "send", lambda data, address: self.sent.append(data))
+        self.patch(self.port._inner, "send_rtcp", lambda data, address: self.sent.append(data))
 
     def hear(self, data: bytes, source: Address, now: float) -> None:
         """Take a plain packet."""
@@ -132,11 +134,22 @@ class PortTests(SynchronousTestCase):
         """Before there are keys, and after the end, nothing goes out and nothing is heard."""
         for _ in range(2):
             self.port.send(packet(1), PEER)
+            self.port.send_rtcp(RTCP, PEER)
             self.come(packet(1))
             self.port.set_keys(CM, KEY, KEY)
             self.port.close()
         self.assertEqual((self.sent, self.heard), ([], []))
-        self.assertEqual((self.port.unsent, self.port.unprotected), (2, 2))
+        self.assertEqual((self.port.unsent, self.port.unprotected), (4, 2))
+
+    def test_port_for_reports(self) -> None:
+        """What comes to the port for RTCP is decrypted, too."""
+        self.assertTrue(self.port.open_rtcp())
+        self.port.set_keys(CM, KEY, KEY)
+        data = Context(CM, KEY, is_sender=True).protect(RTCP, True)
+        assert data is not None
+        self.wire.listenUDP(7000, DatagramProtocol()).write(data, ("192.0.2.1", 10001))
+        self.net.run_for(0.1)
+        self.assertEqual(self.heard, [RTCP])
 
     def test_all_suites(self) -> None:
         """Packets and reports go out encrypted and come in plain, with each suite."""
@@ -147,7 +160,8 @@ class PortTests(SynchronousTestCase):
             listener = Context(suite, ours, is_sender=False)
             speaker = Context(suite, theirs, is_sender=True)
             for data, is_rtcp in ((packet(7), False), (RTCP, True)):
-                self.port.send(data, PEER)
+                send = self.port.send_rtcp if is_rtcp else self.port.send
+                send(data, PEER)
                 self.assertNotIn(data, self.sent)
                 self.assertEqual(listener.unprotect(self.sent.pop(), is_rtcp), data)
                 self.come(speaker.protect(data, is_rtcp))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.media.latch import PROBATION, SILENCE, UNPROVEN_PACKETS, Latch
+from sipsess.media.latch import PROBATION, SILENCE, UNPROVEN_PACKETS, ControlLatch, Latch
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.sequence import DUPLICATE, LATE, NEXT, RESTART, SequenceTracker
 
@@ -179,6 +179,56 @@ class UnprovenTests(SynchronousTestCase):
         for number in range(PROBATION):
             self.latch.accept(("203.0.113.1", 4000), packet(3 + number), 0.2)
         self.assertEqual(self.latch.destination, ("203.0.113.1", 4000))
+
+
+class ControlLatchTests(SynchronousTestCase):
+    """Where RTCP goes, and from where it is taken."""
+
+    def setUp(self) -> None:
+        """Begin with what the SDP says."""
+        self.latch = Latch(SIGNALLED)
+        self.latch.proven_host = SIGNALLED[0]
+        self.control = ControlLatch(self.latch)
+
+    def test_shared_port(self) -> None:
+        """With rtcp-mux RTCP goes and comes where RTP does (RFC 5761)."""
+        for peer in (SIGNALLED, PEER):
+            self.assertEqual(self.control.destination, peer)
+            self.assertTrue(self.control.accept(peer))
+            self.assertFalse(self.control.accept((peer[0], peer[1] + 1)))
+            self.latch.accept(PEER, packet(1), 0.0)
+
+    def test_port_of_its_own(self) -> None:
+        """It goes to the signalled port until it has come from another one of the same host."""
+        self.control.signalled = (SIGNALLED[0], 4001)
+        self.assertEqual(self.control.destination, (SIGNALLED[0], 4001))
+        self.assertTrue(self.control.accept((SIGNALLED[0], 5555)))
+        self.assertFalse(self.control.accept((STRANGER[0], 4001)))
+        self.assertEqual(self.control.destination, (SIGNALLED[0], 5555))
+
+    def test_behind_a_nat(self) -> None:
+        """Another host than the one that audio comes from gets nothing and is not believed."""
+        self.control.signalled = (SIGNALLED[0], 4001)
+        self.latch.accept(PEER, packet(1), 0.0)
+        self.assertIsNone(self.control.destination)
+        self.assertFalse(self.control.accept((SIGNALLED[0], 4001)))
+        self.assertTrue(self.control.accept((PEER[0], 9001)))
+        self.assertEqual(self.control.destination, (PEER[0], 9001))
+
+    def test_nobody(self) -> None:
+        """Where nobody is known nothing goes and nobody is believed."""
+        for signalled in (None, (SIGNALLED[0], 4001)):
+            self.control.signalled = signalled
+            self.latch.signal(None)
+            self.assertIsNone(self.control.destination)
+            self.assertFalse(self.control.accept(STRANGER))
+
+    def test_claimed_address(self) -> None:
+        """To an address that was only claimed no report goes, however few they are."""
+        self.latch.proven_host = None
+        self.assertIsNone(self.control.destination)
+        self.latch.accept(SIGNALLED, packet(1), 0.0)
+        self.assertEqual(self.control.destination, SIGNALLED)
 
 
 class SequenceTests(SynchronousTestCase):

@@ -27,6 +27,7 @@ from sipsess.transport.rtp import MAX_CATCH_UP, REPORT_INTERVAL, MediaClock, RTP
 from tests.pure.signals import loudest, rms
 
 FRAME = b"\x10\x00" * 160
+RTCP = b"\x80\xc9\0\1\0\0\0\7"
 
 
 def ignore(data: bytes, source: Address, now: float) -> None:
@@ -201,6 +202,54 @@ class PoolTests(SynchronousTestCase):
         self.pool.close()
         self.assertTrue(all(port.is_closed for port in ports))
 
+    def test_port_for_reports(self) -> None:
+        """RTCP gets the odd port beside, once, and what comes there goes the same way."""
+        received: list[bytes] = []
+        port = self.pool.open("127.0.0.1", lambda data, source, now: received.append(data))
+        self.assertEqual(self.reactor.tried, [30000])
+        self.assertTrue(port.open_rtcp())
+        self.assertTrue(port.open_rtcp())
+        self.assertEqual(self.reactor.tried, [30000, 30001])
+        self.assertEqual((len(self.pool), self.open().port), (1, 30002))
+        beside = port._rtcp
+        assert beside is not None
+        for data in (RTCP, RTPPacket(0, 1, 160, 9, b"x").pack(), b"", RTCP):
+            beside.datagramReceived(data, ("192.0.2.9", 5))
+        self.assertEqual(received, [RTCP, RTCP])
+        self.assertFalse(beside.open_rtcp())
+
+    def test_reports_leave_by_their_port(self) -> None:
+        """RTCP leaves by the port beside when it is open, else by that of RTP."""
+        port, there = self.open(), ("127.0.0.9", 5)
+        port.send_rtcp(b"1", there)
+        port.open_rtcp()
+        port.send_rtcp(b"2", there)
+        sent = [self.reactor.ports[number].socket.sent for number in (30000, 30001)]
+        self.assertEqual(sent, [[(b"1", there)], [(b"2", there)]])
+
+    def test_no_port_for_reports(self) -> None:
+        """Where the port beside is another program's, or out of the range, there is none."""
+        self.pool = RTPPorts(self.reactor, 30000, 30002)
+        self.reactor.errors = {30001: busy()}
+        self.assertEqual([self.open().open_rtcp() for _ in range(2)], [False, False])
+        self.assertEqual(self.reactor.tried, [30000, 30001, 30002])
+
+    def test_both_sockets_come_back(self) -> None:
+        """A pair is in use until both are closed; nothing is opened for a port that is closed."""
+        for order in ((30000, 30001), (30001, 30000)):
+            self.pool = RTPPorts(self.reactor, 30000, 30001)
+            port = self.open()
+            port.open_rtcp()
+            port.close()
+            port.close()
+            for number in order:
+                self.assertEqual(len(self.pool), 1)
+                self.reactor.ports[number].closing.callback(None)
+            self.assertEqual(len(self.pool), 0)
+        port = self.open()
+        self.close(port)
+        self.assertFalse(port.open_rtcp())
+
     def test_begins_anywhere(self) -> None:
         """With a source of chance the first port cannot be foretold, and all are still used."""
         firsts = set()
@@ -250,7 +299,7 @@ class PortTests(SynchronousTestCase):
         self.received: list[tuple[bytes, Address, float]] = []
         self.clock = Clock()
         self.clock.advance(7.0)
-        pool = RTPPorts(self.reactor, 30000, 30001, self.clock)
+        pool = RTPPorts(self.reactor, 30000, 30001, self.clock.seconds)
         self.port = pool.open("127.0.0.1", lambda *args: self.received.append(args))
         self.socket = self.reactor.ports[30000].socket
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +17,7 @@ from sipsess.call import Call
 from sipsess.errors import LocalError
 from sipsess.flow import Flow
 from sipsess.locating import UnreachableError
+from sipsess.media import PCMU, AudioStream
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
 from sipsess.session import Session, SessionEnded
@@ -512,6 +514,26 @@ class TimerTests(ServerCase):
         self.net.run_for(10)
         self.assertEqual(fired, [2, 6, 7])
         self.net.assert_quiet()
+        self.stop(server)
+
+    def test_one_clock(self) -> None:
+        """Media goes by the clock of the core, which steps in the time of day do not reach."""
+        server = self.serve(seconds=lambda: self.net.seconds() + 1000)
+        times: list[float] = []
+        port = server.media_ports.open("192.0.2.1", lambda data, source, now: times.append(now))
+        far = self.alice.listenUDP(4000, DatagramProtocol())
+        far.write(b"x", (port.host, port.port))
+        ids = server.core.ids
+        stream = AudioStream(PCMU, 0, None, ids, remote=("192.0.2.2", 4000))
+        server.media_clock.add(stream, port)
+        self.patch(AudioStream, "tick", lambda stream, now: times.append(now))
+        stream.play(bytes(320))
+        self.net.run_for(0.05)
+        self.assertEqual(len(times), 4)
+        self.assertApproximates(min(times), 1000.0, 0.1)
+        server.media_clock.remove(stream)
+        port.close()
+        far.stopListening()
         self.stop(server)
 
     def test_nothing_left(self) -> None:
