@@ -209,6 +209,13 @@ class CallBase:
         if dropped is not None:
             session.when_ended().addCallback(dropped.session_over, session)
 
+    def session_ending(self, session: Session) -> None:
+        """Hear that the end of a session is decided; for the session."""
+        if session is self.session:
+            for wait in list(self.waits):
+                if wait.ending is not None:
+                    wait.ending()
+
     def session_over(self, reason: EndReason, session: Session) -> None:
         """Hear that a session is over; for the session."""
         if session is not self.session:

@@ -7,10 +7,11 @@ Theory of operation
     transcoded only when the codecs differ (:mod:`sipsess.media.relay`). A key is a key: whichever
     way one side sends it (RTP event, INFO, tone), the other gets it the way that it understands.
 
-    To both calls the bridge is something that they wait for. So it hears when one ends, and hangs
-    the other up for the same reasons; and when one moves to another peer (transfer, Replaces), it
-    goes on with that one. Hold goes across, too (:mod:`sipsess.call.holding`). When the media were
-    left to the peers (:mod:`sipsess.session.passthrough`) all of this is between them.
+    To both calls the bridge is something that they wait for. So it hears when it is decided that
+    one ends, and hangs the other up for the same reasons, at once, though a BYE may wait for its
+    answer; and when one moves to another peer (transfer, Replaces), it goes on with that one. Hold
+    goes across, too (:mod:`sipsess.call.holding`). When the media were left to the peers
+    (:mod:`sipsess.session.passthrough`) all of this is between them.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Bridge:
         self._waits = tuple(Wait(call) for call in calls)
         for call, wait in zip(calls, self._waits, strict=True):
             wait.moved = partial(self.media_changed, call)
-            wait.deferred.addErrback(self._ended, call)
+            wait.ending = partial(self._end, call)
+            wait.deferred.addErrback(lambda _: None)
         # Nobody is told anything before both are known.
         self._sides[self._far].look()
         self.media_changed(self._near)
@@ -118,8 +120,8 @@ class Bridge:
         except SIPError as error:
             other.session.note("key lost", str(error))
 
-    def _ended(self, failure: Failure, call: Call) -> None:
-        """Hang the other one up, too."""
+    def _end(self, call: Call) -> None:
+        """Hang the other one up, too, as soon as the end of one is decided."""
         end = call.session.reason_or_unknown()
         self._stop()
         end_with(self._other(call), call, self._policy)

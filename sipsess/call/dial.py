@@ -143,6 +143,7 @@ class Dialling:
         self._passed = 0
         self._placing: Deferred[Session] | None = None
         self._wait = Wait(call, self._release)
+        self._wait.ending = self._give_up
 
     def start(
         self, target: str, timeout: float, from_: str | None, headers: Mapping[str, str] | None
@@ -276,6 +277,10 @@ class Dialling:
         reasons = (Reason.q850(_NO_ANSWER),)
         self._wait.fail(Failure(DialFailed(_UNAVAILABLE, reasons, original=408)))
 
+    def _give_up(self) -> None:
+        """End all legs: the call itself is about to end."""
+        self._wait.fail(Failure(self._call.ended_error()))
+
     def _release(self) -> None:
         """End all legs but the one that was answered."""
         placing, self._placing = self._placing, None
@@ -303,7 +308,8 @@ def _is_heard(leg: Session) -> bool:
 def belong(leg: Call, call: Call, policy: HeaderPolicy) -> None:
     """Let a leg end with the call that it was dialled for."""
     wait = Wait(call)
-    wait.deferred.addErrback(lambda _: end_with(leg, call, policy))
+    wait.ending = partial(end_with, leg, call, policy)
+    wait.deferred.addErrback(lambda _: None)
     leg.ended.addCallback(lambda _: wait.finish())
 
 

@@ -26,7 +26,7 @@ class Wait:
     :param deferred: what it fires; left out, a Deferred of its own.
     """
 
-    __slots__ = ("_call", "_home", "_payload", "_release", "_timer", "deferred", "moved")
+    __slots__ = ("_call", "_home", "_payload", "_release", "_timer", "deferred", "ending", "moved")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Wait:
         self._home = call.session
         #: Called when the call has moved to another session and that one is answered.
         self.moved: Callable[[], object] | None = None
+        #: Called when the end of the call is decided: its BYE may be answered much later.
+        self.ending: Callable[[], object] | None = None
         self.deferred: Deferred[Any] = Deferred(self.cancelled) if deferred is None else deferred
         call.waits[self] = None
 

@@ -51,6 +51,9 @@ class EndReason:
 class EndListener(Protocol):
     """Who hears of the end of a session."""
 
+    def session_ending(self, session: Session) -> None:
+        """Hear that it is decided that a session ends; what that takes may take its time."""
+
     def session_over(self, reason: EndReason, session: Session) -> None:
         """Hear that a session is over, and why."""
 

@@ -270,9 +270,11 @@ class Session:
         return self.end_reason or EndReason(LOCAL, "BYE", text="ended")
 
     def set_reason(self, reason: EndReason) -> None:
-        """Note why the session ends; the first reason counts."""
+        """Note why the session ends; the first reason counts, and the end is decided with it."""
         if self.end_reason is None:
             self.end_reason = reason
+            if self.listener is not None:
+                self.core.turn.later(self.listener.session_ending, self)
 
     # -- turns, timers, work that waits ----------------------------------------------------
 

@@ -519,8 +519,8 @@ class HoldTests(BridgeCase):
         self.talk()
         self.change(self.near, "sendonly")
         self.far.close()
-        self.net.run_for(65)
-        self.near.reply(self.near.expect("BYE"), 200)
+        self.net.run_for(33)
+        self.near.reply(self.near.expect("BYE", within=0.1), 200)
         self.settle()
 
     def test_ended_meanwhile(self) -> None:

@@ -346,6 +346,9 @@ class EndTests(SessionTestCase):
         class Broken:
             """Fails to hear."""
 
+            def session_ending(self, session: Session) -> None:
+                """See :meth:`.EndListener.session_ending`."""
+
             def session_over(self, reason: EndReason, session: Session) -> None:
                 """See :meth:`.EndListener.session_over`."""
                 raise ValueError("bug")
