@@ -2,9 +2,10 @@
 """
 SIPp with scenarios of our own, which stand in ``scenarios``.
 
-A file whose name begins with ``uac_`` calls a server of ours, one with ``uas_`` is called by it.
-Each checks what it receives: SIPp's exit status is 0 only when every call went as it is written.
-They can be played by hand, too, those with ``-key`` in their comment with these keys::
+A file whose name begins with ``uac_`` calls a server of ours, one with ``uas_`` is called by it,
+and those with ``b2b_`` are on the two sides of a bridge. Each checks what it receives: SIPp's exit
+status is 0 only when every call went as it is written. They can be played by hand, too, those with
+``-key`` in their comment with these keys::
 
     sipp -sf tests/interop/scenarios/uac_timer.xml -i 127.0.0.1 127.0.0.1 -m 1
 

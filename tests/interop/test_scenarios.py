@@ -31,7 +31,10 @@ class FileTests(SynchronousTestCase):
         """Each is played by a test, in the role that its name says."""
         here = pathlib.Path(__file__)
         proxied = here.with_name("test_kamailio.py").read_text()
-        modules = {"uac": "test_sipp_calls", "uas": "test_sipp_called", "reg": "test_registrar"}
+        modules = {
+            **{"uac": "test_sipp_calls", "uas": "test_sipp_called", "reg": "test_registrar"},
+            **{"b2b": "test_sipp_bridge"},
+        }
         for role, module in modules.items():
             text = here.with_name(f"{module}.py").read_text()
             played = set(re.findall(rf"\b{role}_\w+\.xml", text + proxied))
