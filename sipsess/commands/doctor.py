@@ -18,6 +18,7 @@ from sipsess.doctor import (
     Finding,
     Machine,
     ask_server,
+    examine_encryption,
     examine_engines,
     examine_listeners,
     examine_media,
@@ -83,6 +84,7 @@ def _examine(file: str, control: str | None, machine: Machine) -> Iterator[Findi
     has_streams = any(spec.transport != "UDP" for spec in config.listeners)
     connections = MAX_CONNECTIONS if has_streams else 0
     yield from examine_media(machine, config.rtp.ports, connections, running)
+    yield from examine_encryption(config.endpoints, config.listeners)
     yield from examine_engines(machine, config.media)
 
 

@@ -8,6 +8,7 @@ given back, the kernel is asked for routes, and a running server is asked by its
 
 from __future__ import annotations
 
+from .encryption import examine_encryption
 from .engines import examine_engines
 from .findings import NOTE, OK, WRONG, Finding
 from .listening import examine_listeners
@@ -25,6 +26,7 @@ __all__ = [
     "Machine",
     "Running",
     "ask_server",
+    "examine_encryption",
     "examine_engines",
     "examine_listeners",
     "examine_media",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: What to say when the extra is missing.
 HINT = "install sipsess[webrtc]"
 
-_PACKAGES = ("OpenSSL", "cryptography", "pylibsrtp")
+_PACKAGES = ("OpenSSL", "cryptography", "pylibsrtp", "aioice")
 
 #: RFC 5280 4.1.2.5: no end that makes sense; whoever checks the fingerprint needs none, and a
 #: clock that is wrong does no harm.

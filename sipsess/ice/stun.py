@@ -9,7 +9,6 @@ asked the header is looked at, since a port that strangers know gets all kinds o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from struct import Struct
 from struct import error as StructError
 from typing import Any
@@ -26,11 +25,6 @@ MAX_CHECK = 1024
 
 #: RFC 8445 7.3.1.1.
 ROLE_CONFLICT = (487, "Role Conflict")
-
-
-def is_available() -> bool:
-    """Tell whether the library is installed."""
-    return find_spec("aioice") is not None
 
 
 def is_binding_request(data: bytes) -> bool:

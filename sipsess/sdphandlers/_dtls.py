@@ -26,7 +26,7 @@ from sipsess.dtls import (
 from sipsess.dtls.port import Association
 from sipsess.errors import RemoteError
 from sipsess.flow import Address
-from sipsess.ice import Credentials, ICEError, candidate, read_peer, stun
+from sipsess.ice import Credentials, ICEError, candidate, read_peer
 from sipsess.interfaces import IMediaPort, IMediaPorts
 from sipsess.media import AudioStream
 from sipsess.sdp import MediaDescription, SessionDescription
@@ -106,7 +106,7 @@ class DTLS:
 
 
 def _check_possible() -> None:
-    if not (is_available() and stun.is_available()):
+    if not is_available():
         raise NegotiationFailed(f"this server has no DTLS-SRTP ({HINT})", _WARN_TRANSPORT)
 
 
