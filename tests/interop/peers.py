@@ -439,6 +439,16 @@ module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 """
 
+#: What a telephone needs besides to speak as browsers do.
+WEB = """\
+module stun.so
+module ice.so
+module dtls_srtp.so
+rtcp_mux yes
+"""
+#: How its account says so.
+WEB_ENCRYPTION = "dtls_srtp"
+
 MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
 
 
@@ -453,7 +463,7 @@ class Baresip:
     :param registrar: the port of a server on which it registers as ``phone``; ``None`` for nowhere.
     :param password: with which it answers challenges.
     :param pem: a file with its certificate and key; then it speaks TLS, on the next port.
-    :param encryption: of its audio, such as ``srtp-mand``.
+    :param encryption: of its audio, such as ``srtp-mand``; :data:`WEB_ENCRYPTION` brings ICE.
     """
 
     def __init__(
@@ -479,10 +489,13 @@ class Baresip:
             folder=folder,
             transports="udp,tcp,tls" if pem else "udp,tcp",
         )
-        (folder / "config").write_text(text + (f"sip_certificate {pem}\n" if pem else ""))
+        is_web = encryption == WEB_ENCRYPTION
+        text += (f"sip_certificate {pem}\n" if pem else "") + (WEB if is_web else "")
+        (folder / "config").write_text(text)
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
         account = f"<sip:phone@127.0.0.1:{home}>;auth_pass={password};regint={seconds}"
         account += f";mediaenc={encryption}" if encryption else ""
+        account += ";medianat=ice" if is_web else ""
         (folder / "accounts").write_text(f"{account};answermode=auto;audio_codecs=pcmu,pcma\n")
         (folder / "contacts").write_text("")
 
