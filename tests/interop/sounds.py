@@ -9,7 +9,10 @@ from sipsess.media import WAVWriter
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.tone import generate
 from tests.pure.signals import amplitude
+from tests.pure.speech import speech
 
+#: What the telephone says again and again when it says no tone.
+SPEECH = speech(5.0)
 #: What the telephone says, and what we say, in Hz; and something that nobody says.
 THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
 
@@ -19,6 +22,15 @@ def write_tone(folder: pathlib.Path) -> pathlib.Path:
     path = folder / "tone.wav"
     writer = WAVWriter(path)
     writer.write(generate((THEIRS,), 60.0))
+    writer.close()
+    return path
+
+
+def write_speech(folder: pathlib.Path) -> pathlib.Path:
+    """Write a minute of something like speech, :data:`SPEECH` again and again; return the file."""
+    path = folder / "speech.wav"
+    writer = WAVWriter(path)
+    writer.write(SPEECH * 12)
     writer.close()
     return path
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 from twisted.internet.defer import Deferred
 
 from sipsess.application import Application
@@ -12,10 +14,12 @@ from sipsess.call import Call
 from sipsess.media import PCMU, load_digit, load_sound, read_wav
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.server import SIPServer
+from tests.pure.signals import rms
+from tests.pure.speech import correlation, find_delay
 
 from .desk import Desk
 from .peers import Baresip, Capture, PeerTestCase, sip_port, start_baresip, until
-from .sounds import OURS, THEIRS, has_tone, write_tone
+from .sounds import OURS, SPEECH, THEIRS, has_tone, write_speech, write_tone
 from .tools import ROOT, free_port, phone_command
 from .users import PASSWORD, make_digest_gate
 
@@ -52,10 +56,11 @@ class Keys(Application):
 class BaresipTestCase(PeerTestCase):
     """Has a telephone that says a tone."""
 
-    async def start_phone(self, password: str = "") -> Baresip:
+    async def start_phone(self, password: str = "", speaks: pathlib.Path | None = None) -> Baresip:
         """Start the telephone."""
         self.require("baresip")
-        return await start_baresip(self, write_tone(self.folder), password=password)
+        path = speaks or write_tone(self.folder)
+        return await start_baresip(self, path, password=password)
 
     async def dial(self, phone: Baresip, server: SIPServer, user: str) -> None:
         """Let the telephone call the server."""
@@ -84,6 +89,29 @@ class CallingTests(BaresipTestCase):
         await self.dial(phone, server, "echo")
         await self.hears(phone, THEIRS)
         await phone.control.command("hangup")
+        await self.quiet(server)
+
+    async def test_speech(self) -> None:
+        """Speech comes back alike to 0.95, as loud, and all of it in its time."""
+        phone = await self.start_phone(speaks=write_speech(self.folder))
+        server = self.serve(EchoApplication())
+        await self.dial(phone, server, "echo")
+        length, begin, step = SAMPLE_RATE, 2 * SAMPLE_RATE, 3 * SAMPLE_RATE
+        await until(
+            lambda: len(phone.heard()) >= begin + 2 * step + length,
+            lambda: f"only {len(phone.heard())} bytes were heard:\n{phone.process.tail()}",
+        )
+        await phone.control.command("hangup")
+        heard, said = phone.heard(), SPEECH + SPEECH
+        places = []
+        for at in range(begin, begin + 2 * step + 1, step):
+            piece = heard[at : at + length]
+            place = 2 * round(find_delay(piece[: length // 10], said, 5.0) * SAMPLE_RATE)
+            self.assertGreater(correlation(piece, said[place : place + length]), 0.95, at)
+            self.assertLess(abs(rms(piece) - rms(said[place : place + length])), 1.0)
+            places.append((at - place) % len(SPEECH))
+        # Between their recorder and their player the telephone may be a frame or two late, not we.
+        self.assertLessEqual(max(places) - min(places), 4 * 320, places)
         await self.quiet(server)
 
     async def test_password(self) -> None:

@@ -16,8 +16,9 @@ Theory of operation
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import pi, sin, sqrt
+from operator import mul
 from random import Random
 from statistics import fmean
 
@@ -81,8 +82,11 @@ def find_delay(said: bytes, heard: bytes, limit: float) -> float:
     :param limit: the longest delay that is looked for.
     """
     mine, yours = samples(said), samples(heard)
-    lags = range(int(limit * SAMPLE_RATE))
-    score = [sum(a * b for a, b in zip(mine, yours[lag:], strict=False)) for lag in lags]
+    power = [0, *accumulate(value * value for value in yours)]
+    score = []
+    for lag in range(int(limit * SAMPLE_RATE)):
+        product = sum(map(mul, mine, yours[lag : lag + len(mine)]))
+        score.append(product / sqrt(power[lag + len(mine)] - power[lag] + _EVEN))
     return score.index(max(score)) / SAMPLE_RATE
 
 
