@@ -7,6 +7,10 @@ import os
 import sys
 
 from sipsess.applications.echo import EchoApplication
+from sipsess.media import PCMA
+from sipsess.media.codecs import SAMPLE_RATE
+from tests.pure.signals import rms
+from tests.pure.speech import correlation, find_delay
 
 from .peers import Capture, Peer, PeerTestCase, sip_port
 from .tools import (
@@ -19,6 +23,8 @@ from .tools import (
     uac_command,
 )
 
+#: Seconds by which the echo of a recording may be behind, at most.
+LONGEST = 1.0
 #: How often SIPp may try until no message was sent twice: a busy machine delays us, too.
 RUNS = 3
 
@@ -62,7 +68,7 @@ class MediaTests(PeerTestCase):
     """SIPp plays a recording."""
 
     async def test_recording_comes_back(self) -> None:
-        """The A-law of ``uac_pcap`` comes back unchanged, and its key as RTP events (RFC 4733)."""
+        """The speech of ``uac_pcap`` comes back unchanged, and its key as RTP events (RFC 4733)."""
         self.require("sipp", "tshark")
         if os.getuid() != 0:
             self.miss("SIPp plays recordings through a raw socket, which only root may open")
@@ -86,10 +92,36 @@ class MediaTests(PeerTestCase):
         contents = {payload for [payload] in played}
         unknown = [payload for [payload] in heard if payload not in contents]
         self.assertLess(len(unknown), len(heard) * 0.05)
+        await self.check_signal(capture, audio.format(first_rtp), audio.format(media))
         event = f"rtpevent.event_id == 1 && udp.dstport == {media}"
         ends = await capture.read(f"{event} && rtpevent.end_of_event == 1", "rtp.timestamp")
         self.assertEqual(len(ends), 3, "RFC 4733 2.5.1.4: the end is sent three times")
         self.assertEqual(await capture.problems(port, first_rtp), [])
+
+    async def check_signal(self, capture: Capture, played: str, heard: str) -> None:
+        """Check that the sound that was played came back: alike to 0.95, as loud, in its time."""
+        fields = ("rtp.payload", "rtp.timestamp")
+        said = _sound(await capture.read(played, *fields))
+        came = _sound(await capture.read(heard, *fields))
+        second = 2 * SAMPLE_RATE
+        delay = find_delay(said[second : 2 * second], came[second : 3 * second], LONGEST)
+        at = second + 2 * round(delay * SAMPLE_RATE)
+        for begin in range(0, len(said) - at - second, second):
+            piece, other = said[second + begin :][:second], came[at + begin :][:second]
+            self.assertGreater(correlation(piece, other), 0.95, begin)
+            self.assertLess(abs(rms(piece) - rms(other)), 0.5, begin)
+
+
+def _sound(packets: list[list[str]]) -> bytes:
+    """Return the sound of captured A-law, each packet where its timestamp says."""
+    first = int(packets[0][1])
+    sound = bytearray()
+    for payload, timestamp in packets:
+        pcm = PCMA.decode(bytes.fromhex(payload))
+        begin = 2 * ((int(timestamp) - first) & 0xFFFFFFFF)
+        sound[len(sound) : begin] = bytes(max(0, begin - len(sound)))
+        sound[begin : begin + len(pcm)] = pcm
+    return bytes(sound)
 
 
 class DialTests(PeerTestCase):
