@@ -26,11 +26,11 @@ def write_tone(folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def write_speech(folder: pathlib.Path) -> pathlib.Path:
-    """Write a minute of something like speech, :data:`SPEECH` again and again; return the file."""
+def write_speech(folder: pathlib.Path, seconds: int) -> pathlib.Path:
+    """Write so much of something like speech, :data:`SPEECH` again and again; return the file."""
     path = folder / "speech.wav"
     writer = WAVWriter(path)
-    writer.write(SPEECH * 12)
+    writer.write(SPEECH * (seconds // 5 + 2))
     writer.close()
     return path
 
