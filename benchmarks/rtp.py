@@ -83,12 +83,15 @@ class Streams:
 
 
 def make_sockets(stack: ExitStack, count: int) -> list[socket.socket]:
-    """Return bound sockets, closed with the stack."""
-    sockets = []
-    for _ in range(count):
+    """Return sockets bound to even ports, closed with the stack; RTCP goes to the odd ones."""
+    sockets: list[socket.socket] = []
+    while len(sockets) < count:
         skt = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         skt.bind(("127.0.0.1", 0))
-        sockets.append(skt)
+        if skt.getsockname()[1] % 2:
+            skt.close()
+        else:
+            sockets.append(skt)
     return sockets
 
 
