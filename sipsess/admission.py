@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from sipsess.endpoint.endpoint import Endpoint
 from sipsess.errors import LocalError, RemoteError, SIPError
+from sipsess.failures import CANCELLED
 from sipsess.flow import Flow
 from sipsess.message import Request, Response, build_response
 from sipsess.status import reason_phrase
@@ -188,7 +189,7 @@ class Admission:
         """Take a verdict on a request that has its answer: from the gate itself, or too late."""
         if result is Verdict.HANDLED:
             self._trace(gate, "handled")
-        elif not (isinstance(result, Failure) and result.check(CancelledError)):
+        elif not (isinstance(result, Failure) and result.check(*CANCELLED)):
             self.core.counters.late_verdicts += 1
 
     def _refuse(self, gate: IRequestGate, error: Exception) -> None:

@@ -8,13 +8,17 @@ all of them are counted.
 
 from __future__ import annotations
 
+from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sipsess.counters import Counters
 
+#: What a coroutine raises that was cancelled: by Twisted, or by asyncio under its reactor.
+CANCELLED = (CancelledError, TaskCancelledError)
 #: Tracebacks logged per plugin callback; after these, failures are only counted for a minute.
 LOGGED_FAILURES = 5
 LOG_PERIOD = 60.0

@@ -105,6 +105,8 @@ POLICY_EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "sipsess.dtls.identity": ("OpenSSL", "cryptography"),
     "sipsess.dtls.handshake": ("OpenSSL", "cryptography"),
     "sipsess.ice.stun": ("aioice",),
+    # What a task of asyncio raises that was cancelled; Twisted's own is another.
+    "sipsess.failures": ("asyncio.CancelledError",),
     # A store of bindings works in a thread of its own.
     "sipsess.registrar.sqlite": ("twisted.enterprise.adbapi",),
 }

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, I
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+
+from sipsess.failures import CANCELLED
 
 if TYPE_CHECKING:
     from .base import CallBase
@@ -124,7 +126,7 @@ class AsyncPieces:
         self._is_over = True
         if self._failed is not None:
             self._error = failure
-        elif not failure.check(CancelledError):
+        elif not failure.check(*CANCELLED):
             self._report(failure)
 
     def _came(self, result: None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError
 
 from sipsess.errors import PluginError
+from sipsess.failures import CANCELLED
 from sipsess.interfaces import IDeferOffer, IMediaAddress, ISDPHandler
 from sipsess.sdp import MediaDescription, SessionDescription
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
@@ -120,8 +121,10 @@ class Handlers(dict[str, tuple[ISDPHandler, ...]]):
         """
         try:
             return await result
-        except (NegotiationFailed, CancelledError):
+        except NegotiationFailed:
             raise
+        except CANCELLED:
+            raise CancelledError from None
         except Exception as error:
             raise self.failed(session, handler, callback, error) from error
 

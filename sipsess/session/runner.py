@@ -13,10 +13,11 @@ from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from sipsess.errors import SIPError
+from sipsess.failures import CANCELLED
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Reject
 
@@ -109,7 +110,7 @@ class ApplicationRunner(Part):
         session = self.session
         status, reason, headers = NOT_ANSWERED, None, dict[str, str]()
         text = "the application is done"
-        if isinstance(result, Failure) and not (session.is_over and result.check(CancelledError)):
+        if isinstance(result, Failure) and not (session.is_over and result.check(*CANCELLED)):
             status, reason, headers = self._failed(result)
             text = reason or "the application failed"
         if session.is_answered:

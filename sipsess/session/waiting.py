@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail
 from twisted.python.failure import Failure
 
+from sipsess.failures import CANCELLED
 from sipsess.timers import Timer
 
 from .part import Part
@@ -104,7 +105,7 @@ def _fire(result: object, outer: Deferred[Any], core: SIPCore) -> None:
 
 def count_late(result: object, core: SIPCore) -> None:
     """Count what a plugin gave when nobody waited any more; that it gave up is no result."""
-    if not (isinstance(result, Failure) and result.check(CancelledError)):
+    if not (isinstance(result, Failure) and result.check(*CANCELLED)):
         core.counters.late_verdicts += 1
 
 
