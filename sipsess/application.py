@@ -26,13 +26,15 @@ from typing import TYPE_CHECKING
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from sipsess.interfaces import IApplication
-from sipsess.supplement import Reject
+from sipsess.interfaces import IApplication, ICallEvents
+from sipsess.supplement import Reject, RequestVerdict, ResponseVerdict, Verdict
 
 if TYPE_CHECKING:
     from sipsess.call import Call
+    from sipsess.message import Request, Response
+    from sipsess.sdp import SessionDescription
 
-__all__ = ["Application", "Reject"]
+__all__ = ["Application", "CallEvents", "Reject", "Verdict"]
 
 
 @implementer(IPlugin, IApplication)
@@ -45,3 +47,26 @@ class Application:
     async def handle(self, call: Call) -> None:
         """See :meth:`.IApplication.handle`."""
         raise Reject(480)
+
+
+@implementer(ICallEvents)
+class CallEvents:
+    """
+    The base class, besides :class:`Application`, of those who hear what comes within their calls.
+    """
+
+    def on_offer(self, call: Call, request: Request, offer: SessionDescription) -> RequestVerdict:
+        """See :meth:`.ICallEvents.on_offer`."""
+        return None
+
+    def on_request(self, call: Call, request: Request) -> RequestVerdict:
+        """See :meth:`.ICallEvents.on_request`."""
+        return None
+
+    def on_response(self, call: Call, response: Response) -> ResponseVerdict:
+        """See :meth:`.ICallEvents.on_response`."""
+        return None
+
+    def on_provisional(self, call: Call, response: Response) -> Verdict | None:
+        """See :meth:`.ICallEvents.on_provisional`."""
+        return None

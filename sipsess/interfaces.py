@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sipsess.sdp import MediaDescription, SessionDescription
     from sipsess.sdphandler import StreamDescription, StreamVerdict
     from sipsess.session import LocalDescription, MediaNegotiation, Session, SessionStream
-    from sipsess.supplement import RequestVerdict, ResponseVerdict, Retry
+    from sipsess.supplement import RequestVerdict, ResponseVerdict, Retry, Verdict
 
 
 class ISessionSupplement(Interface):
@@ -271,6 +271,49 @@ class ITransfer(Interface):
 
         :param replaces: of the INVITE to ``uri``, or ``None``.
         :return: fires with what became of it.
+        """
+
+
+class ICallEvents(Interface):
+    """
+    Optional, for applications: what comes within their calls, and in the legs dialled for them.
+
+    Each is called last in the chain: all supplements have let the message through, and nobody has
+    answered it. Verdicts are as for supplements, and may be Deferreds or coroutines where they say
+    so. The INVITE that begins a call is not among it: that is what ``handle`` is for; nor are ACK
+    and CANCEL, which cannot be refused. When an application moves to another peer these go on.
+    """
+
+    def on_offer(call: Call, request: Request, offer: SessionDescription) -> RequestVerdict:
+        """
+        The peer changes the media: an offer came in a re-INVITE, UPDATE or PRACK.
+
+        :return: CONTINUE or ``None``: it is answered as media are negotiated. HANDLED: you answer
+            it with :meth:`.Session.send_response`. A Deferred or coroutine of these lets it wait.
+        :raises Reject: to refuse it; media stay as they are.
+        """
+
+    def on_request(call: Call, request: Request) -> RequestVerdict:
+        """
+        Another request came: one without an offer, whatever its method, BYE included.
+
+        :return: as for :meth:`on_offer`; with CONTINUE the core answers it.
+        :raises Reject: to refuse it.
+        """
+
+    def on_response(call: Call, response: Response) -> ResponseVerdict:
+        """
+        A response came to a request of ours within the call.
+
+        :return: ``None``, or a :class:`.Retry` of a final response from 300 on.
+        """
+
+    def on_provisional(call: Call, response: Response) -> Verdict | None:
+        """
+        Somebody who is being dialled for the call has answered provisionally, 101 to 199.
+
+        :param call: for which he is dialled.
+        :return: HANDLED to keep it from the caller, or to tell him in your own way.
         """
 
 

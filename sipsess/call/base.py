@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError, RemoteError
+from sipsess.interfaces import ICallEvents
 from sipsess.media import AudioStream
 from sipsess.message import SIPURI, Request, Response, TelURI
 from sipsess.routing import GROUPS
@@ -50,11 +51,16 @@ class CallBase:
     :param session: that it stands for.
     """
 
-    __slots__ = ("_ended", "joined", "session", "waits")
+    __slots__ = ("_ended", "events", "joined", "session", "waits")
 
     def __init__(self, session: Session) -> None:
         #: The session underneath: its dialog, media and decision record.
         self.session = session
+        application: Any = session.application
+        #: Its application, when it wants to hear what comes within the call.
+        self.events: ICallEvents | None = (
+            application if ICallEvents.providedBy(application) else None
+        )
         #: What joins it with another call, or ``None``.
         self.joined: Bridge | None = None
         #: What waits for something, for :class:`Wait`.

@@ -28,6 +28,7 @@ from sipsess.session import EndReason
 
 from .dial import end_with
 from .holding import Side
+from .keys import pass_by_info
 from .passing import NOTHING, HeaderPolicy
 from .wait import Wait
 
@@ -116,7 +117,10 @@ class Bridge:
         """Pass on a key that the peer of one call has pressed."""
         other = self._other(call)
         try:
-            other.send_digits(digit).addErrback(_ignore)
+            if other.session.media.is_passed_on:
+                pass_by_info(other, digit).addErrback(_ignore)
+            else:
+                other.send_digits(digit).addErrback(_ignore)
         except SIPError as error:
             other.session.note("key lost", str(error))
 

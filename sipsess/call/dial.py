@@ -30,7 +30,7 @@ from sipsess.sdphandler import NegotiationFailed
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.session import EndReason, MediaNegotiation, Session, SessionEnded
 from sipsess.session.reason import LOCAL
-from sipsess.supplement import Reject
+from sipsess.supplement import Reject, Verdict
 
 from .passing import NOTHING, HeaderPolicy, reason_headers
 from .wait import Wait
@@ -218,7 +218,9 @@ class Dialling:
     def _provisional(self, leg: Session, response: Response) -> None:
         """Tell the caller that somebody rings, once per status; and let him hear."""
         is_heard = self._early_media and self._joined is None and _is_heard(leg)
-        if response.status == 100 or (response.status == self._passed and not is_heard):
+        if response.status == 100 or self._is_kept(response):
+            return
+        if response.status == self._passed and not is_heard:
             return
         self._passed = response.status
         session = self._call.session
@@ -229,6 +231,17 @@ class Dialling:
             self._tell(leg, response, is_heard)
         elif is_heard:
             self._join()
+
+    def _is_kept(self, response: Response) -> bool:
+        """Ask the application, if it wants to be asked, whether the caller is not to be told."""
+        call, events = self._call, self._call.events
+        if events is None:
+            return False
+        try:
+            return events.on_provisional(call, response) is Verdict.HANDLED
+        except Exception as error:
+            call.session.report.plugin_failed("application", "on_provisional", error)
+            return False
 
     def _tell(self, leg: Session, response: Response, is_heard: bool) -> None:
         call, status = self._call, response.status
@@ -260,6 +273,7 @@ class Dialling:
         self._chosen = leg
         self._call.session.media.join(leg.media)
         call = leg.manager.make_call(leg)
+        call.events = self._call.events
         belong(call, self._call, self._policy)
         self._wait.finish(call)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
+from sipsess.errors import DialogStateError
 from sipsess.media import AudioStream
 from sipsess.media.dtmf_body import DTMF_RELAY, build_dtmf_relay
+from sipsess.message import Response
 
 if TYPE_CHECKING:
     from .call import Call
@@ -34,3 +38,17 @@ async def send_by_info(call: Call, stream: AudioStream, text: str) -> None:
             await call.send_by_rtp(stream, text[index:])
             return
         await call.wait(_DURATION + _PAUSE)
+
+
+def pass_by_info(call: Call, digit: str) -> Deferred[Response]:
+    """
+    Press a key of somebody whose media are not ours: an INFO is all that can be sent.
+
+    :return: fires with the response, whatever it says.
+    :raises DialogStateError: when his peer takes no INFO, or the call is over.
+    """
+    session = call.session
+    if not session.peer_allows("INFO"):
+        raise DialogStateError("the peer takes no INFO, and his media are not ours")
+    body = build_dtmf_relay(digit, _DURATION)
+    return session.send_request("INFO", content_type=DTMF_RELAY, body=body)

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
+    ICallEvents,
     ICallRecords,
     IChooseApplication,
     IConfigurable,
@@ -23,6 +24,7 @@ from sipsess.interfaces import (
     IForkPolicy,
     IHA1Store,
     IMediaAddress,
+    IMediaPolicy,
     IMessageHook,
     IPrepareRequest,
     IRedirectPolicy,
@@ -32,6 +34,7 @@ from sipsess.interfaces import (
     ISessionCreate,
     ISessionSupplement,
     ITransfer,
+    ITransferPolicy,
 )
 from sipsess.supplement import FIRST, LAST, MEDIA, REDIRECT
 
@@ -60,6 +63,9 @@ _SYNCHRONOUS = {
     IRequestFailed: ("request_failed",),
     IConfigurable: ("configure",),
     IConfigurableApplication: ("with_options",),
+    ICallEvents: ("on_response", "on_provisional"),
+    IMediaPolicy: ("make_media",),
+    ITransferPolicy: ("transfer_requested",),
 }
 
 #: The attributes that say what may stand in a configuration.
@@ -188,7 +194,12 @@ SUPPLEMENT = Kind(
     _check_supplement,
 )
 HANDLER = Kind("SDP handler", ISDPHandler, (IDeferOffer, IMediaAddress), _check_handler)
-APPLICATION = Kind("application", IApplication, (IConfigurableApplication,), _check_application)
+APPLICATION = Kind(
+    "application",
+    IApplication,
+    (IConfigurableApplication, ICallEvents, IMediaPolicy, ITransferPolicy),
+    _check_application,
+)
 GATE = Kind("gate", IRequestGate, (), _check_nothing)
 HOOK = Kind("message hook", IMessageHook, (), _check_nothing)
 IDENTIFIER = Kind("endpoint identifier", IEndpointIdentifier, (), _check_nothing)

@@ -21,6 +21,7 @@ from sipsess.message.reason import parse_reasons
 from sipsess.supplement import Reject
 
 from .bodies import refusal_of_body
+from .events import add_request
 from .incoming import IncomingRequest
 from .kept import KeptRequest
 from .part import Part
@@ -154,7 +155,7 @@ class RequestDesk(Part):
             return
         if method not in _URGENT:
             self._current = incoming
-        incoming.run(self.session.chain.incoming(method))
+        incoming.run(add_request(self.session, self.session.chain.incoming(method)))
 
     def _admit_reinvite(self, incoming: IncomingRequest) -> bool:
         """Refuse a re-INVITE that meets another INVITE (14.2); ``False`` when it was refused."""

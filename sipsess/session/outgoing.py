@@ -25,6 +25,7 @@ from sipsess.sdphandler import NegotiationFailed
 from sipsess.supplement import Retry
 from sipsess.transaction import ClientTransaction
 
+from .events import add_response
 from .waiting import Work
 
 if TYPE_CHECKING:
@@ -125,13 +126,14 @@ class OutgoingRequest:
         session = self.session
         chain = session.chain
         links = chain.links("incoming_response", self.request.method)
+        after_media = add_response(session, links.after_media)
         retry = chain.run_incoming_response(session, links.before_media, response)
         if response.status < 300:
             self._responded(self, response)
-            chain.run_incoming_response(session, links.after_media, response)
+            chain.run_incoming_response(session, after_media, response)
             return
         # There is no media in it; all supplements may ask for a retry before it counts.
-        retry = retry or chain.run_incoming_response(session, links.after_media, response)
+        retry = retry or chain.run_incoming_response(session, after_media, response)
         if retry is None and self._was_overtaken(response):
             retry = Retry({})
         if retry is None or not self._retry(retry):

@@ -18,6 +18,7 @@ from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.session import MediaNegotiation, Session, pass_media
 from sipsess.session.passthrough import MAX_ROUNDS
+from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.refer import Refer
 from sipsess.supplements.replaces import ReplacesSupplement
 from sipsess.testing import Agent, VirtualNetwork
@@ -59,7 +60,7 @@ class PassCase(BridgeCase):
             handlers=[],
             applications=[self.script],
             application="script",
-            supplements=[Refer(), ReplacesSupplement()],
+            supplements=[Refer(), ReplacesSupplement(), DigitInfo()],
         )
         self.invite = self.near.invite("sip:bob@192.0.2.1", **options)
         self.near.send(self.invite, SERVER)
@@ -532,6 +533,39 @@ class AgainTests(PassCase):
             self.far.reply(self.far.expect("CANCEL"), 200)
             self.far.reply(self.leg, 487)
             self.settle()
+
+
+class KeyTests(PassCase):
+    """Keys in INFO: the others are in media that are not ours."""
+
+    def press(self, allow: dict[str, str]) -> None:
+        """Let the caller press a key by INFO; the callee has said what he allows."""
+        self.ring()
+        self.far.reply(self.leg, 200, body=self.far.sdp(), headers=allow)
+        self.far.expect("ACK")
+        self.ok = self.near.expect(200)
+        self.near.ack(self.ok)
+        self.net.run_for(0.1)
+        kind = "application/dtmf-relay"
+        body = "Signal=7\r\nDuration=160\r\n"
+        self.near.send(self.near.request_within(self.ok, "INFO", body=body, content_type=kind))
+        self.near.expect(200)
+
+    def test_across(self) -> None:
+        """A key goes across as an INFO."""
+        self.press({"Allow": "INVITE, ACK, BYE, INFO"})
+        info = self.far.expect("INFO")
+        self.assertIn(b"Signal=7", info.body)
+        self.far.reply(info, 200)
+        self.end()
+
+    def test_lost(self) -> None:
+        """To a peer who takes none it does not, and that is noted."""
+        self.press({"Allow": "INVITE, ACK, BYE"})
+        _, far = self.agent.sessions
+        self.assertIn("key lost", " ".join(far.record.lines()))
+        self.assertEqual(self.far.count("INFO"), 0)
+        self.end()
 
 
 class RaceTests(PassCase):

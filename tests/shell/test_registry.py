@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 import sipsess.plugins
-from sipsess.application import Application
+from sipsess.application import Application, CallEvents
 from sipsess.endpoint import AnonymousGate
 from sipsess.interfaces import IConfigurable, IConfigurableApplication
 from sipsess.plugins import sipsess_builtin
@@ -553,6 +553,24 @@ class VerifyTests(RegistryCase):
         del Menu.configure
         [reason] = check_plugin(menu, APPLICATION)
         self.assertIn("configure", reason)
+
+    def test_events(self) -> None:
+        """Of an application that listens, offers and requests may take time, nothing else."""
+
+        class Listener(CallEvents, Application):
+            name = "listener"
+
+            async def on_request(self, call: Any, request: Any) -> Any:
+                pass
+
+        self.assertEqual(list(check_plugin(Listener(), APPLICATION)), [])
+
+        class Slow(Listener):
+            async def on_provisional(self, call: Any, response: Any) -> Any:  # type: ignore[override]
+                pass
+
+        [reason] = check_plugin(Slow(), APPLICATION)
+        self.assertIn("on_provisional is 'async def'", reason)
 
     def test_gate(self) -> None:
         """The shipped gate is one."""
