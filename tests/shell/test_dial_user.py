@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
+from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
 from sipsess.applications.dial import DialApplication
 from sipsess.applications.registered import RegisteredApplication
 from sipsess.call import Call
@@ -419,3 +420,65 @@ class StartTests(UserCase):
         self.net.run_for(1)
         self.assertEqual(self.alice.ports, {})
         self.finish()
+
+
+class BridgeTests(UserCase):
+    """The application b2bua, whose target is whoever has registered, media left to the peers."""
+
+    def setUp(self) -> None:
+        """Route all calls to it."""
+        super().setUp()
+        how = BridgeOptions(targets=("registered",), media="passthrough")
+        application = B2BUAApplication().with_options(how)
+        self.server.manager.router = route_by_name([application], application)
+        self.phones_of_alice = [self.phone(), self.phone()]
+        self.caller = ScriptedPeer(self.net.host("192.0.2.9", name="caller"))
+        self.caller.send(self.caller.invite(f"sip:alice@{BOB}"), (BOB, 5060))
+        self.invites = [phone.expect("INVITE") for phone in self.phones_of_alice]
+
+    def said(self, message: Request | Response) -> list[str]:
+        """Return a description without its o= line."""
+        return [row for row in message.body.decode().splitlines() if row[0] != "o"]
+
+    def talk(self, *, early: bool) -> None:
+        """Let the second phone answer, while the first one rings."""
+        (one, two), (first, second) = self.phones_of_alice, self.invites
+        self.assertEqual(self.said(first), self.said(second))
+        if early:
+            one.reply(first, 183, body=one.sdp(port=46000))
+            self.caller.expect(183)
+        else:
+            one.reply(first, 180)
+        answer = two.sdp(port=47000)
+        two.reply(second, 200, body=answer)
+        two.expect("ACK")
+        self.cancelled(one, first)
+        self.ok = self.caller.expect(200)
+        self.caller.ack(self.ok)
+
+    def hang_up_all(self) -> None:
+        """End the call, and see that nothing is left."""
+        self.caller.bye(self.ok)
+        two = self.phones_of_alice[1]
+        two.reply(two.expect("BYE"), 200)
+        self.finish()
+
+    def test_answered(self) -> None:
+        """All phones are offered what the caller offers; he hears of the one that answers."""
+        self.talk(early=False)
+        self.assertIn("m=audio 47000 RTP/AVP 0 101", self.said(self.ok))
+        self.hang_up_all()
+
+    def test_another_one_was_heard(self) -> None:
+        """Who heard another phone before is told of the one that has answered."""
+        self.talk(early=True)
+        two = self.phones_of_alice[1]
+        asked = two.expect("INVITE")
+        self.assertEqual(asked.body, b"")
+        two.reply(asked, 200, body=two.sdp(port=47000))
+        again = self.caller.expect("INVITE")
+        self.assertIn("m=audio 47000 RTP/AVP 0 101", self.said(again))
+        self.caller.reply(again, 200)
+        self.caller.expect("ACK")
+        two.expect("ACK")
+        self.hang_up_all()
