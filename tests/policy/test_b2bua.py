@@ -267,11 +267,28 @@ class HeaderTests(B2BUACase):
         self.far.reply(bye, 200)
         self.settle()
 
+    def told(self, endpoint: Endpoint) -> bool:
+        """Tell whether the policy by itself tells an endpoint who calls."""
+        near = self.agent.sessions[0]
+        return "P-Asserted-Identity" in HeaderPolicy(identity="pass").of_invite(near, endpoint)
+
+    def test_without_the_supplement(self) -> None:
+        """A stranger's word is told to nobody, whoever else looks at it."""
+        self.leg_of(BridgeOptions(targets=(TARGET,)), headers=TOLD)
+        self.assertEqual([self.told(ANONYMOUS), self.told(FRIEND)], [False, False])
+        self.refuse()
+
 
 class FriendTests(HeaderTests):
     """The same among endpoints that trust each other."""
 
     caller = FRIEND
+
+    def test_without_the_supplement(self) -> None:
+        """A friend's word is told to friends alone, whoever else looks at it."""
+        self.leg_of(BridgeOptions(targets=(TARGET,)), headers=TOLD)
+        self.assertEqual([self.told(ANONYMOUS), self.told(FRIEND)], [False, True])
+        self.refuse()
 
     def test_stranger(self) -> None:
         """Identity and history go along to whom is told them, in his form."""
