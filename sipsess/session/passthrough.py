@@ -22,7 +22,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -70,6 +70,7 @@ class Passthrough(MediaNegotiation):
     is_passed_on = True
 
     __slots__ = (
+        "_asked",
         "_awaited",
         "_crossing",
         "_is_asking",
@@ -94,8 +95,9 @@ class Passthrough(MediaNegotiation):
         self.told: SessionDescription | None = None
         self._told_by: Passthrough | None = None
         self._telling: SessionDescription | None = None
-        #: Who waits for the peer's answer.
+        #: Who waits for the peer's answer, and for his offer.
         self._awaited: tuple[Deferred[None], ...] = ()
+        self._asked: tuple[Deferred[None], ...] = ()
         #: Whether the other side is asked for an offer.
         self._is_asking = False
         #: Whose offer the next one is, if it is not the partner's.
@@ -134,7 +136,8 @@ class Passthrough(MediaNegotiation):
             raise NegotiationFailed(f"more than {MAX_STREAMS} media streams", 399)
         self.machine.receive_offer(sdp)
         self._offer, self._pending, self.offered_by = sdp, [], None
-        self._tell_waiting()
+        asked, self._asked = self._asked, ()
+        self._tell(asked)
 
     async def create_answer(self) -> SessionDescription:
         """
@@ -162,7 +165,9 @@ class Passthrough(MediaNegotiation):
     def _is_repeated(self, offer: SessionDescription) -> bool:
         """Whether an offer only says again what both sides know: a refresh (:rfc:`4028`)."""
         partner = self.partner
-        return partner is not None and is_same(offer, self.machine.remote) and self._is_in_step
+        if partner is None or partner._is_asking:
+            return False
+        return is_same(offer, self.machine.remote) and self._is_in_step
 
     async def _find_answer(self, offer: SessionDescription) -> SessionDescription:
         """Let the other side's peer answer; return what this side's is told."""
@@ -170,7 +175,7 @@ class Passthrough(MediaNegotiation):
         if not (partner.told is offer or partner._telling is offer or partner._is_expecting):
             await partner._pass_on(self)
         if partner.told is not offer or partner.is_open:
-            await self._session.wait(partner._next_word())
+            await self._session.wait(partner._next_answer())
         source = partner.machine.remote
         if source is None or partner.told is not offer:
             raise RefusedAcross(500, "the other side has not answered")
@@ -262,6 +267,8 @@ class Passthrough(MediaNegotiation):
 
     async def _ask(self, partner: Passthrough) -> SessionDescription | None:
         """Ask the other side's peer for an offer, since ours wants one."""
+        if partner._is_asking:
+            raise RefusedAcross(491, "both sides ask for an offer at once")
         self._is_asking = True
         try:
             await self._session.wait(partner._ask_peer())
@@ -281,7 +288,7 @@ class Passthrough(MediaNegotiation):
             lambda response: fail_quietly(asked, RefusedAcross.by(response)),
             lambda failure: fail_quietly(asked, RefusedAcross(500, str(failure.value))),
         )
-        self._awaited = (*self._awaited, asked)
+        self._asked = (*self._asked, asked)
         return asked
 
     def receive_preview(self, sdp: SessionDescription) -> None:
@@ -292,7 +299,8 @@ class Passthrough(MediaNegotiation):
         """
         self.machine.receive_answer(sdp)
         self._apply()
-        self._tell_waiting()
+        awaited, self._awaited = self._awaited, ()
+        self._tell(awaited)
 
     # -- both ------------------------------------------------------------------------------
 
@@ -322,16 +330,15 @@ class Passthrough(MediaNegotiation):
         if self.is_closed or self._pending is not pending:
             raise NegotiationFailed("the exchange is over", 399)
 
-    def _next_word(self) -> Deferred[None]:
-        """Return a Deferred that fires when the peer has answered, or offered."""
+    def _next_answer(self) -> Deferred[None]:
+        """Return a Deferred that fires when the peer has answered."""
         waiting: Deferred[None] = Deferred()
         self._awaited = (*self._awaited, waiting)
         return waiting
 
-    def _tell_waiting(self) -> None:
-        awaited, self._awaited = self._awaited, ()
-        for waiting in awaited:
-            self._session.core.turn.later(_fire, waiting)
+    def _tell(self, waiting: Iterable[Deferred[None]]) -> None:
+        for one in waiting:
+            self._session.core.turn.later(_fire, one)
 
     def _apply(self) -> None:
         super()._apply()

@@ -613,6 +613,26 @@ class RaceTests(PassCase):
         self.quiet()
         self.end()
 
+    def test_both_ask_for_an_offer(self) -> None:
+        """When both peers want an offer, and neither can be asked just then, the later gets 491."""
+        self.talk()
+        _, far = self.agent.sessions
+        far.send_reinvite()
+        self.far.reply(self.far.expect("INVITE"), 491)
+        self.far.expect("ACK")
+        self.near.send(self.near.request_within(self.ok, "INVITE"))
+        self.net.run_for(0.1)
+        self.far.send(self.far.request_within(self.leg, "INVITE"))
+        self.far.ack(self.far.expect(491))
+        self.far.reply(self.far.expect("INVITE"), 200)
+        self.far.expect("ACK")
+        self.far.reply(self.far.expect("INVITE"), 200)
+        ok = self.near.expect(200)
+        self.near.ack(ok, body=self.near.sdp())
+        self.far.expect("ACK")
+        self.quiet()
+        self.end()
+
     def test_withdrawn(self) -> None:
         """A re-INVITE that is cancelled is cancelled on the other side."""
         self.talk()
