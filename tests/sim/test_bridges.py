@@ -45,6 +45,9 @@ class Story:
         self.random = random.Random(seed)
         self.net = VirtualNetwork(seed=seed, link=ROUGH if seed % 4 else Link())
         self.census = Census()
+        self.refer = Refer()
+        #: Somebody else may talk with one of them now.
+        self.is_transferred = False
         how = BridgeOptions(targets=("sip:{dialled}@" + CALLEE,), media=media)  # type: ignore[arg-type]
         bridge = B2BUAApplication().with_options(how)
         self.caller = self.agent("caller", CALLER)
@@ -55,7 +58,7 @@ class Story:
         """Return one of the three."""
         return Agent(
             self.net.host(address, name=name),
-            supplements=[self.census, SessionTimer(), Refer()],
+            supplements=[self.census, SessionTimer(), self.refer],
             applications=applications,
             application=applications[0].name if applications else None,
         )
@@ -88,6 +91,9 @@ class Story:
         if self.random.random() < 0.01:
             session.terminate()
             return
+        if self.random.random() < 0.03:
+            self.is_transferred = True
+            things = [lambda: self.refer.transfer(session, f"sip:answering@{CALLEE}", None)]
         try:
             doing = self.random.choice(things)().addErrback(lambda failure: None)
             if self.random.random() < 0.2:
@@ -109,12 +115,14 @@ class BridgeTests(SynchronousTestCase):
 
     def play(self, media: str) -> None:
         """Tell many stories; a seed that fails is named."""
-        standing = 0
+        standing = moved = 0
         for seed in range(COUNT):
             story = Story(seed, media)
             try:
                 near, far = story.tell()
-                if near is not None and far is not None:
+                if story.is_transferred:
+                    moved += 1
+                elif near is not None and far is not None:
                     standing += 1
                     self.check(story, near, far, media)
                 else:
@@ -126,6 +134,7 @@ class BridgeTests(SynchronousTestCase):
             except Exception as error:
                 raise AssertionError(f"seed {seed}, {media}: {error}") from error
         self.assertGreater(standing, COUNT // 5)
+        self.assertGreater(moved, COUNT // 5)
 
     def check(self, story: Story, near: Session, far: Session, media: str) -> None:
         """Check that both sides of a call that stands agree on what is spoken, and where."""
