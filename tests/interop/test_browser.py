@@ -54,6 +54,8 @@ async function statistics(session) {
       Object.assign(found, {
         energy: item.totalAudioEnergy, received: item.packetsReceived, lost: item.packetsLost,
       });
+    } else if (item.type === "remote-inbound-rtp") {
+      found.roundTrips = item.roundTripTimeMeasurements;
     } else if (item.type === "transport") {
       Object.assign(found, {
         dtls: item.dtlsState, srtp: item.srtpCipher, role: item.iceRole,
@@ -63,14 +65,18 @@ async function statistics(session) {
   }
   return found;
 }
-// Waits until as much more is heard as one beep, or for ten seconds.
-async function listen(session) {
-  const before = (await statistics(session)).energy || 0;
+// Waits until that is true of the statistics, or for ten seconds.
+async function until(session, isTrue) {
   for (let turn = 0; turn < 50; turn++) {
     await new Promise((resolve) => setTimeout(resolve, 200));
-    if ((await statistics(session)).energy > before + ENERGY) return true;
+    if (isTrue(await statistics(session))) return true;
   }
   return false;
+}
+// Waits until as much more is heard as one beep.
+async function listen(session) {
+  const before = (await statistics(session)).energy || 0;
+  return until(session, ({energy}) => energy > before + ENERGY);
 }
 const done = (start) => new Promise((resolve) => start(() => resolve(true)) || resolve(false));
 async function run(session) {
@@ -85,7 +91,8 @@ async function run(session) {
   const before = (await statistics(session)).local;
   await done((next) => session.renegotiate({rtcOfferConstraints: {iceRestart: true}}, next));
   heard.push(await listen(session));
-  const outcome = {heard, before, ...await statistics(session)};
+  const reported = await until(session, ({roundTrips}) => roundTrips > 0);
+  const outcome = {heard, before, reported, ...await statistics(session)};
   session.terminate();
   report(outcome);
 }
@@ -199,6 +206,7 @@ class BrowserTests(PeerTestCase):
         self.assertEqual(outcome.get("heard"), [True] * 3, f"{outcome}\n{browser.tail()}")
         self.assertEqual((outcome["dtls"], outcome["role"]), ("connected", "controlling"), outcome)
         self.assertNotEqual(outcome["local"], outcome["before"])
+        self.assertTrue(outcome["reported"], outcome)
         call = await server.users.dial("browser")
         recording = await call.record(self.folder / "heard.wav", max_seconds=2.0)
         self.assertGreater(loudest(read_wav(recording.path)), LOUD)

@@ -449,6 +449,21 @@ class PortTests(SynchronousTestCase):
         self.agree(theirs, tls_id="another")
         self.assertEqual(len(self.take()), 1)
 
+    def test_any_bytes(self) -> None:
+        """Whatever comes from where the peer is, nothing is raised, and nothing heard."""
+        self.agree()
+        self.come(check("USE-CANDIDATE"))
+        source = random.Random(7983)
+        for number in range(600):
+            data = bytearray(source.randbytes(source.randrange(1, 120)))
+            data[0] = source.choice((0, 1, 20, 21, 22, 23, 63, 64, 128, 144, 255))
+            if number % 3 == 0 and len(data) > 13:
+                # The head of a record that fits.
+                data[:13] = b"\x16\xfe\xfd" + bytes(8) + (len(data) - 13).to_bytes(2)
+            self.port.datagram_received(bytes(data), PEER, 0.0)
+        self.assertEqual(self.heard, [])
+        self.assertEqual(self.owner.events[0], PEER)
+
     def test_closed(self) -> None:
         """A closed port has no timers."""
         self.agree()
