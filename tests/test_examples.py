@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import wave
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,6 +20,7 @@ from sipsess.session import Session
 from sipsess.supplement import ResponseVerdict, Retry, SessionSupplement
 from sipsess.testing import Agent, CallPair, PlacedCall, ScriptedPeer, VirtualNetwork
 from tests.examples import EXAMPLES, example
+from tests.pure.signals import amplitude, rms, samples, to_pcm
 
 CALLEE = "192.0.2.1"
 CALLER = "192.0.2.2"
@@ -307,6 +309,55 @@ class ClickToCallTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """A refusal is one line."""
         self.assertIn(f"sip:nobody@{CALLEE}: 404", self.run_script("nobody"))
+
+
+class RecorderTests(SynchronousTestCase):
+    """examples/recorder.py."""
+
+    def setUp(self) -> None:
+        """Let an agent run it, between a caller and somebody who says hello."""
+        self.folder = pathlib.Path(self.mktemp())
+        self.folder.mkdir()
+        self.net = VirtualNetwork()
+        Agent(self.net.host("192.0.2.3", name="desk"), applications=[HelloApplication()])
+        self.caller = Agent(self.net.host(CALLER, name="caller"))
+
+    def dial(self, user: str) -> Session:
+        """Call by way of the recorder."""
+        application = example("recorder").Recorder(f"sip:{user}@192.0.2.3", self.folder)
+        host = self.net.host(CALLEE, name="recorder")
+        Agent(host, applications=[application], application="recorder")
+        session = self.caller.dial(f"sip:anybody@{CALLEE}")
+        session.invite_client.answered.addErrback(lambda _: None)
+        return session
+
+    def test_both_are_recorded(self) -> None:
+        """The caller is on the left, whom he has called on the right."""
+        session = self.dial("hello")
+        self.net.run_for(1)
+        call = self.caller.manager.make_call(session)
+        call.play_tone([3000], 1)
+        self.net.run_for(20)
+        session.terminate()
+        self.net.run_for(40)
+        self.net.assert_quiet()
+        [path] = self.folder.glob("*.wav")
+        with wave.open(str(path)) as reader:
+            self.assertEqual(reader.getnchannels(), 2)
+            both = samples(reader.readframes(reader.getnframes()))
+        left, right = to_pcm(list(both[::2])), to_pcm(list(both[1::2]))
+        self.assertGreater(amplitude(left[20000:28000], 3000), 4000)
+        self.assertGreater(rms(right), -40)
+        self.assertLess(amplitude(right[20000:28000], 3000), 400)
+
+    def test_not_answered(self) -> None:
+        """Nothing is recorded of a call that nobody answers; the caller hears why."""
+        session = self.dial("nobody")
+        self.net.run_for(40)
+        assert session.final_response is not None
+        self.assertEqual(session.final_response.status, 404)
+        self.assertEqual(list(self.folder.iterdir()), [])
+        self.net.assert_quiet()
 
 
 def _final(call: PlacedCall) -> Response:
