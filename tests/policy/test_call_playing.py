@@ -127,6 +127,31 @@ class HandleTests(CallTestCase):
         self.assertEqual(result, [False])
         self.hang_up()
 
+    def test_another_peer_who_rings(self) -> None:
+        """What was played ends when the new peer answers, not when the old one is gone."""
+
+        async def ring(call: Call) -> None:
+            await call.ring()
+            await call.wait(2)
+            await answer(call)
+
+        result = self.outcome(self.caller.play(TENTH * 100))
+        self.script.function = ring
+        first, self.placed = self.placed, self.pair.dial()
+        self.net.run_for(1)
+        self.caller.move_to(self.placed.session)
+        first.hang_up()
+        self.net.run_for(0.5)
+        self.assertEqual(result, [])
+        self.net.run_for(1)
+        self.caller.move_to(self.placed.session)
+        self.assertEqual(result, [False])
+        waiting = self.outcome(self.caller.wait(1))
+        self.caller.move_to(self.placed.session)
+        self.net.run_for(1)
+        self.assertEqual(waiting, [None])
+        self.hang_up()
+
     def test_too_many(self) -> None:
         """What cannot be queued is told at once, and nothing waits for it."""
         assert self.caller.audio is not None
