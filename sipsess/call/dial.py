@@ -88,6 +88,9 @@ class DialFailed(Reject):
         original = status_of(error) or 500
         if end is not None and end.by == LOCAL and original == 408:
             return cls(_UNAVAILABLE, (Reason.q850(_NO_ANSWER),), end, original)
+        if isinstance(error, NegotiationFailed):
+            # Nobody was asked: without its media engine this server takes no such call.
+            return cls(original, original=original)
         status = _UNAVAILABLE if original < 400 else _OURS.get(original, original)
         return cls(status, () if end is None else end.reasons, end, original)
 

@@ -44,6 +44,7 @@ COOKIE_LENGTH = 16
 
 REASONS: dict[str, str] = {
     "engine-busy": "too many requests to a media engine had no answer yet",
+    "engine-description": "a media engine made a session description that cannot be read",
     "engine-down": "a media engine was not there, or the last one was not",
     "engine-full": "a media engine carries as many calls as it may",
     "engine-garbage": "a datagram of a media engine was no answer",

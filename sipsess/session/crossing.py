@@ -20,6 +20,8 @@ from sipsess.sdphandler import NegotiationFailed
 
 #: The tags of the two sides.
 NEAR, FAR = "near", "far"
+#: The reason code of a description that an engine has made and nobody can read.
+UNREADABLE = "engine-description"
 #: Attributes that say who sends.
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 #: Refusals that mean us and not the one who offered: he cannot answer a challenge to us, nor do
@@ -120,7 +122,7 @@ def read(body: bytes) -> SessionDescription:
     try:
         return parse(body)
     except SDPError as error:
-        raise MediaEngineError("engine-description", f"bad description: {error.text}") from error
+        raise MediaEngineError(UNREADABLE, f"bad description: {error.text}") from error
 
 
 def make_ours(

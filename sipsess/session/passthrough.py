@@ -38,6 +38,7 @@ from sipsess.sdphandler import NegotiationFailed
 from .crossing import (
     FAR,
     NEAR,
+    UNREADABLE,
     Crossing,
     RefusedAcross,
     Side,
@@ -322,6 +323,9 @@ class Passthrough(MediaNegotiation):
         try:
             return read(await self._session.wait(making))
         except MediaEngineError as error:
+            if error.reason_code == UNREADABLE:
+                # All other failures were counted by the engine.
+                self._session.core.counters.refuse(UNREADABLE)
             self._session.note("media engine", str(error))
             raise RefusedAcross(error.status_hint or 503, "the media engine failed") from error
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import socket
 import struct
@@ -10,22 +11,30 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-from sipsess.engine import MediaEngineError, MediaOptions
+from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
+from sipsess.applications.dial import DialApplication, DialOptions
+from sipsess.applications.early import EarlyApplication
+from sipsess.applications.echo import EchoApplication
+from sipsess.applications.ring import RingApplication
+from sipsess.engine import REASONS, MediaEngineError, MediaOptions
 from sipsess.engine.rtpengine import RTPEngine
 from sipsess.flow import Address
 from sipsess.sdp import parse
 from sipsess.transport.engine import EngineSpec
 
-from .peers import Peer, PeerTestCase, reactor, until
-from .tools import free_port
+from .peers import Peer, PeerTestCase, reactor, sip_port, until
+from .sipp import ScenarioTestCase
+from .tools import SIPP_MEDIA, free_port
 
 HOST = "127.0.0.1"
 PLAIN = MediaOptions()
+#: Calls with media at a time.
+CALLS = 20 if os.environ.get("SIPSESS_LONG") else 5
 #: Bytes of a packet of G.711: the header, and 20 ms.
 PACKET = 172
 
 
-class RTPEngineCase(PeerTestCase):
+class RTPEngineCase(ScenarioTestCase):
     """Starts rtpengine, in user space and on loopback addresses."""
 
     async def engine(self, *options: str) -> tuple[Peer, Address]:
@@ -216,3 +225,93 @@ class MediaTests(RTPEngineCase):
         self.assertIn("Failed to parse SDP", str(failure))
         self.assertEqual(self.server.core.counters.refused, {"engine-refused": 1})
         await engine.delete("call")
+
+
+class CallTests(RTPEngineCase):
+    """SIPp calls SIPp by way of ``dial``; only the configuration says that there is an engine."""
+
+    async def start_calls(self, *addresses: Address) -> RTPEngine:
+        """Start a callee that echoes, and the server between."""
+        self.require("sipp")
+        port = free_port()
+        command = ["sipp", "-sn", "uas", "-i", HOST, "-p", str(port), "-nostdin", "-rtp_echo"]
+        await self.start("uas", [*command, "-mp", str(free_port())]).bound(port)
+        dial = DialApplication(DialOptions(f"sip:{{dialled}}@{HOST}:{port}"))
+        self.server = self.serve_all(dial, engine=EngineSpec(addresses))
+        engine = self.server.manager.media_engine
+        assert isinstance(engine, RTPEngine)
+        return engine
+
+    def caller(self, *options: str) -> Peer:
+        """Start a caller."""
+        command = ["sipp", f"{HOST}:{sip_port(self.server)}", "-i", HOST, "-p", str(free_port())]
+        command += ["-mp", str(free_port()), "-nostdin", "-timeout", "20s", "-timeout_error"]
+        return self.start("uac", [*command, *options])
+
+    async def test_media(self) -> None:
+        """A recording goes there by rtpengine and comes back; nothing is left anywhere."""
+        _, address = await self.engine()
+        if os.getuid() != 0:
+            self.miss("SIPp plays recordings through a raw socket, which only root may open")
+        (self.folder / "pcap").symlink_to(SIPP_MEDIA)
+        engine = await self.start_calls(address)
+        uac = self.caller("-sn", "uac_pcap", "-m", str(CALLS), "-r", "10")
+        await until(lambda: len(engine.calls) == CALLS, uac.tail)
+        calls = engine.calls
+        heard = [0]
+        while min(heard) < 50:
+            await deferLater(reactor, 0.1)
+            heard = [number for call_id in calls for number in await self.heard(engine, call_id)]
+        self.assertEqual(len(heard), 2 * CALLS)
+        self.assertEqual(await uac.ended(), 0, uac.tail())
+        await self.quiet(self.server)
+        await self.forgotten(engine, *calls)
+        self.assertEqual(self.server.core.counters.refused, {})
+        self.assertEqual(self.server.core.counters.rtp_received, 0)
+
+    async def heard(self, engine: RTPEngine, call_id: str) -> list[int]:
+        """Return how many packets came from either side of a call."""
+        reply: Any = await engine.nodes[0].request("query", {"call-id": call_id})
+        sides = [side[b"medias"][0][b"streams"][0] for side in reply[b"tags"].values()]
+        return [side[b"stats"][b"packets"] for side in sides]
+
+    async def test_failover(self) -> None:
+        """When one dies the other one has the calls; without any they are refused with 503."""
+        (first, second), addresses = zip(*[await self.engine() for _ in range(2)], strict=True)
+        engine = await self.start_calls(*addresses)
+        await first.stop()
+        uac = self.caller("-sn", "uac", "-m", "10", "-r", "20")
+        self.assertEqual(await uac.ended(), 0, uac.tail())
+        await self.quiet(self.server)
+        self.assertEqual(engine.calls, ())
+        await second.stop()
+        uac = self.caller("-sn", "uac", "-m", "1")
+        self.assertNotEqual(await uac.ended(), 0, uac.tail())
+        self.assertIn("503", uac.output)
+        await self.quiet(self.server)
+        self.assertIn("engine-down", self.server.core.counters.refused)
+
+    async def test_scenarios(self) -> None:
+        """Hold, early media and CANCEL go by it, whoever connects; then it has no call left."""
+        _, address = await self.engine()
+        held = {"direction": "sendonly", "answer": "recvonly", "address": HOST}
+        for scenario, application, keys in (
+            ("uac_hold.xml", EchoApplication(), held),
+            ("uac_prack.xml", EarlyApplication(0.1), {}),
+            ("uac_cancel.xml", RingApplication(30), {}),
+            ("uac_cancel_too_late.xml", EchoApplication(), {}),
+        ):
+            far = self.serve_all(application)
+            target = f"sip:{{dialled}}@{HOST}:{sip_port(far)}"
+            for between in (
+                DialApplication(DialOptions(target)),
+                B2BUAApplication(BridgeOptions((target,))),
+            ):
+                near = self.serve_all(between, engine=EngineSpec((address,)))
+                engine = near.manager.media_engine
+                assert isinstance(engine, RTPEngine)
+                await self.calls(near, scenario, **keys)
+                await self.quiet(far)
+                self.assertEqual(engine.calls, ())
+                refused = near.core.counters.refused
+                self.assertEqual([code for code in refused if code in REASONS], [])

@@ -839,14 +839,15 @@ class EngineTests(PassCase):
         """An engine that writes no description is as good as none."""
         self.engine_of().nonsense = b"v=0"
         self.start()
-        self.near.expect(500)
+        self.near.expect(503)
+        self.assertEqual(self.agent.core.counters.refused, {"engine-description": 1})
         self.settle()
 
     def test_broken(self) -> None:
-        """A call that the engine does not want ends."""
+        """A call that the engine does not want ends, as one that this server cannot take."""
         self.engine_of().is_broken = True
         self.start()
-        self.near.expect(500)
+        self.near.expect(503)
         self.settle()
 
     def test_broken_answer(self) -> None:
