@@ -2,9 +2,10 @@
 """
 What listens to an audio stream; nothing is decoded, kept or ticked while nobody does.
 
-Packets go through the jitter buffer (:mod:`sipsess.media.jitter`). From the first packet on each
-tick gives each listener one frame of 20 ms: what came, what conceals a loss
-(:mod:`sipsess.media.conceal`), or silence while the peer says nothing.
+Packets go through the jitter buffer (:mod:`sipsess.media.jitter`). From the tick in which the first
+one is due, each tick gives each listener one frame of 20 ms: what came, what conceals a loss
+(:mod:`sipsess.media.conceal`), or silence while the peer says nothing. A listener that raises costs
+nobody else his frame; the first error goes to the caller of :meth:`Hearing.tick`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class Listening:
 class Hearing:
     """The listeners of one stream, and what they need."""
 
-    __slots__ = ("_buffer", "_concealer", "_decoder", "_pcm", "_rate", "_sequence", "listeners")
+    __slots__ = (
+        *("_buffer", "_concealer", "_decoder", "_has_begun", "_pcm", "_rate", "_sequence"),
+        "listeners",
+    )
 
     def __init__(self) -> None:
         #: Made for the first packet.
@@ -62,6 +66,8 @@ class Hearing:
         self._concealer = Concealer(self._rate)
         #: Decoded and not yet heard.
         self._pcm = b""
+        #: Whether a packet was decoded since the buffer was made.
+        self._has_begun = False
         #: Of the last packet that was decoded.
         self._sequence = 0
         #: Replaced, not changed: a callback may stop or add one.
@@ -104,7 +110,7 @@ class Hearing:
 
     def pause(self) -> None:
         """Nobody is heard before the next packet: the call is on hold."""
-        self._buffer, self._pcm = None, b""
+        self._buffer, self._pcm, self._has_begun = None, b"", False
 
     def tick(self, now: float) -> None:
         """Let 20 ms pass: tell the listeners what is heard."""
@@ -119,9 +125,19 @@ class Hearing:
             if what == SKIP:
                 following = self._next_frame(buffer)
                 pcm = _merge(pcm, following) if len(pcm) == len(following) else following
+        if not self._has_begun:
+            # What is played before the first packet is due is the delay, and nobody's silence.
+            return
+        failure: Exception | None = None
         for listening in self.listeners:
-            if listening in self.listeners:
+            if listening not in self.listeners:
+                continue
+            try:
                 listening.callback(pcm, self._rate)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     @property
     def _samples(self) -> int:
@@ -141,6 +157,7 @@ class Hearing:
         """Return the PCM of the next packet, or one frame in place of what is not there."""
         packet = buffer.take()
         if packet is not None:
+            self._has_begun = True
             self._sequence = packet.sequence
             buffer.position = packet.timestamp + packet.codec.duration(packet.payload)
             try:

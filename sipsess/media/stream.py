@@ -489,19 +489,32 @@ class AudioStream:
         :return: the packet to send to :attr:`destination`, or ``None`` when there is nothing to
             say.
         """
+        self.hear(now)
+        packet = self.speak(now)
+        self.overhear(now)
+        return packet
+
+    def hear(self, now: float) -> None:
+        """Let a frame pass of what comes: the first part of :meth:`tick`."""
         if self._receiver is not None:
             self._report(self._receiver.expire(now))
         if self._hearing is not None:
             self._hearing.tick(now)
+
+    def speak(self, now: float) -> bytes | None:
+        """Let a frame pass of what goes: the second part of :meth:`tick`."""
         packet = self._sender.tick(now) if self._can_send else None
-        for legs in self._legs:
-            legs.tick()
         if packet is not None and not self._latch.spend():
             self.withheld += 1
             return None
         if packet is not None:
             self._be_active()
         return packet
+
+    def overhear(self, now: float) -> None:
+        """Let a frame pass for those who hear both sides: the last part of :meth:`tick`."""
+        for legs in self._legs:
+            legs.tick()
 
     def report(self, now: float, *, is_leaving: bool = False) -> tuple[bytes, Address] | None:
         """

@@ -250,10 +250,8 @@ class RTPPorts:
 
     :param reactor: provides ``IReactorFDSet`` or, if not, ``IReactorUDP``.
     :param low: the first port of the range.
-    :param high: the last one; only even numbers are used for RTP, and the odd one after each for
-        RTCP where a call needs it (:rfc:`3550#section-11`).
-    :param seconds: tells the time that goes with each datagram: the monotonic clock of the core;
-        the reactor's when ``None``.
+    :param high: the last one; RTP has even numbers, RTCP odd ones (:rfc:`3550#section-11`).
+    :param seconds: the clock of the core, for the time of each datagram; else the reactor's.
     :param random: where to begin; a predictable port is easier to guess for who wants to speak
         into a call. Without it the first port is the lowest.
     :param make_socket: makes a bound socket, where the reactor reads sockets.
@@ -481,14 +479,22 @@ class MediaClock:
             port = self._ports.get(stream)
             if port is None:
                 continue
-            try:
-                packet = stream.tick(due)
-            except Exception:
-                self.failures += 1
-                _log.failure("a callback or audio source of {port} failed", port=port)
-                packet = None
+            self._pass(stream.hear, due, port)
+            packet = self._pass(stream.speak, due, port)
             address = stream.destination
             if packet is not None and address is not None:
                 port.send(packet, address)
+            self._pass(stream.overhear, due, port)
             if not stream.wants_ticks:
                 self._awake.pop(stream, None)
+
+    def _pass(
+        self, part: Callable[[float], bytes | None], due: float, port: IMediaPort
+    ) -> bytes | None:
+        """Let a part of a tick happen; who hears, and fails, keeps nothing from being said."""
+        try:
+            return part(due)
+        except Exception:
+            self.failures += 1
+            _log.failure("a callback or audio source of {port} failed", port=port)
+            return None

@@ -425,6 +425,7 @@ auplay_srate 8000
 ausrc_channels 1
 auplay_channels 1
 rtp_ports 30000-32766
+rtcp_mux {mux}
 net_interface 127.0.0.1
 module_path {modules}
 module g711.so
@@ -444,7 +445,6 @@ WEB = """\
 module stun.so
 module ice.so
 module dtls_srtp.so
-rtcp_mux yes
 """
 #: How its account says so.
 WEB_ENCRYPTION = "dtls_srtp"
@@ -464,6 +464,7 @@ class Baresip:
     :param password: with which it answers challenges.
     :param pem: a file with its certificate and key; then it speaks TLS, on the next port.
     :param encryption: of its audio, such as ``srtp-mand``; :data:`WEB_ENCRYPTION` brings ICE.
+    :param has_mux: whether it wants RTCP on the port of RTP.
     """
 
     def __init__(
@@ -474,6 +475,7 @@ class Baresip:
         password: str = "",
         pem: str = "",
         encryption: str = "",
+        has_mux: bool = False,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -481,15 +483,16 @@ class Baresip:
         self.process: Peer
         self.control: Control
         found = [path for path in MODULES if os.path.isdir(path)]
+        is_web = encryption == WEB_ENCRYPTION
         text = CONFIGURATION.format(
             port=self.port,
             control=self.control_port,
             modules=found[0] if found else MODULES[0],
             speaks=speaks,
+            mux="yes" if has_mux or is_web else "no",
             folder=folder,
             transports="udp,tcp,tls" if pem else "udp,tcp",
         )
-        is_web = encryption == WEB_ENCRYPTION
         text += (f"sip_certificate {pem}\n" if pem else "") + (WEB if is_web else "")
         (folder / "config").write_text(text)
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
@@ -518,12 +521,13 @@ async def start_baresip(
     password: str = "",
     pem: str = "",
     encryption: str = "",
+    has_mux: bool = False,
 ) -> Baresip:
     """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks, registrar, password, pem, encryption)
+    phone = Baresip(folder, speaks, registrar, password, pem, encryption, has_mux)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)

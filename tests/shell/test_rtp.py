@@ -533,6 +533,23 @@ class ClockTests(SynchronousTestCase):
         self.assertEqual((self.port.sent, port.sent, self.media.failures), (1, 5, 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_listener_that_raises(self) -> None:
+        """Who listens, and fails, costs no packet that leaves; each failure is logged."""
+
+        def fail(*args: object) -> None:
+            raise ZeroDivisionError
+
+        self.media.add(self.stream, self.port)
+        self.stream.listen(fail)
+        self.stream.listen_both(fail, 8000)
+        for number in range(5):
+            data = RTPPacket(0, number, number * 160, 9, bytes(160)).pack()
+            self.stream.receive(data, ("192.0.2.9", 4000), self.reactor.seconds())
+        self.stream.play(FRAME * 5)
+        self.assertEqual(self.run_for(5), [0, 1, 2, 3, 4])
+        self.assertEqual(self.media.failures, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertGreater(self.media.failures, 6)
+
 
 class NetworkTests(SynchronousTestCase):
     """Two hosts on a virtual network, over IPv4 and IPv6."""
