@@ -1050,7 +1050,12 @@ MEDIA = (
         4733,
         "Telephone events",
         done("2.5.1", "Sending digits", "pure.test_media_events.SenderTests"),
-        done("2.5.2", "Receiving digits", "pure.test_media_events.ReceiverTests"),
+        done(
+            "2.5.2",
+            "Receiving digits; tones, when a peer knows no events",
+            "pure.test_media_events.ReceiverTests",
+            "policy.test_call_tones",
+        ),
     ),
     rfc(
         4961,

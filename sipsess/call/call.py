@@ -459,6 +459,9 @@ class Call(CallBase):
         """
         Read keys that the peer presses.
 
+        Keys that come as events or by INFO before somebody reads are kept for him. Those that come
+        as tones (:attr:`.Endpoint.dtmf`) are heard only while he reads.
+
         :param count: how many at most; ``None`` for as many as come before a terminator.
         :param timeout: seconds of patience for each key.
         :param first_timeout: the same for the first one; left out, ``timeout``.

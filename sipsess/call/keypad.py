@@ -5,7 +5,7 @@ The keys that the peer presses, until somebody reads them.
 Theory of operation
     One reader at a time waits for the next key; keys that come while nobody does are kept,
     :data:`MAX_DIGITS` at most, for the next one. A prompt is played by the reader itself, and the
-    first key stops it.
+    first key stops it. While somebody reads, tones are keys, too (:mod:`sipsess.call.tones`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 
 from .sound import Pieces
+from .tones import Tones
 from .wait import Wait
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ class Keypad:
     :param call: whose they are.
     """
 
-    __slots__ = ("_call", "_reader", "waiting")
+    __slots__ = ("_call", "_reader", "_tones", "waiting")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._reader: Wait | None = None
+        self._tones = Tones(call)
         #: The keys that nobody has read yet.
         self.waiting = ""
 
@@ -45,7 +47,12 @@ class Keypad:
         return self._reader is not None
 
     def receive(self, digit: str) -> None:
-        """Take a key that was pressed."""
+        """Take a key that the peer has told by an event or a request."""
+        if not self._tones.is_repeated(digit):
+            self.add(digit)
+
+    def add(self, digit: str) -> None:
+        """Take a key that was pressed, in whatever way."""
         if self._reader is not None:
             self._reader.finish(digit)
         elif len(self.waiting) < MAX_DIGITS:
@@ -62,6 +69,23 @@ class Keypad:
         interruptible: bool,
     ) -> str:
         """See :meth:`.Call.read_digits`."""
+        self._tones.begin()
+        try:
+            return await self._read(
+                count, timeout, first_timeout, terminators, prompt, interruptible
+            )
+        finally:
+            self._tones.end()
+
+    async def _read(
+        self,
+        count: int | None,
+        timeout: float,
+        first_timeout: float,
+        terminators: str,
+        prompt: Pieces | None,
+        interruptible: bool,
+    ) -> str:
         text = ""
         digit = ""
         if prompt is not None and not interruptible:

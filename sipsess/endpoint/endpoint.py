@@ -114,7 +114,8 @@ class Endpoint:
     #: the offer (:rfc:`3264#section-6.1`).
     codecs: tuple[str, ...] = tuple(CODECS)
     #: How keys are pressed: as RTP events (:rfc:`4733`), or by INFO or tones when it knows no
-    #: events; by INFO alone; by tones alone; or not at all, and its own are not heard either.
+    #: events; by INFO alone; by tones alone; or not at all, and its own are not heard either. Tones
+    #: of its own are heard where it presses keys so, while somebody reads them.
     dtmf: Literal["rfc4733", "info", "inband", "none"] = "rfc4733"
     #: Seconds without any RTP packet from it after which its call is ended; 0 for never. Hold, and
     #: what comes before the answer, do not count. A telephone that suppresses silence sends
