@@ -5,7 +5,8 @@ Two calls that hear each other, until one of them ends.
 Theory of operation
     Audio goes from one stream to the other packet by packet, in the turn in which it came, and is
     transcoded only when the codecs differ (:mod:`sipsess.media.relay`). A key is a key: whichever
-    way one side sends it (RTP event, INFO, tone), the other gets it the way that it understands.
+    way one side sends it (RTP event, INFO, tone), the other gets it the way that it understands,
+    pressed as long, once it is over.
 
     To both calls the bridge is something that they wait for. So it hears when it is decided that
     one ends, and hangs the other up for the same reasons, at once, though a BYE may wait for its
@@ -24,11 +25,12 @@ from twisted.python.failure import Failure
 
 from sipsess.errors import DialogStateError, SIPError
 from sipsess.media import AudioStream
+from sipsess.media.telephone_event import MAX_PRESS, MIN_PRESS
 from sipsess.session import EndReason
 
 from .dial import end_with
 from .holding import Side
-from .keys import pass_by_info
+from .keys import PRESS, pass_by_info
 from .passing import NOTHING, HeaderPolicy
 from .wait import Wait
 
@@ -113,14 +115,15 @@ class Bridge:
         for stream in streams:
             stream.on_packet = None
 
-    def receive_digit(self, call: Call, digit: str) -> None:
-        """Pass on a key that the peer of one call has pressed."""
+    def receive_digit(self, call: Call, digit: str, seconds: float | None) -> None:
+        """Pass on a key that the peer of one call has pressed, as long as he did."""
         other = self._other(call)
+        duration = PRESS if seconds is None else min(max(seconds, MIN_PRESS), MAX_PRESS)
         try:
             if other.session.media.is_passed_on:
-                pass_by_info(other, digit).addErrback(_ignore)
+                pass_by_info(other, digit, duration).addErrback(_ignore)
             else:
-                other.send_digits(digit).addErrback(_ignore)
+                other.send_digits(digit, duration).addErrback(_ignore)
         except SIPError as error:
             other.session.note("key lost", str(error))
 

@@ -34,7 +34,7 @@ from .base import CallBase
 from .bridge import Bridge
 from .dial import Dialling
 from .keypad import Keypad
-from .keys import send_by_info
+from .keys import PRESS, send_by_info
 from .passing import NOTHING, HeaderPolicy
 from .playing import Playing, PlayWait
 from .recording import Recorded, RecordingWait
@@ -333,7 +333,7 @@ class Call(CallBase):
         """
         return self.play([load_digit(digit) for digit in digits])
 
-    def send_digits(self, text: str) -> Deferred[None]:
+    def send_digits(self, text: str, duration: float = PRESS) -> Deferred[None]:
         """
         Press keys: as RTP events (:rfc:`4733`).
 
@@ -341,6 +341,7 @@ class Call(CallBase):
         else tones. :attr:`.Endpoint.dtmf` may say otherwise.
 
         :param text: 0-9, ``*``, ``#``, A-D.
+        :param duration: seconds that each is pressed, 0.04 to 8.
         :return: fires when they have been sent.
         :raises LocalError: when something else is among them, or the endpoint takes none.
         """
@@ -350,15 +351,15 @@ class Call(CallBase):
             raise LocalError(f"the endpoint {self.session.endpoint.name!r} takes no digits")
         is_info = mode == "info" or (mode == "rfc4733" and self.session.peer_allows("INFO"))
         if not stream.has_events and is_info:
-            return self._run(send_by_info(self, stream, check_digits(text)))
-        return self.send_by_rtp(stream, text)
+            return self._run(send_by_info(self, stream, check_digits(text), duration))
+        return self.send_by_rtp(stream, text, duration)
 
-    def send_by_rtp(self, stream: AudioStream, text: str) -> Deferred[None]:
+    def send_by_rtp(self, stream: AudioStream, text: str, duration: float) -> Deferred[None]:
         """Press keys as events or tones of a stream; see :meth:`send_digits`."""
         wait = Wait(self)
         wait.moved = wait.finish
         try:
-            stream.send_digits(text, wait.done)
+            stream.send_digits(text, wait.done, duration=duration)
         except BaseException:
             wait.let_go()
             raise
@@ -491,11 +492,12 @@ class Call(CallBase):
             self._keypad = Keypad(self)
         return self._keypad
 
-    def receive_digit(self, digit: str) -> None:
+    def receive_digit(self, digit: str, seconds: float | None = None) -> None:
         """
         Take a digit that the peer pressed; the audio handler calls it, and whoever else hears one.
 
         :param digit: one of 0-9, ``*``, ``#``, A-D.
+        :param seconds: how long it was pressed, if that is known.
         """
         with self.session.core.turn:
             if self._recording is not None and digit in self._recording.stop_on:
@@ -503,7 +505,7 @@ class Call(CallBase):
             elif self._echo is not None:
                 self._stream().send_digits(digit)
             elif self.joined is not None and not self.keypad.is_read:
-                self.joined.receive_digit(self, digit)
+                self.joined.receive_digit(self, digit, seconds)
             else:
                 self.keypad.receive(digit)
 

@@ -248,10 +248,10 @@ class PhoneCall(Call):
         self._hear = hear
         super().__init__(session)
 
-    def receive_digit(self, digit: str) -> None:
+    def receive_digit(self, digit: str, seconds: float | None = None) -> None:
         """See :meth:`.Call.receive_digit`."""
         self._hear(digit)
-        super().receive_digit(digit)
+        super().receive_digit(digit, seconds)
 
 
 class Phone:

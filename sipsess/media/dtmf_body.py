@@ -24,6 +24,8 @@ DTMF = "application/dtmf"
 HOOK_FLASH = "application/hook-flash"
 #: Longer bodies say something else.
 MAX_BODY = 256
+#: Digits of a duration in milliseconds; more than ten minutes are no press of a key.
+_MAX_DIGITS = 6
 
 #: The codes of RFC 4733 that are no digits themselves.
 _CODES = {str(code): digit for code, digit in enumerate(DIGITS) if code > 9}
@@ -49,13 +51,23 @@ def parse_dtmf_body(body: bytes) -> str:
 
 
 def _find_key(text: str) -> str:
-    if "=" not in text:
-        return text.strip()
+    return _find_value(text, "signal") if "=" in text else text.strip()
+
+
+def _find_value(text: str, wanted: str) -> str:
     for line in text.splitlines():
         name, _, value = line.partition("=")
-        if name.strip().lower() == "signal":
+        if name.strip().lower() == wanted:
             return value.strip()
     return ""
+
+
+def parse_duration(body: bytes) -> float | None:
+    """Return the seconds that a body says its key was pressed; ``None`` when it does not."""
+    text = body[:MAX_BODY].decode("ascii", "replace")
+    number = _find_value(text, "duration")
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS
+    return int(number) / 1000 if is_number else None
 
 
 def build_dtmf_relay(digit: str, duration: float = 0.1) -> bytes:

@@ -47,7 +47,7 @@ from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
 from sipsess.media.statistics import JitterMeter, StreamStatistics, estimate_mos
-from sipsess.media.telephone_event import DigitReceiver, DigitSender, check_digits
+from sipsess.media.telephone_event import EVENT_CLOCK, DigitReceiver, DigitSender, check_digits
 
 #: Things to play, or strings of digits, that may wait; a program that queues more has lost count.
 MAX_QUEUE = 1000
@@ -261,6 +261,11 @@ class AudioStream:
         if self._legs or (self._hearing is not None and self._hearing.is_playing):
             return True
         return self._sender.has_work and self._can_send
+
+    @property
+    def pressed(self) -> float:
+        """Seconds that the key of the last event was pressed; :attr:`on_digit` may ask."""
+        return 0.0 if self._receiver is None else self._receiver.duration / EVENT_CLOCK
 
     @property
     def has_events(self) -> bool:

@@ -27,9 +27,15 @@ from sipsess.media.rtp import MediaError
 
 #: The digits by event code.
 DIGITS = "0123456789*#ABCD"
+#: The clock of the timestamps, in Hz.
+EVENT_CLOCK = 8000
 #: Seconds without a packet after which an event is over: packets come every 20 to 50 ms, so that
 #: several in a row must be lost before a long press is taken for two.
 EVENT_TIMEOUT = 0.2
+#: Seconds that a key of ours may be pressed: receivers miss what is shorter, and may take what is
+#: longer for a key that hangs.
+MIN_PRESS = 0.04
+MAX_PRESS = 8.0
 #: 2.5.1.4: the packet with the E bit is sent three times in all.
 END_PACKETS = 3
 #: The longest single event: its duration has 16 bits (longer ones come in segments, 2.5.1.3).
@@ -57,9 +63,15 @@ class EventPacket(NamedTuple):
 class DigitReceiver:
     """Turns the event packets of one SSRC into digits, each reported once."""
 
-    __slots__ = ("_code", "_deadline", "_is_open", "_longest", "_recent", "_timestamp")
+    __slots__ = (
+        *("_code", "_deadline", "_is_open", "_longest", "_recent", "_segments", "_timestamp"),
+        "duration",
+    )
 
     def __init__(self) -> None:
+        #: How long the last event was, in timestamp units, as far as its packets came.
+        self.duration = 0
+        self._segments = 0
         self._is_open = False
         self._code = 0
         self._timestamp = 0
@@ -92,8 +104,11 @@ class DigitReceiver:
         if not (self._is_open and timestamp == self._timestamp):
             if self._is_late(timestamp):
                 return ""
-            if not self._is_next_segment(code, timestamp):
+            if self._is_next_segment(code, timestamp):
+                self._segments += MAX_DURATION
+            else:
                 ended = self.flush()
+                self._segments = 0
             self._begin(code, timestamp)
         self._longest = max(self._longest, duration)
         self._deadline = now + EVENT_TIMEOUT
@@ -114,6 +129,7 @@ class DigitReceiver:
             return ""
         self._is_open = False
         self._recent = [*self._recent[1 - _REMEMBERED :], self._timestamp]
+        self.duration = self._segments + self._longest
         # 16 is a hook flash, those above are tones of modems and lines: events, but no digits.
         return DIGITS[self._code] if self._code < len(DIGITS) else ""
 
@@ -153,7 +169,7 @@ class DigitSender:
         self, text: str, *, duration: float = 0.1, pause: float = 0.08, volume: int = 10
     ) -> None:
         self._text = check_digits(text)
-        if not (0.04 <= duration <= 8 and 0.04 <= pause <= 60 and 0 <= volume <= 63):
+        if not (MIN_PRESS <= duration <= MAX_PRESS and 0.04 <= pause <= 60 and 0 <= volume <= 63):
             raise LocalError(
                 f"out of range: duration {duration} s, pause {pause} s or volume {volume}"
             )

@@ -287,7 +287,7 @@ class AudioHandler(SDPHandler):
             session.when_confirmed().addCallbacks(
                 lambda _: Inactivity(session, audio_stream, limit), lambda failure: None
             )
-        audio_stream.on_digit = partial(_pass_digit, session)
+        audio_stream.on_digit = partial(_pass_digit, session, audio_stream)
         reports = Reports(session, stream, port, audio_stream)
         audio = Audio(session, manager.media_clock, port, audio_stream, profile, reports)
         stream.cookies.add(_OWN_COOKIE, audio)
@@ -429,6 +429,6 @@ def _find(stream: SessionStream) -> Audio | None:
     return audio
 
 
-def _pass_digit(session: Session, digit: str) -> None:
+def _pass_digit(session: Session, audio: AudioStream, digit: str) -> None:
     if session.channel is not None:
-        session.channel.receive_digit(digit)
+        session.channel.receive_digit(digit, audio.pressed)

@@ -22,7 +22,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from sipsess.errors import LocalError
-from sipsess.media.dtmf_body import DTMF, DTMF_RELAY, HOOK_FLASH, parse_dtmf_body
+from sipsess.media.dtmf_body import DTMF, DTMF_RELAY, HOOK_FLASH, parse_dtmf_body, parse_duration
 from sipsess.message import Request
 from sipsess.supplement import Reject, RequestVerdict, SessionSupplement, Verdict
 
@@ -94,7 +94,7 @@ class DigitInfo(SessionSupplement):
         is_heard = session.endpoint.dtmf != "none"
         if digit and is_heard and session.channel is not None:
             try:
-                session.channel.receive_digit(digit)
+                session.channel.receive_digit(digit, parse_duration(request.body))
             except LocalError as error:
                 # An echo whose queue is full, say: the peer presses faster than tones can be.
                 session.note("INFO", f"digit dropped: {error}")

@@ -15,6 +15,7 @@ from sipsess.call.holding import PAUSE
 from sipsess.errors import DialogStateError
 from sipsess.locating import NextHop, UnreachableError
 from sipsess.message import Request, Response
+from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.refer import Refer
 from sipsess.testing import Agent, VirtualNetwork
@@ -69,9 +70,9 @@ class BridgeCase(SynchronousTestCase):
         self.leg: Request = self.far.expect("INVITE")
         return self.leg
 
-    def talk(self, function: Callable[[Call], Awaitable[Any]] = connect) -> None:
+    def talk(self, function: Callable[[Call], Awaitable[Any]] = connect, **options: Any) -> None:
         """Let both be answered."""
-        self.ring(function)
+        self.ring(function, **options)
         self.far.reply(self.leg, 200, body=self.far.sdp())
         self.far.expect("ACK")
         self.ok: Response = self.near.expect(200)
@@ -289,6 +290,64 @@ class JoinedTests(BridgeCase):
         self.net.run_for(0.5)
         events = {item.payload[0] for item in self.far.ear.packets if item.payload_type == 101}
         self.assertEqual(events, {5})
+        self.near.bye(self.ok)
+        self.end_far()
+        self.settle()
+
+    def pressed(self, units: int) -> tuple[int, int]:
+        """Let the near one press 5 for so many units; return the far one's last event and units."""
+        payload = bytes([5, 0x8A]) + units.to_bytes(2)
+        self.near.speak(audio_at(self.ok), 1, 101, payload)
+        self.net.run_for(9)
+        return self.last_event()
+
+    def last_event(self) -> tuple[int, int]:
+        """Return the event that the far one got last, and how long it was."""
+        *_, last = (item.payload for item in self.far.ear.packets if item.payload_type == 101)
+        self.assertTrue(last[1] & 0x80)
+        return last[0], int.from_bytes(last[2:4])
+
+    def test_length_of_keys(self) -> None:
+        """A key is pressed as long as it was, between 40 ms and 8 s."""
+        self.talk()
+        for units, found in ((4000, 4000), (1600, 1600), (40, 320), (65535, 64000)):
+            self.assertEqual(self.pressed(units), (5, found))
+        self.near.bye(self.ok)
+        self.end_far()
+        self.settle()
+
+    def inform(self, body: str) -> None:
+        """Let the near one press a key by INFO."""
+        kind = "application/dtmf-relay" if "=" in body else "application/dtmf"
+        request = self.near.request_within(self.ok, "INFO", body=body, content_type=kind)
+        self.near.send(request)
+        self.near.expect(200)
+        self.net.run_for(1)
+
+    def test_keys_by_info(self) -> None:
+        """A key that comes by INFO goes as an event, as long as it says, or as usual."""
+        self.talk(supplements=[DigitInfo()])
+        self.inform("Signal=7\r\nDuration=300\r\n")
+        self.assertEqual(self.last_event(), (7, 2400))
+        self.inform("*")
+        self.assertEqual(self.last_event(), (10, 800))
+        self.near.bye(self.ok)
+        self.end_far()
+        self.settle()
+
+    def test_keys_as_info(self) -> None:
+        """Who knows no events, but INFO, gets that; it says how long the key was pressed."""
+        self.ring()
+        self.far.reply(self.leg, 200, body=self.far.sdp(formats="0"), headers={"Allow": "INFO"})
+        self.far.expect("ACK")
+        self.ok = self.near.expect(200)
+        self.near.ack(self.ok)
+        self.net.run_for(0.1)
+        self.near.speak(audio_at(self.ok), 1, 101, bytes([9, 0x8A]) + (2000).to_bytes(2))
+        request = self.far.expect("INFO")
+        self.assertEqual(request.body, b"Signal=9\r\nDuration=250\r\n")
+        self.far.reply(request, 200)
+        self.net.run_for(1)
         self.near.bye(self.ok)
         self.end_far()
         self.settle()

@@ -48,7 +48,7 @@ class Channel:
         self.digits: list[str] = []
         self.error = error
 
-    def receive_digit(self, digit: str) -> None:
+    def receive_digit(self, digit: str, seconds: float | None = None) -> None:
         """Keep it."""
         if self.error is not None:
             raise self.error

@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import LocalError
-from sipsess.media.dtmf_body import build_dtmf_relay, parse_dtmf_body
+from sipsess.media.dtmf_body import build_dtmf_relay, parse_dtmf_body, parse_duration
 from sipsess.media.rtp import MediaError
 from sipsess.media.telephone_event import DIGITS
 
@@ -55,6 +55,19 @@ class DTMFBodyTests(SynchronousTestCase):
             with self.assertRaises(MediaError) as caught:
                 parse_dtmf_body(body)
             self.assertEqual(caught.exception.reason_code, "bad-dtmf-body")
+
+    def test_duration(self) -> None:
+        """It is in milliseconds; one that is no number, or absurd, is none."""
+        for text, seconds in (
+            ("Signal=5\r\nDuration=160\r\n", 0.16),
+            ("duration = 1000\nSignal=5", 1.0),
+            ("Signal=5\r\nDuration=9999999", None),
+            ("Signal=5\r\nDuration=-1", None),
+            ("Signal=5\r\nDuration=1.5", None),
+            ("Signal=5", None),
+            ("5", None),
+        ):
+            self.assertEqual(parse_duration(text.encode()), seconds, text)
 
     def test_round_trip(self) -> None:
         """What is written is read; other characters are not written."""

@@ -181,6 +181,9 @@ class ReceiverTests(SynchronousTestCase):
         """
         self.assertEqual(self.feed(("6", 100, 0xFFFF, False), ("6", 100 + 0xFFFF, 160, False)), "")
         self.assertEqual(self.feed(("6", 100 + 0xFFFF, 320, True)), "6")
+        self.assertEqual(self.receiver.duration, 0xFFFF + 320)
+        self.assertEqual(self.feed(("6", 200000, 480, True)), "6")
+        self.assertEqual(self.receiver.duration, 480)
 
     def test_no_segment_without_full_duration(self) -> None:
         """The same key later is a new press when the one before was short, or another key."""
