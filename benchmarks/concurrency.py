@@ -23,9 +23,12 @@ from benchmarks.held import BLOCK, Held, measure_apart
 from benchmarks.results import Curve, Figure, Report
 from benchmarks.servers import Place, Server
 from benchmarks.system import Process, running
+from sipsess.collector import QUIET
 
 #: Calls that come and go before anything is measured.
 WARM_UP = 300
+#: Seconds more than our server waits after the last call before it gives memory back.
+SPARE = 5
 #: Where the calls come from: a server may limit those of one host.
 HOSTS = ("127.0.0.1", "127.0.0.2")
 
@@ -116,7 +119,7 @@ def _hold(report: Report, server: Server, place: Place, count: int) -> None:
         report.add_curve(Curve(f"{name}, memory", "calls held", "kB in memory", sizes))
         for caller, number, tag in begun:
             caller.hang_up(number, tag)
-        select.select([], [], [], TAIL)
+        select.select([], [], [], QUIET + SPARE)
         kept = (process.resident() - before) / 1024 / count
         report.add(Figure(f"{name}, after the end", "kB/call", (kept,), of))
     found = re.search(r"gc: longest ([\d.]+) s", process.printed())

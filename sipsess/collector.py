@@ -25,10 +25,10 @@ from twisted.internet.task import LoopingCall
 INTERVAL = 1.0
 #: New objects that make the collector look at the youngest: those of some 50 calls. The usual 700
 #: make it look after each few messages.
-YOUNGEST = 10_000
-#: So many collections of the youngest make it look at the middle generation: at 40,000 objects at
-#: most, which takes 30 ms. The usual 10 would be 80 ms.
-MIDDLE = 3
+YOUNGEST = 5_000
+#: So many collections of the youngest make it look at the middle generation: at 15,000 objects at
+#: most, which takes 7 ms. The usual 10 would be 25 ms.
+MIDDLE = 1
 #: So many collections of the middle generation make it look at all: never.
 OLDEST = 1_000_000
 #: Looks without a call after which all is collected: longer than a transaction lives.
