@@ -345,8 +345,8 @@ def _formats_for(session: Session, media: MediaDescription) -> tuple[Format, ...
 
 
 def _mux(stream: SessionStream) -> tuple[tuple[str, str | None], ...]:
-    """Return what our m-line says of RTCP: offered at first, else as agreed or offered."""
-    known = stream.remote or stream.active_remote
+    """Return what our m-line says of RTCP: an answer follows its offer, an offer the one before."""
+    known = stream.remote or stream.active_local
     return () if known is not None and not has_mux(known) else ((MUX, None),)
 
 
