@@ -188,11 +188,13 @@ def _bundle(session: Session, stream: SessionStream, sdp: LocalDescription) -> s
 class _Owner:
     """What happens at the port of a session; see :class:`sipsess.dtls.port.Owner`."""
 
-    __slots__ = ("_audio", "_session")
+    __slots__ = ("_address", "_audio", "_is_secured", "_session")
 
     def __init__(self, session: Session, audio: AudioStream) -> None:
         self._session = session
         self._audio = audio
+        self._address: Address | None = None
+        self._is_secured = False
 
     def start_timer(
         self, delay: float, callback: Callable[..., object], *args: Any
@@ -207,13 +209,21 @@ class _Owner:
 
     def selected(self, address: Address) -> None:
         """Speak to where the peer has chosen to be."""
-        self._audio.proven_host = address[0]
-        self._audio.set_remote(address)
+        self._address = address
         self._note(f"the peer is at {address[0]} {address[1]}, says ICE")
+        self._point()
 
     def secured(self, suite: Suite) -> None:
-        """Write it down."""
+        """Let what waits be said."""
+        self._is_secured = True
         self._note(f"SRTP with {suite.name}")
+        self._point()
+
+    def _point(self) -> None:
+        """Speak, unless there are no keys yet: what is said without would be lost."""
+        if self._is_secured and self._address is not None:
+            self._audio.proven_host = self._address[0]
+            self._audio.set_remote(self._address)
 
     def failed(self, text: str) -> None:
         """End the call."""

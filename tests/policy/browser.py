@@ -18,6 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 from sipsess.dtls import Fingerprint, records
 from sipsess.flow import Address
 from sipsess.media import RTPPacket
+from sipsess.media.rtp import is_rtcp
 from sipsess.message import Request, Response
 from sipsess.sdp import MediaDescription
 from sipsess.srtp import SUITES, Context
@@ -131,10 +132,11 @@ class Browser(Phone):
         super().__init__(net)
         self.ufrag, self.password = UFRAG, PASSWORD
         self.dtls = DTLSPeer(**options)
-        #: The answers to checks, the datagrams of DTLS, and the RTP packets, in plain.
+        #: The answers to checks, the datagrams of DTLS, and RTP and RTCP packets, in plain.
         self.answers: list[stun.Message] = []
         self.flights: list[bytes] = []
         self.heard: list[RTPPacket] = []
+        self.reports: list[bytes] = []
         #: What its DTLS should hear is lost while this is set.
         self.is_deaf = False
         self.socket = self.open(50000)
@@ -251,6 +253,10 @@ class Browser(Phone):
                 if self.dtls.is_done:
                     self._speaker, self._listener = self.dtls.contexts()
         elif self._listener is not None:
-            plain = self._listener.unprotect(data, False)
+            is_report = is_rtcp(data)
+            plain = self._listener.unprotect(data, is_report)
             assert plain is not None
-            self.heard.append(RTPPacket.parse(plain))
+            if is_report:
+                self.reports.append(plain)
+            else:
+                self.heard.append(RTPPacket.parse(plain))

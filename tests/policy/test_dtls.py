@@ -210,6 +210,20 @@ class CallTests(BrowserTestCase):
         self.assertEqual(len(self.phone.heard), 1)
         self.finish()
 
+    def test_keys_before_the_way(self) -> None:
+        """A way that is good and not yet chosen does for keys, and for who is heard on it."""
+        self.call()
+        self.phone.check(nominate=False)
+        self.phone.begin()
+        audio = find_audio(self.session)
+        assert audio is not None
+        self.assertIsNone(audio.destination)
+        self.phone.say(FRAME)
+        self.assertEqual(len(self.phone.heard), 1)
+        self.phone.check()
+        self.assertEqual(audio.destination, ("192.0.2.9", 50000))
+        self.finish()
+
     def test_other_network(self) -> None:
         """A browser that changes its address is followed when it says so, and not before."""
         self.call()
