@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sipsess.flow import Address, Flow
     from sipsess.locating import Answer, Question
     from sipsess.manager import DialogManager
-    from sipsess.media import AudioStream
+    from sipsess.media import AudioStream, Decoder, Encoder
     from sipsess.message import SIPURI, Request, Response
     from sipsess.message.challenge import Challenge
     from sipsess.message.refer import ReferTo, Replaces, StatusLine
@@ -383,6 +383,50 @@ class ISDPHandler(Interface):
 
     def destroy_stream(session: Session, stream: SessionStream) -> None:
         """Close all that create opened; exactly once per stream that was claimed or created."""
+
+
+class ICodec(Interface):
+    """
+    A way to write audio as RTP payload; :class:`sipsess.codec.Codec` is the base of all.
+
+    PCM is 16-bit little-endian mono at ``sample_rate``. What one stream needs in one direction is
+    an encoder or a decoder of its own; neither is used by two streams unless it has no state.
+    """
+
+    name: str = Attribute("Unique among the codecs: what ``codecs`` of an endpoint says.")
+    encoding: str = Attribute("The name in ``a=rtpmap``.")
+    clock_rate: int = Attribute("The RTP clock in Hz.")
+    channels: int = Attribute("What ``a=rtpmap`` says.")
+    sample_rate: int = Attribute("Samples per second of the PCM.")
+    payload_type: int | None = Attribute("The static payload type, or ``None``.")
+    fmtp: str = Attribute("The parameters that our offers give it, empty for none.")
+    rtpmap: str = Attribute("The value of ``a=rtpmap`` after the payload type.")
+    key: tuple[str, int, int] = Attribute("What ``a=rtpmap`` of a peer must say.")
+    missing: str = Attribute("What must be installed first, empty when it can be spoken.")
+
+    def answer_fmtp(offered: str) -> str | None:
+        """
+        Return the parameters of our answer to those of an offer.
+
+        :return: ``None`` when we do not speak the codec that way; then it is not answered.
+        """
+
+    def make_encoder(fmtp: str = "") -> Encoder:
+        """Return what encodes for one stream, as the parameters of the peer want it."""
+
+    def make_decoder() -> Decoder:
+        """
+        Return what decodes for one stream.
+
+        Its ``decode`` raises :class:`sipsess.codec.MediaError` for what means nothing, and nothing
+        else, whatever the bytes of a peer are.
+        """
+
+    def duration(payload: bytes) -> int:
+        """Return how long any payload lasts, in units of the RTP clock; 0 for what is none."""
+
+    def packet_time(wanted: int | None, longest: int | None) -> int:
+        """Return the milliseconds of our packets, for ``ptime`` and ``maxptime`` of a peer."""
 
 
 class IDeferOffer(Interface):

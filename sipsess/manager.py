@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted.internet.defer import Deferred, ensureDeferred
 from zope.interface import implementer
 
+from sipsess.codec import CODECS, Codec
 from sipsess.core import Admission, SIPCore
 from sipsess.dialog import Dialog, DialogId, check_dialog
 from sipsess.dialog.reliable import OPTION_TAG
@@ -93,6 +94,7 @@ class DialogManager:
     :param core: that it registers with.
     :param supplements: for every session, in any order.
     :param handlers: the SDP handlers, in any order.
+    :param codecs: that endpoints may speak; each says of which.
     :param applications: a Request-URI user that equals a name chooses that application.
     :param application: the name of the application for every other user; ``None`` refuses (404).
     :param media_ports: opens RTP ports.
@@ -108,6 +110,7 @@ class DialogManager:
         *,
         supplements: Iterable[ISessionSupplement] = (),
         handlers: Iterable[ISDPHandler] = (),
+        codecs: Iterable[Codec] = CODECS,
         applications: Iterable[IApplication] = (),
         application: str | None = None,
         media_ports: IMediaPorts | None = None,
@@ -117,6 +120,8 @@ class DialogManager:
         self.core = core
         self.media_ports = media_ports
         self.media_clock = media_clock
+        #: That endpoints may speak.
+        self.codecs = tuple(codecs)
         by_name = {item.name: item for item in applications}
         if application is not None and application not in by_name:
             known = ", ".join(sorted(by_name)) or "none"

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from sipsess.codec import CODECS, Codec
 from sipsess.core import SIPCore
 from sipsess.defence import DefenceSettings
 from sipsess.dialog.usage import FAIL
@@ -101,6 +102,7 @@ class SIPServer(Service):
     :param listen: where, as :func:`.parse_listen` reads it, or as :class:`.ListenSpec`.
     :param supplements: for every session.
     :param handlers: the SDP handlers; left out, the shipped audio handler alone.
+    :param codecs: that endpoints may speak; left out, the shipped ones.
     :param applications: a Request-URI user that equals a name chooses that application.
     :param application: the name of the application for every other user; ``None`` refuses (404).
     :param gates: ask in this order whether a request comes in; ``None`` admits everybody.
@@ -138,6 +140,7 @@ class SIPServer(Service):
         *,
         supplements: Iterable[ISessionSupplement] = (),
         handlers: Iterable[ISDPHandler] | None = None,
+        codecs: Iterable[Codec] = CODECS,
         applications: Iterable[IApplication] = (),
         application: str | None = None,
         gates: Iterable[IRequestGate] | None = None,
@@ -191,6 +194,7 @@ class SIPServer(Service):
             self.core,
             supplements=supplements,
             handlers=(AudioHandler(),) if handlers is None else handlers,
+            codecs=codecs,
             applications=applications,
             application=application,
             media_ports=self.media_ports,

@@ -243,6 +243,7 @@ def makeService(options: Options, reactor: Any = None) -> ServerService:
             plan.config.listeners,
             supplements=plugins.supplements,
             handlers=plugins.handlers,
+            codecs=plugins.codecs,
             gates=(),
             hooks=plugins.hooks,
             rtp_ports=(plan.config.rtp.ports.low, plan.config.rtp.ports.high),

@@ -1042,13 +1042,21 @@ MEDIA = (
         partial(
             "4.5",
             "Codecs",
-            "PCMU and PCMA; others come as plugins",
+            "PCMU, PCMA, G722 and L16 mono; others come as plugins",
             "pure.test_media_codecs",
+            "pure.test_media_g722",
+            "pure.test_media_l16",
         ),
     ),
     rfc(
         4733,
         "Telephone events",
+        done(
+            "2.1",
+            "The clock is that of the audio",
+            "policy.test_audio_formats.ChoiceTests.test_events_follow_the_codec",
+            "policy.test_codec_calls.WideTests.test_keys",
+        ),
         done("2.5.1", "Sending digits", "pure.test_media_events.SenderTests"),
         done(
             "2.5.2",
@@ -1056,6 +1064,33 @@ MEDIA = (
             "pure.test_media_events.ReceiverTests",
             "policy.test_call_tones",
         ),
+    ),
+    rfc(
+        6716,
+        "Opus",
+        done("3", "How long a packet lasts", "pure.test_media_opus.DescriptionTests"),
+        done("3.4", "Broken packets are refused", "pure.test_media_opus.SignalTests"),
+    ),
+    rfc(
+        7160,
+        "Several clock rates in one stream",
+        done(
+            "4",
+            "A codec with another clock begins anew",
+            "pure.test_media_rates.HearTests.test_another_clock_while_listening",
+        ),
+    ),
+    rfc(
+        7587,
+        "RTP payload of Opus",
+        partial(
+            "6.1",
+            "Parameters",
+            "maxaveragebitrate, maxplaybackrate, cbr and useinbandfec are kept; usedtx is not, "
+            "and what we send is mono",
+            "pure.test_media_opus.ParameterTests",
+        ),
+        done("7", "opus/48000/2 in SDP", "pure.test_media_opus.DescriptionTests.test_sdp"),
     ),
     rfc(
         4961,

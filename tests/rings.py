@@ -34,7 +34,7 @@ PURE: dict[str, frozenset[str]] = {
     "timers": _VOCABULARY,
     "message": _VOCABULARY,
     "sdp": _VOCABULARY,
-    "media": _VOCABULARY,
+    "media": _VOCABULARY | {"sdp"},
     "transaction": _VOCABULARY | {"message", "timers"},
     "dialog": _VOCABULARY | {"message", "timers", "sdp", "transaction"},
 }
@@ -46,6 +46,7 @@ POLICY = frozenset(
         "supplement",
         "sdphandler",
         "application",
+        "codec",
         "registry",
         "admission",
         "core",

@@ -7,22 +7,15 @@ The answer is the one that the shipped audio handler gives, but nobody listens a
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from sipsess.sdp import AttributeLines, MediaDescription, SessionDescription
+from sipsess.sdp import MediaDescription, SessionDescription
 from sipsess.sdphandler import SDPHandler, StreamVerdict
+from sipsess.sdphandlers._formats import answered, common_formats, describe, has_codec
 from sipsess.sdphandlers._profiles import PLAIN_PROFILE
-from sipsess.sdphandlers.audio import common_formats
+from sipsess.sdphandlers.audio import speaks_to
 from sipsess.session import LocalDescription, Session, SessionStream
 
 #: The port that every answer names.
 PORT = 40000
-
-_RTPMAPS = {
-    "PCMU": "PCMU/8000",
-    "PCMA": "PCMA/8000",
-    "TELEPHONE-EVENT": "telephone-event/8000",
-}
 
 
 class PortlessAudio(SDPHandler):
@@ -37,7 +30,9 @@ class PortlessAudio(SDPHandler):
     ) -> StreamVerdict:
         """Claim what the shipped handler would claim."""
         remote = stream.remote
-        is_ours = remote is not None and remote.proto == PLAIN_PROFILE and common_formats(remote)
+        if remote is None or remote.proto != PLAIN_PROFILE:
+            return StreamVerdict.NOT_HANDLED
+        is_ours = has_codec(common_formats(remote, speaks_to(session)))
         return StreamVerdict.HANDLED if is_ours else StreamVerdict.NOT_HANDLED
 
     def create_outgoing_sdp_stream(
@@ -46,20 +41,10 @@ class PortlessAudio(SDPHandler):
         """Answer with the common formats."""
         if stream.remote is None:
             return StreamVerdict.NOT_HANDLED
-        formats = tuple(common_formats(stream.remote))
-        numbers = [number for number, _ in formats]
-        return sdp.media("audio", PORT, PLAIN_PROFILE, numbers, attributes=_describe(formats))
-
-
-@lru_cache(maxsize=128)
-def _describe(formats: tuple[tuple[str, str], ...]) -> AttributeLines:
-    """Return the attributes of the answer, as the shipped handler keeps them."""
-    attributes: list[tuple[str, str | None]] = []
-    for number, name in formats:
-        attributes.append(("rtpmap", f"{number} {_RTPMAPS[name]}"))
-        if name == "TELEPHONE-EVENT":
-            attributes.append(("fmtp", f"{number} 0-15"))
-    return AttributeLines([*attributes, ("ptime", "20"), ("sendrecv", None)])
+        formats = answered(tuple(common_formats(stream.remote, speaks_to(session))))
+        numbers = [item.number for item in formats]
+        attributes = describe(formats, "sendrecv")
+        return sdp.media("audio", PORT, PLAIN_PROFILE, numbers, attributes=attributes)
 
 
 portless = PortlessAudio()

@@ -64,6 +64,9 @@ def _summary(plan: Plan) -> Iterator[str]:
     yield _line("endpoints", plan.endpoints)
     yield _line("plugins with a table", config.plugins)
     yield _line("RTP ports", [str(config.rtp.ports)])
+    for codec, names in plan.missing_codecs():
+        yield _line(f"without {codec.name}", names)
+        yield f"    -> {codec.missing}"
 
 
 def _line(title: str, values: Any) -> str:

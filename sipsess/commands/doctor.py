@@ -26,6 +26,7 @@ from sipsess.doctor import (
     examine_secrets,
     examine_server,
 )
+from sipsess.doctor.codecs import examine_codecs
 from sipsess.doctor.findings import write_findings
 from sipsess.registry import Plugins
 from sipsess.transport.connections import MAX_CONNECTIONS
@@ -93,12 +94,13 @@ def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:
     subject = "configuration"
     plugins, mistakes = find_configured_plugins(loaded)
     try:
-        make_plan(loaded, plugins, mistakes)
+        plan = make_plan(loaded, plugins, mistakes)
     except ConfigError as error:
         for mistake in error.mistakes:
             yield Finding(WRONG, subject, str(mistake))
     else:
         yield Finding(OK, subject, f"{file} is good" if file else "there is no file")
+        yield from examine_codecs(plan)
     yield from examine_secrets(loaded)
     yield from examine_registrations(loaded)
     yield from _examine_plugins(plugins)

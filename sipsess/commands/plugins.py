@@ -54,6 +54,7 @@ def describe(plugins: Plugins) -> Iterator[str]:
     yield from _section("supplements, by direction and method", _supplement_lines(plugins))
     yield from _section("SDP handlers, by media type", _handler_lines(plugins))
     yield from _section("applications", _application_lines(plugins))
+    yield from _section("codecs", _simple_lines(plugins, plugins.codecs))
     yield from _section("gates", _simple_lines(plugins, plugins.gates))
     yield from _section("message hooks", _simple_lines(plugins, plugins.hooks))
     yield from _section("endpoint identifiers", _simple_lines(plugins, plugins.identifiers))

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
+from sipsess.codec import Codec
 from sipsess.endpoint import Endpoint
 from sipsess.errors import LocalError
 from sipsess.interfaces import (
@@ -67,6 +68,13 @@ class Plan:
     #: The media engines, if there are any.
     engine: EngineSpec | None
     tables: tuple[Configured, ...]
+
+    def missing_codecs(self) -> Iterator[tuple[Codec, list[str]]]:
+        """Yield each codec that needs something first, and the endpoints that are without it."""
+        for codec in self.plugins.codecs:
+            names = [item.name for item in self.endpoints.values() if codec.name in item.codecs]
+            if names and codec.missing:
+                yield codec, names
 
 
 def find_configured_plugins(loaded: Loaded) -> tuple[Plugins, tuple[Mistake, ...]]:
@@ -169,8 +177,13 @@ class _Planner:
                     self._note(("listeners", number), str(error))
 
     def _check_endpoints(self) -> None:
-        """Notice applications that an endpoint may have, and nobody has."""
+        """Notice applications and codecs that an endpoint may have, and nobody has."""
+        codecs = [codec.name for codec in self._plugins.codecs]
         for number, endpoint in self._loaded.enumerate("endpoints"):
+            for name in endpoint.codecs:
+                if name not in codecs and self._is_complete:
+                    text = f"there is no codec {name!r}{suggest(name, codecs)}"
+                    self._note(("endpoints", number, "codecs"), text)
             for name in sorted(endpoint.applications):
                 self._find(name, ("endpoints", number, "applications"))
 

@@ -2,7 +2,7 @@
 """Audio without sockets: RTP, G.711, telephone-event, WAV, tones, and the stream of all that."""
 
 from sipsess.media.codec import Codec, Decoder, Encoder
-from sipsess.media.codecs import CODECS, PCMA, PCMU, find_codec
+from sipsess.media.codecs import PCMA, PCMU
 from sipsess.media.hearing import Heard, Listening
 from sipsess.media.legs import HeardBoth, Legs
 from sipsess.media.playback import Done, Playback
@@ -17,7 +17,6 @@ from sipsess.media.transcoder import Transcoder
 from sipsess.media.wav import WAVError, WAVWriter, read_wav
 
 __all__ = [
-    "CODECS",
     "PCMA",
     "PCMU",
     "AudioStream",
@@ -40,7 +39,6 @@ __all__ = [
     "Transcoder",
     "WAVError",
     "WAVWriter",
-    "find_codec",
     "is_rtp",
     "load_digit",
     "load_sound",

@@ -53,7 +53,7 @@ class G711(Codec):
         #: Payload to PCM.
         self.decode = decode
 
-    def make_encoder(self) -> G711:
+    def make_encoder(self, fmtp: str = "") -> G711:
         """Return itself."""
         return self
 
@@ -188,18 +188,3 @@ def _wrap(
 
 #: G.711 mu-law, as North America and Japan use it; and A-law, as the others do.
 PCMU, PCMA = make_codecs(load_audioop())
-
-#: The codecs by their name in ``a=rtpmap`` (in capitals).
-CODECS: dict[str, Codec] = {codec.encoding: codec for codec in (PCMU, PCMA)}
-
-
-def find_codec(encoding: str, clock_rate: int = SAMPLE_RATE) -> Codec | None:
-    """
-    Find a codec by what ``a=rtpmap`` says.
-
-    :param encoding: its name, in any case (:rfc:`8866#section-6.6`).
-    :param clock_rate: its RTP clock in Hz.
-    :return: the codec, or ``None`` when we do not speak it.
-    """
-    codec = CODECS.get(encoding.upper())
-    return codec if codec is not None and codec.clock_rate == clock_rate else None

@@ -98,7 +98,8 @@ class Hearing:
         """Take an audio packet; see :meth:`.JitterBuffer.put`."""
         if not packet.payload:
             return
-        if self._buffer is None:
+        if self._buffer is None or self._buffer.clock_rate != codec.clock_rate:
+            # The timestamps of another clock say nothing to those of before (RFC 7160 4).
             self._buffer = JitterBuffer(codec.clock_rate)
             self._decoder_of(codec)
         self._buffer.put(codec, packet, is_newest=is_newest, now=now)

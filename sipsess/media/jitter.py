@@ -70,13 +70,13 @@ class JitterBuffer:
     """
 
     __slots__ = (
-        "_clock_rate",
         "_hold",
         "_last_put",
         "_playhead",
         "_slacks",
         "_ticked",
         "_waiting",
+        "clock_rate",
         "frame",
         "late",
         "position",
@@ -84,7 +84,8 @@ class JitterBuffer:
     )
 
     def __init__(self, clock_rate: int) -> None:
-        self._clock_rate = clock_rate
+        #: Of the timestamps, in Hz.
+        self.clock_rate = clock_rate
         #: Timestamp units of one tick.
         self.frame = round(clock_rate * FRAME_TIME)
         self._waiting: list[Waiting] = []
@@ -109,7 +110,7 @@ class JitterBuffer:
         """Seconds from the playhead to the end of what waits."""
         if not self._waiting:
             return 0.0
-        return (self._waiting[-1].timestamp + self.frame - self._playhead) / self._clock_rate
+        return (self._waiting[-1].timestamp + self.frame - self._playhead) / self.clock_rate
 
     def restart(self) -> None:
         """Forget everything: the next packet sets the playhead."""
@@ -169,7 +170,7 @@ class JitterBuffer:
 
     @property
     def _first_delay(self) -> int:
-        return round(FIRST_DELAY * self._clock_rate)
+        return round(FIRST_DELAY * self.clock_rate)
 
     @property
     def _worst(self) -> float:
@@ -179,7 +180,7 @@ class JitterBuffer:
     def _slack(self, ahead: int, now: float) -> float | None:
         if self._ticked is None:
             return None
-        return ahead / self._clock_rate + self._ticked + FRAME_TIME - now
+        return ahead / self.clock_rate + self._ticked + FRAME_TIME - now
 
     def _begin(self, timestamp: int, now: float) -> None:
         """Set the playhead so that this packet waits as long as the first of all."""
@@ -196,7 +197,7 @@ class JitterBuffer:
         insort(self._waiting, waiting, key=_timestamp_of)
         if len(self._waiting) > MAX_PACKETS:
             del self._waiting[0]
-        over = waiting.timestamp - round(MAX_DELAY * self._clock_rate) - self._playhead
+        over = waiting.timestamp - round(MAX_DELAY * self.clock_rate) - self._playhead
         if over > 0:
             self._playhead += over
             self.position = max(self.position, self._playhead)

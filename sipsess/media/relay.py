@@ -10,7 +10,8 @@ Theory of operation
     best. The offsets are chosen anew, with a marker, when the source becomes another one, jumps, or
     when this side has said something itself meanwhile.
 
-    The payload is passed on as it is; when the far end speaks another codec it is transcoded.
+    The payload is passed on as it is; when the far end speaks another codec it is transcoded, with
+    what decoder and encoder remember, and packets that come late are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from sipsess.media.codec import Codec
 from sipsess.media.rtp import RTPPacket
-from sipsess.media.transcoder import Transcoder
 
 if TYPE_CHECKING:
     from sipsess.media.sender import Sender
@@ -35,10 +35,7 @@ class Relay:
     :param sender: of the stream that they leave by.
     """
 
-    __slots__ = (
-        *("_codec", "_expected", "_newest", "_sender", "_span", "_ssrc", "_timestamps"),
-        "_transcoder",
-    )
+    __slots__ = ("_codec", "_expected", "_newest", "_sender", "_span", "_ssrc", "_timestamps")
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -51,8 +48,6 @@ class Relay:
         self._timestamps = (0, 0)
         #: The sequence number that the sender has when nobody else has used it.
         self._expected: int | None = None
-        #: Made for the first packet of another codec.
-        self._transcoder: Transcoder | None = None
 
     def make(self, codec: Codec, packet: RTPPacket, now: float) -> bytes | None:
         """
@@ -72,7 +67,13 @@ class Relay:
             return None
         payload = packet.payload
         if codec is not sender.codec:
-            payload = self._transcode(codec, payload)
+            if step < 0:
+                # It cannot be decoded any more: codecs remember what was before.
+                return None
+            payload = sender.transcode(codec, payload)
+            if not payload:
+                self._ssrc = None
+                return None
         timestamp = self._map(codec, packet.timestamp)
         if step < 0:
             sequence = sender.sequence - 1 + step & 0xFFFF
@@ -87,12 +88,6 @@ class Relay:
         """Let a packet be the next of ours, whatever its numbers are."""
         self._ssrc, self._codec, self._span = packet.ssrc, codec, -1
         self._timestamps = (packet.timestamp, self._sender.timestamp_at(now))
-
-    def _transcode(self, codec: Codec, payload: bytes) -> bytes:
-        transcoder, target = self._transcoder, self._sender.codec
-        if transcoder is None or not transcoder.fits(codec, target):
-            transcoder = self._transcoder = Transcoder(codec, target)
-        return transcoder.convert(payload)
 
     def _map(self, codec: Codec, timestamp: int) -> int:
         """Return what a timestamp of the source is in the clock of what leaves."""

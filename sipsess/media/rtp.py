@@ -28,6 +28,7 @@ REASONS: dict[str, str] = {
     "rtp-bad-padding": "The padding length of an RTP packet is zero or longer than the packet.",
     "rtcp-no-report": "An RTCP datagram does not begin with a sender's or receiver's report.",
     "rtcp-broken": "The packets of an RTCP datagram are cut off, or do not fill it.",
+    "opus-broken": "The payload of an RTP packet is no Opus packet.",
     "event-too-short": "A telephone-event payload was shorter than four bytes.",
     "bad-dtmf-body": "The body of an INFO request names no key of a telephone.",
 }

@@ -9,6 +9,9 @@ Theory of operation
     jumps over the silence and the packet has the marker (:rfc:`3551#section-4.1`). A digit takes
     the time of its packets and its pause; audio waits meanwhile and goes on after it with a
     marker.
+
+    A packet of audio lasts 20 ms, a tick, or as long as the peer wants. One that is longer leaves
+    at the tick when it is due, or less than half a tick before.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sipsess.ids import IdSource
-from sipsess.media.codec import Codec, Encoder
+from sipsess.media.codec import PACKET_TIME, Codec, Encoder
 from sipsess.media.codecs import FRAME_TIME
 from sipsess.media.playback import Done, Playback
 from sipsess.media.rtp import pack_packet
@@ -69,9 +72,12 @@ class Sender:
     __slots__ = (
         "_due",
         "_encoder",
-        "_frame_bytes",
+        "_event_ticks",
+        "_fmtp",
         "_frame_ticks",
         "_is_talking",
+        "_packet_bytes",
+        "_packet_ticks",
         "_sequence",
         "_timestamp",
         "_transcoder",
@@ -100,6 +106,10 @@ class Sender:
         self._due: float | None = None
         self._is_talking = False
         self._transcoder: Transcoder | None = None
+        #: Made for the first frame of audio: that of a large codec takes memory.
+        self._encoder: Encoder | None = None
+        self._fmtp = ""
+        self.codec = codec
         self.set_format(codec, payload_type, event_type)
         #: What waits; the first of each is being sent. Lists, since an empty deque is ten times as
         #: large as an empty list, and most streams never have more than a few things to say.
@@ -112,16 +122,34 @@ class Sender:
         #: Called with each payload of audio that leaves, and its codec.
         self.on_audio: Callable[[Codec, bytes], None] | None = None
 
-    def set_format(self, codec: Codec, payload_type: int, event_type: int | None) -> None:
-        """Send in another format from now on; what waits is kept."""
+    def set_format(
+        self,
+        codec: Codec,
+        payload_type: int,
+        event_type: int | None,
+        *,
+        fmtp: str = "",
+        packet_time: int = PACKET_TIME,
+        event_clock: int | None = None,
+    ) -> None:
+        """
+        Send in another format from now on; what waits is kept, and an encoder that still fits.
+
+        :param fmtp: the parameters that the peer gives the codec.
+        :param packet_time: milliseconds in a packet of audio, 20 at least.
+        :param event_clock: that telephone-event counts durations with; the codec's by default.
+        """
+        if codec is not self.codec or fmtp != self._fmtp:
+            self._encoder = self._transcoder = None
         #: The present format.
         self.codec = codec
         self.payload_type = payload_type
         self.event_type = event_type
-        #: Made for the first frame of audio: that of a large codec takes memory.
-        self._encoder: Encoder | None = None
-        self._frame_bytes = 2 * codec.sample_rate // 50
+        self._fmtp = fmtp
         self._frame_ticks = codec.clock_rate // 50
+        self._event_ticks = (event_clock or codec.clock_rate) // 50
+        self._packet_bytes = 2 * codec.sample_rate * packet_time // 1000
+        self._packet_ticks = codec.clock_rate * packet_time // 1000
 
     @property
     def has_work(self) -> bool:
@@ -137,12 +165,11 @@ class Sender:
         """
         if self.digits and self._skip_ended_digits():
             return self._next_event(now)
-        frame = self._next_frame() if self.playbacks else None
-        if frame:
-            return self._speak(self._encode(frame), self._frame_ticks, now, _TOLERANCE)
-        if self.echoes and not self.playbacks:
-            return self._next_echo(now)
-        return None
+        if self.playbacks:
+            packet = None if self._is_early(now) else self._next_packet(now)
+            if packet is not None or self.playbacks:
+                return packet
+        return self._next_echo(now) if self.echoes else None
 
     def echo(self, codec: Codec, payload: bytes) -> None:
         """Let a frame that was heard be sent back; the oldest goes when too many wait."""
@@ -189,20 +216,38 @@ class Sender:
         self.bytes += len(payload)
         return pack_packet(self.payload_type, sequence, timestamp, self.ssrc, payload, False)
 
-    def _encode(self, pcm: bytes) -> bytes:
+    def transcode(self, codec: Codec, payload: bytes) -> bytes:
+        """
+        Return a payload of another codec in the codec of now; empty when it means nothing.
+
+        The peers' packets are to come in their order: codecs remember what was before.
+        """
+        transcoder = self._transcoder
+        if transcoder is None or transcoder.source is not codec:
+            transcoder = self._transcoder = Transcoder(codec, self.codec, self._fmtp)
+        return transcoder.convert(payload)
+
+    def _next_packet(self, now: float) -> bytes | None:
+        """The next packet of what is played."""
+        frame = self._next_frame()
+        if not frame:
+            return None
         encoder = self._encoder
         if encoder is None:
-            encoder = self._encoder = self.codec.make_encoder()
-        return encoder.encode(pcm)
+            encoder = self._encoder = self.codec.make_encoder(self._fmtp)
+        return self._speak(encoder.encode(frame), self._packet_ticks, now, _TOLERANCE)
+
+    def _is_early(self, now: float) -> bool:
+        """Whether the packet before lasts on for longer than half a tick."""
+        if self._packet_ticks == self._frame_ticks or self._due is None:
+            return False
+        return self._is_talking and self._due - now > _TOLERANCE + 1e-6
 
     def _next_echo(self, now: float) -> bytes | None:
         """The oldest frame of the echo, in the codec of now."""
         codec, payload = self.echoes.pop(0)
         if codec is not self.codec:
-            transcoder = self._transcoder
-            if transcoder is None or not transcoder.fits(codec, self.codec):
-                transcoder = self._transcoder = Transcoder(codec, self.codec)
-            payload = transcoder.convert(payload)
+            payload = self.transcode(codec, payload)
         ticks = self.codec.duration(payload)
         return self._speak(payload, ticks, now, _ECHO_TOLERANCE) if ticks else None
 
@@ -230,7 +275,7 @@ class Sender:
     def _next_event(self, now: float) -> bytes | None:
         """The next packet of the first digit string, or ``None`` in a pause."""
         self._follow_time(now, _TOLERANCE)
-        event = self.digits[0].sender.next_packet(self._timestamp, self._frame_ticks)
+        event = self.digits[0].sender.next_packet(self._timestamp, self._event_ticks)
         self._pass_time(self._frame_ticks)
         self._is_talking = False
         if event is None or self.event_type is None:
@@ -238,7 +283,7 @@ class Sender:
         return self._pack(self.event_type, event.timestamp, event.payload, event.marker)
 
     def _next_frame(self) -> bytes | None:
-        """The next 20 ms of the first playback that has any; tells those that are over."""
+        """The PCM of a packet of the first playback that has any; tells those that are over."""
         playbacks = self.playbacks
         for _ in range(_MAX_ENDS):
             if not playbacks:
@@ -246,7 +291,7 @@ class Sender:
             head = playbacks[0]
             is_complete = False
             try:
-                frame = head.next_frame(self._frame_bytes, self.codec.sample_rate)
+                frame = head.next_frame(self._packet_bytes, self.codec.sample_rate)
                 is_complete = frame is None
             except BaseException:
                 self._end(head, False)

@@ -33,7 +33,7 @@ from sipsess.errors import LocalError
 from sipsess.flow import Address
 from sipsess.ids import IdSource
 from sipsess.media import tone
-from sipsess.media.codec import Codec
+from sipsess.media.codec import PACKET_TIME, Codec
 from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.media.hearing import COMFORT_NOISE, Heard, Hearing, Listening
 from sipsess.media.latch import Latch
@@ -358,6 +358,9 @@ class AudioStream:
         event_payload_type: int | None,
         *,
         accepts: Mapping[int, Codec | None] | None = None,
+        fmtp: str = "",
+        packet_time: int = PACKET_TIME,
+        event_clock: int | None = None,
     ) -> None:
         """
         Take the formats of a new negotiation; SSRC, sequence numbers and timestamps go on.
@@ -371,8 +374,16 @@ class AudioStream:
         :param event_payload_type: that of telephone-event, or ``None``; then digits that wait are
             told ``done(False)``.
         :param accepts: further payload types that may come; kept, and not to be changed.
+        :param fmtp: the parameters that the peer gives the codec.
+        :param packet_time: milliseconds in each packet of what is played; 20 at least.
+        :param event_clock: that telephone-event counts with; the codec's by default.
         """
-        self._sender.set_format(codec, payload_type, event_payload_type)
+        self._sender.set_format(
+            *(codec, payload_type, event_payload_type),
+            fmtp=fmtp,
+            packet_time=packet_time,
+            event_clock=event_clock,
+        )
         formats = self._formats
         if accepts is not None and accepts is not formats:
             formats = {**formats, **accepts} if formats else accepts
@@ -666,6 +677,7 @@ class AudioStream:
     def _receive_event(self, packet: RTPPacket, now: float) -> str:
         if self._receiver is None:
             self._receiver = DigitReceiver()
+        self._receiver.clock_rate = self.codec.clock_rate
         try:
             return self._receiver.receive(packet.payload, packet.timestamp, now)
         except MediaError:

@@ -40,9 +40,8 @@ MAX_PRESS = 8.0
 END_PACKETS = 3
 #: The longest single event: its duration has 16 bits (longer ones come in segments, 2.5.1.3).
 MAX_DURATION = 0xFFFF
-#: How far back, in timestamp units, a packet counts as late rather than as a restarted clock: one
-#: second.
-LATE_WINDOW = 8000
+#: How far back, in seconds, a packet counts as late rather than as a restarted clock.
+LATE_WINDOW = 1
 #: How many reported events are remembered against late copies.
 _REMEMBERED = 8
 
@@ -65,10 +64,12 @@ class DigitReceiver:
 
     __slots__ = (
         *("_code", "_deadline", "_is_open", "_longest", "_recent", "_segments", "_timestamp"),
-        "duration",
+        *("clock_rate", "duration"),
     )
 
     def __init__(self) -> None:
+        #: Of the timestamps, in Hz: that of the audio beside.
+        self.clock_rate = 8000
         #: How long the last event was, in timestamp units, as far as its packets came.
         self.duration = 0
         self._segments = 0
@@ -142,7 +143,8 @@ class DigitReceiver:
     def _is_late(self, timestamp: int) -> bool:
         """Whether the timestamp lies shortly before that of the newest event."""
         newest = self._timestamp if self._is_open else self._recent[-1] if self._recent else None
-        return newest is not None and 0 < (newest - timestamp & 0xFFFFFFFF) <= LATE_WINDOW
+        window = LATE_WINDOW * self.clock_rate
+        return newest is not None and 0 < (newest - timestamp & 0xFFFFFFFF) <= window
 
     def _is_next_segment(self, code: int, timestamp: int) -> bool:
         """2.5.1.3: an event too long for 16 bits goes on with a new timestamp."""

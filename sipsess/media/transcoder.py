@@ -14,26 +14,24 @@ class Transcoder:
 
     :param source: what comes.
     :param target: what leaves.
+    :param fmtp: the parameters that who gets it gives the target.
     """
 
-    __slots__ = ("_decoder", "_encoder", "_resampler", "_source", "_target")
+    __slots__ = ("_decoder", "_encoder", "_resampler", "source")
 
-    def __init__(self, source: Codec, target: Codec) -> None:
-        self._source, self._target = source, target
-        self._decoder, self._encoder = source.make_decoder(), target.make_encoder()
+    def __init__(self, source: Codec, target: Codec, fmtp: str = "") -> None:
+        #: What comes.
+        self.source = source
+        self._decoder, self._encoder = source.make_decoder(), target.make_encoder(fmtp)
         is_same = source.sample_rate == target.sample_rate
         self._resampler = None if is_same else Resampler(source.sample_rate, target.sample_rate)
-
-    def fits(self, source: Codec, target: Codec) -> bool:
-        """Whether it is one for these two codecs."""
-        return source is self._source and target is self._target
 
     def convert(self, payload: bytes) -> bytes:
         """
         Transcode one packet.
 
         :param payload: any bytes of a peer.
-        :return: a payload that lasts as long; empty when it means nothing.
+        :return: a payload that lasts as long as a rule; empty when there is nothing to send.
         """
         try:
             pcm = self._decoder.decode(payload)

@@ -13,6 +13,7 @@ from sipsess.applications.reject import RejectApplication
 from sipsess.applications.ring import RingApplication
 from sipsess.applications.voicemail import VoicemailApplication
 from sipsess.applications.websocket import WebSocketApplication
+from sipsess.codec import CODECS
 from sipsess.mail import send_voice_message
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.supplements.anonymity import Anonymity
@@ -41,6 +42,8 @@ identity = Identity()
 audio = AudioHandler()
 
 b2bua = B2BUAApplication()
+g722, l16, l16_8000, opus, pcma, pcmu = CODECS
+
 dial = DialApplication()
 early = EarlyApplication()
 echo = EchoApplication()

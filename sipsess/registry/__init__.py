@@ -30,6 +30,7 @@ from typing import Any
 from twisted.plugin import IPlugin
 from twisted.python.modules import PythonModule, getModule
 
+from sipsess.codec import Codec
 from sipsess.errors import LocalError
 from sipsess.interfaces import (
     IApplication,
@@ -43,6 +44,7 @@ from sipsess.interfaces import (
 
 from ._check import (
     APPLICATION,
+    CODEC,
     GATE,
     HANDLER,
     HOOK,
@@ -108,6 +110,7 @@ class Plugins:
     #: By media type, then in order.
     handlers: tuple[ISDPHandler, ...] = ()
     applications: tuple[IApplication, ...] = ()
+    codecs: tuple[Codec, ...] = ()
     gates: tuple[IRequestGate, ...] = ()
     hooks: tuple[IMessageHook, ...] = ()
     #: For :class:`.IdentifyGate`; the configuration orders them.
@@ -230,6 +233,7 @@ class _Finder:
             supplements=self._in_order(SUPPLEMENT),
             handlers=self._in_order(HANDLER),
             applications=self._in_order(APPLICATION),
+            codecs=self._in_order(CODEC),
             gates=self._in_order(GATE),
             hooks=self._in_order(HOOK),
             identifiers=self._in_order(IDENTIFIER),

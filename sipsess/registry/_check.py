@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 from zope.interface import Interface, exceptions
 from zope.interface.verify import verifyObject
 
+from sipsess.codec import Codec
 from sipsess.core import KNOWN_METHODS
 from sipsess.interfaces import (
     IApplication,
     ICallEvents,
     ICallRecords,
     IChooseApplication,
+    ICodec,
     IConfigurable,
     IConfigurableApplication,
     IDeferOffer,
@@ -178,6 +180,17 @@ def _check_nothing(plugin: Any) -> Iterator[str]:
     return iter(())
 
 
+def _check_codec(plugin: Any) -> Iterator[str]:
+    if not isinstance(plugin, Codec):
+        yield "it is no instance of sipsess.codec.Codec, or of a class below it"
+        return
+    number = plugin.payload_type
+    if number is not None and number not in range(128):
+        yield f"payload_type is {number!r}; it is a static one of RFC 3551, or None"
+    if plugin.clock_rate % 50 or plugin.sample_rate % 50:
+        yield "20 ms are no whole number of its samples, or of its RTP clock"
+
+
 SUPPLEMENT = Kind(
     "supplement",
     ISessionSupplement,
@@ -204,6 +217,7 @@ GATE = Kind("gate", IRequestGate, (), _check_nothing)
 HOOK = Kind("message hook", IMessageHook, (), _check_nothing)
 IDENTIFIER = Kind("endpoint identifier", IEndpointIdentifier, (), _check_nothing)
 STORE = Kind("HA1 store", IHA1Store, (), _check_nothing)
+CODEC = Kind("codec", ICodec, (), _check_codec)
 
 #: Every kind, in the order in which people are told about them.
-KINDS = (SUPPLEMENT, HANDLER, APPLICATION, GATE, HOOK, IDENTIFIER, STORE)
+KINDS = (SUPPLEMENT, HANDLER, APPLICATION, CODEC, GATE, HOOK, IDENTIFIER, STORE)

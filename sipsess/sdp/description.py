@@ -226,7 +226,15 @@ class MediaDescription(Section):
     @property
     def ptime(self) -> int | None:
         """The wanted length of a packet in milliseconds, as ``a=ptime`` says it, or ``None``."""
-        text = self.attributes.get("ptime")
+        return self._milliseconds("ptime")
+
+    @property
+    def maxptime(self) -> int | None:
+        """The longest packet in milliseconds, as ``a=maxptime`` says it, or ``None``."""
+        return self._milliseconds("maxptime")
+
+    def _milliseconds(self, name: str) -> int | None:
+        text = self.attributes.get(name)
         if text is None or not (text.isascii() and text.isdecimal() and len(text) <= 4):
             return None
         return int(text) or None

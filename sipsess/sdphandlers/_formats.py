@@ -4,69 +4,170 @@ Which formats of an audio description we speak, and how we describe them.
 
 Calls come with the same few lists of formats again and again; what follows from a list alone is
 worked out once.
+
+Digits as RTP events (:rfc:`4733`) count with the clock of the audio beside them (its section 2.1):
+with PCMU and Opus there are events at 8 kHz and at 48 kHz, and the codec that is spoken says which
+are sent. Many telephones know those at 8 kHz only, whatever the audio; they are understood.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple
 
-from sipsess.media import Codec, find_codec
+from sipsess.errors import LocalError
+from sipsess.media import Codec
+from sipsess.media.codec import CodecKey
 from sipsess.sdp import AttributeLines, MediaDescription
 from sipsess.sdphandler import NegotiationFailed
 
-#: A payload type as SDP writes it, and the encoding name in capitals.
-Format: TypeAlias = tuple[str, str]
-
-#: Digits as RTP events (:rfc:`4733`); the numbers are those of 0-9, ``*``, ``#``, A-D.
-EVENT = "TELEPHONE-EVENT"
+#: What digits as RTP events are called.
+EVENT = "telephone-event"
+#: Those that we take and send: 0-9, ``*``, ``#``, A-D.
 EVENT_CODES = "0-15"
+#: Their usual clock and number.
+_EVENT_CLOCK = 8000
+_EVENT_NUMBER = 101
 
-#: The payload types of our own offers.
-_NUMBERS = {"PCMU": "0", "PCMA": "8", EVENT: "101"}
-#: What is understood: as ``a=rtpmap`` writes it, and its key.
-_RTPMAPS = {"PCMU": "PCMU/8000", "PCMA": "PCMA/8000", EVENT: "telephone-event/8000"}
-_NAMES = {(name.lower(), 8000, 1): name for name in _RTPMAPS}
 #: Seven bits (:rfc:`3550#section-5.1`), less what could be taken for RTCP
 #: (:rfc:`5761#section-4`).
 _PAYLOAD_TYPES = frozenset({*range(64), *range(96, 128)})
 _WRITTEN_PAYLOAD_TYPES = frozenset(map(str, _PAYLOAD_TYPES))
+#: Those that have no meaning of their own (:rfc:`3551#section-3`).
+_DYNAMIC = range(96, 128)
 _MAX_DIGITS = 20
+#: Characters of ``a=fmtp`` that are read; no codec of ours has so many.
+_MAX_FMTP = 256
 #: Lists of formats that are remembered.
 _MAX_LISTS = 128
 
 
-def common_formats(media: MediaDescription) -> list[Format]:
-    """
-    Return the payload types of an m-line that we understand, in its order.
+class Format(NamedTuple):
+    """One payload type of a description."""
 
-    :return: number and encoding name (in capitals), the first number of each encoding.
+    #: As SDP writes it.
+    number: str
+    #: What it is; for telephone-event a codec that encodes nothing.
+    codec: Codec
+    #: The parameters that the description gives it, empty for none.
+    fmtp: str = ""
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it carries digits, not audio."""
+        return self.codec.encoding == EVENT
+
+
+class Choice(NamedTuple):
+    """What is sent."""
+
+    codec: Codec
+    #: The payload type of the codec.
+    number: int
+    #: The parameters that the peer gives it.
+    fmtp: str
+    #: The payload type of telephone-event, or ``None``, and the clock that it counts with.
+    event: int | None
+    event_clock: int
+
+
+class Spoken:
     """
-    found: dict[str, str] = {}
-    for number in media.formats:
-        rtpmap = media.rtpmap(number)
-        name = None if rtpmap is None else _NAMES.get(rtpmap.key)
-        if name is None or name in found:
-            continue
-        if number in _WRITTEN_PAYLOAD_TYPES or _is_payload_type(number):
-            found[name] = number
-    return [(number, name) for name, number in found.items()]
+    What an endpoint speaks.
+
+    :param codecs: in the order of our offers.
+    :param has_events: whether digits are RTP events.
+    """
+
+    __slots__ = ("codecs", "has_events", "known")
+
+    def __init__(self, codecs: tuple[Codec, ...], *, has_events: bool) -> None:
+        #: The codecs, in the order of our offers.
+        self.codecs = codecs
+        #: Whether digits are RTP events.
+        self.has_events = has_events
+        events = map(event_codec, {_EVENT_CLOCK, *(codec.clock_rate for codec in codecs)})
+        #: What is understood, by what ``a=rtpmap`` says.
+        self.known: Mapping[CodecKey, Codec] = {
+            codec.key: codec for codec in (*codecs, *(events if has_events else ()))
+        }
+
+    def offer(self) -> tuple[Format, ...]:
+        """
+        Return what a first offer holds.
+
+        :raises NegotiationFailed: when no codec is left that could be spoken.
+        """
+        if not self.codecs:
+            raise NegotiationFailed("no codec of the endpoint can be spoken here")
+        free = iter([number for number in _DYNAMIC if number != _EVENT_NUMBER])
+        numbers = [
+            (next(free) if codec.payload_type is None else codec.payload_type, codec)
+            for codec in self.codecs
+        ]
+        clocks = sorted({codec.clock_rate for codec in self.codecs}) if self.has_events else ()
+        for clock in clocks:
+            number = _EVENT_NUMBER if clock == _EVENT_CLOCK else next(free)
+            numbers.append((number, event_codec(clock)))
+        return tuple(Format(str(number), codec, codec.fmtp) for number, codec in numbers)
 
 
 @lru_cache(maxsize=_MAX_LISTS)
-def offered(codecs: tuple[str, ...], has_events: bool) -> tuple[Format, ...]:
-    """Return what a first offer holds: codecs in their order, and perhaps telephone-event."""
-    names = (*codecs, EVENT) if has_events else codecs
-    return tuple((_NUMBERS[name], name) for name in names)
+def event_codec(clock_rate: int) -> Codec:
+    """Return telephone-event with a clock: always the same one."""
+    return Codec(EVENT, clock_rate, fmtp=EVENT_CODES)
 
 
-def wanted(
-    formats: Iterable[Format], codecs: tuple[str, ...], has_events: bool
-) -> tuple[Format, ...]:
-    """Return those of some formats that are wanted, in their order."""
+@lru_cache(maxsize=_MAX_LISTS)
+def spoken(codecs: tuple[Codec, ...], names: tuple[str, ...], has_events: bool) -> Spoken:
+    """
+    Return what an endpoint speaks: of all codecs those that it names and that are installed.
+
+    :param names: the codecs of the endpoint.
+    :raises LocalError: when one is known to nobody.
+    """
+    by_name = {codec.name: codec for codec in codecs}
+    for name in names:
+        if name not in by_name:
+            raise LocalError(f"there is no codec {name!r}; there are: {', '.join(by_name)}")
+    usable = [by_name[name] for name in names if not by_name[name].missing]
+    return Spoken(tuple(usable), has_events=has_events)
+
+
+def common_formats(media: MediaDescription, speaks: Spoken) -> list[Format]:
+    """
+    Return the payload types of an m-line that we understand, in its order.
+
+    :return: the first number of each codec.
+    """
+    found: dict[Codec, Format] = {}
+    for number in media.formats:
+        rtpmap = media.rtpmap(number)
+        codec = None if rtpmap is None else speaks.known.get(rtpmap.key)
+        if codec is None or codec in found:
+            continue
+        if number in _WRITTEN_PAYLOAD_TYPES or _is_payload_type(number):
+            fmtp = media.fmtp(number) or ""
+            found[codec] = Format(number, codec, fmtp if len(fmtp) <= _MAX_FMTP else "")
+    return list(found.values())
+
+
+@lru_cache(maxsize=_MAX_LISTS)
+def answered(offered: tuple[Format, ...]) -> tuple[Format, ...]:
+    """
+    Return what our answer holds: what we speak as it is offered, with our own parameters.
+
+    Events are left out whose clock is no codec's, unless the peer knows no others.
+    """
+    answers = ((item, item.codec.answer_fmtp(item.fmtp)) for item in offered)
+    spoken = [item._replace(fmtp=fmtp) for item, fmtp in answers if fmtp is not None]
+    clocks = {item.codec.clock_rate for item in spoken if not item.is_event}
+    has_fitting = any(item.is_event and item.codec.clock_rate in clocks for item in spoken)
     return tuple(
-        item for item in formats if (has_events if item[1] == EVENT else item[1] in codecs)
+        item
+        for item in spoken
+        if not (item.is_event and has_fitting) or item.codec.clock_rate in clocks
     )
 
 
@@ -78,32 +179,41 @@ def _is_payload_type(number: str) -> bool:
 
 def has_codec(formats: Iterable[Format]) -> bool:
     """Tell whether there is more than telephone-event."""
-    return any(name != EVENT for _, name in formats)
+    return any(not item.is_event for item in formats)
 
 
 @lru_cache(maxsize=_MAX_LISTS)
-def choose(theirs: tuple[Format, ...], ours: tuple[Format, ...]) -> tuple[Codec, int, int | None]:
+def choose(theirs: tuple[Format, ...], ours: tuple[Format, ...]) -> Choice:
     """
-    Return what to send: codec, its number, and the number of telephone-event or ``None``.
+    Return what to send.
 
     :param theirs: what the peer takes, in his order, with his numbers.
     :param ours: what our own description says.
     :raises NegotiationFailed: when there is no codec in both.
     """
-    known = {name for _, name in ours}
-    numbers = {name: int(number) for number, name in theirs if name in known}
-    event = numbers.pop(EVENT, None)
-    for name, number in numbers.items():
-        codec = find_codec(name)
-        if codec is not None:
-            return codec, number, event
+    known = {item.codec for item in ours}
+    common = [item for item in theirs if item.codec in known]
+    events = [item for item in common if item.is_event]
+    for item in common:
+        if item.is_event:
+            continue
+        clock = item.codec.clock_rate
+        fitting = [event for event in events if event.codec.clock_rate == clock]
+        event = next(iter(fitting or events), None)
+        return Choice(
+            item.codec,
+            int(item.number),
+            item.fmtp,
+            None if event is None else int(event.number),
+            clock if event is None else event.codec.clock_rate,
+        )
     raise NegotiationFailed("the answer has no codec of the offer")
 
 
 @lru_cache(maxsize=_MAX_LISTS)
 def accepted(formats: tuple[Format, ...]) -> Mapping[int, Codec | None]:
     """Return the codec of each payload type, ``None`` for telephone-event; not to be changed."""
-    return {int(number): find_codec(name) for number, name in formats}
+    return {int(item.number): None if item.is_event else item.codec for item in formats}
 
 
 @lru_cache(maxsize=_MAX_LISTS)
@@ -112,8 +222,8 @@ def describe(
 ) -> AttributeLines:
     """Return the attributes of our m-line, and some more of them."""
     attributes: list[tuple[str, str | None]] = []
-    for number, name in formats:
-        attributes.append(("rtpmap", f"{number} {_RTPMAPS[name]}"))
-        if name == EVENT:
-            attributes.append(("fmtp", f"{number} {EVENT_CODES}"))
+    for item in formats:
+        attributes.append(("rtpmap", f"{item.number} {item.codec.rtpmap}"))
+        if item.fmtp:
+            attributes.append(("fmtp", f"{item.number} {item.fmtp}"))
     return AttributeLines([*attributes, ("ptime", "20"), *more, (direction, None)])

@@ -1,6 +1,7 @@
 # Copyright (c) the sipsess contributors. MIT licence, see LICENSE.
 """
-The SDP handler for audio: G.711 and telephone-event over RTP, plain or encrypted.
+The SDP handler for audio: the codecs of the endpoint and telephone-event over RTP, plain or
+encrypted.
 
 What it opens for a stream is one :class:`Audio`: an RTP port of the manager's pool and an
 :class:`~sipsess.media.AudioStream`. It lives as long as the stream, so a re-negotiation keeps port,
@@ -25,14 +26,16 @@ from sipsess.sdphandler import NegotiationFailed, SDPHandler, StreamVerdict
 
 from ._ending import end_unprotected
 from ._formats import (
+    Choice,
     Format,
+    Spoken,
     accepted,
+    answered,
     choose,
     common_formats,
     describe,
     has_codec,
-    offered,
-    wanted,
+    spoken,
 )
 from ._inactivity import Inactivity
 from ._profiles import (
@@ -52,7 +55,6 @@ __all__ = [
     "MAX_STREAMS_PER_CALL",
     "Audio",
     "AudioHandler",
-    "common_formats",
     "count_packets",
     "find_audio",
 ]
@@ -137,7 +139,8 @@ class Audio:
 
 class AudioHandler(SDPHandler):
     """
-    Claims audio with PCMU or PCMA, over RTP/AVP or a profile with encryption that is known.
+    Claims audio with a codec of the endpoint, over RTP/AVP or a profile with encryption that is
+    known.
 
     It is asked last, so that a handler of yours with the usual priority comes first. It declines
     what it does not understand, more than :data:`MAX_STREAMS_PER_CALL` streams of a call, and
@@ -162,7 +165,7 @@ class AudioHandler(SDPHandler):
         if remote is None or manager.media_ports is None or manager.media_clock is None:
             return StreamVerdict.NOT_HANDLED
         protection = PROFILES.get(remote.proto.upper())
-        is_spoken = protection is not None and has_codec(_formats_for(session, remote))
+        is_spoken = protection is not None and has_codec(_answer_to(session, remote))
         if protection is None or not is_spoken:
             return StreamVerdict.NOT_HANDLED
         if not protection.finds_peer and _can_send_to(remote.address) is False:
@@ -217,12 +220,12 @@ class AudioHandler(SDPHandler):
         """
         remote = stream.remote
         if remote is not None:
-            formats = _formats_for(session, remote)
+            formats = _answer_to(session, remote)
         elif stream.active_local is not None:
             # RFC 3264 8.3.2: a payload type keeps its meaning for the whole session.
-            formats = tuple(common_formats(stream.active_local))
+            formats = tuple(common_formats(stream.active_local, speaks_to(session)))
         else:
-            formats = offered(session.endpoint.codecs, session.endpoint.dtmf == "rfc4733")
+            formats = speaks_to(session).offer()
         audio = _find(stream) or self._open(session, stream, formats)
         if audio is None:
             return StreamVerdict.NOT_HANDLED
@@ -233,7 +236,7 @@ class AudioHandler(SDPHandler):
             "audio",
             audio.port.port,
             audio.profile,
-            [number for number, _ in formats],
+            [item.number for item in formats],
             attributes=describe(formats, direction, *_mux(stream)),
         )
         if stream.mid is not None:
@@ -259,11 +262,11 @@ class AudioHandler(SDPHandler):
         if remote is not None:
             profile = remote.proto
         protection = PROFILES[profile.upper()]
-        codec, number, event = choose(formats, formats)
+        choice = choose(formats, formats)
         audio_stream = AudioStream(
-            codec,
-            number,
-            event,
+            choice.codec,
+            choice.number,
+            choice.event,
             session.core.ids,
             # Nothing is sent before both sides have agreed; but who has seen our offer may speak
             # before his answer is here (RFC 3264 5.1).
@@ -299,15 +302,16 @@ class AudioHandler(SDPHandler):
         audio, local, remote = _find(stream), stream.local, stream.remote
         if audio is None or local is None or remote is None:
             return
-        own = tuple(common_formats(local))
-        codec, number, event = choose(tuple(common_formats(remote)), own)
+        speaks = speaks_to(session)
+        own = tuple(common_formats(local, speaks))
+        choice = choose(tuple(common_formats(remote, speaks)), own)
         try:
             protecting = audio.protection.apply(session, audio.port, local, remote)
         except NegotiationFailed as failure:
             end_unprotected(session, failure.text)
             raise
         audio_stream = audio.stream
-        audio_stream.set_format(codec, number, event, accepts=accepted(own))
+        _set_format(audio_stream, choice, own, remote)
         if not audio.protection.finds_peer:
             if _hears_us(session):
                 audio_stream.proven_host = session.flow.remote[0]
@@ -317,8 +321,9 @@ class AudioHandler(SDPHandler):
         audio.start()
         session.note(
             "audio",
-            f"{codec.encoding} from port {audio.port.port} to {remote.address} {remote.port}, "
-            f"{audio_stream.direction}{protecting and ', '}{protecting}",
+            f"{choice.codec.encoding} from port {audio.port.port} "
+            f"to {remote.address} {remote.port}, {audio_stream.direction}"
+            f"{protecting and ', '}{protecting}",
         )
         if session.channel is not None:
             session.channel.media_changed()
@@ -338,10 +343,28 @@ class AudioHandler(SDPHandler):
             audio.close()
 
 
-def _formats_for(session: Session, media: MediaDescription) -> tuple[Format, ...]:
-    """Return what both we and the endpoint's settings want of an m-line."""
+def speaks_to(session: Session) -> Spoken:
+    """Return what the endpoint of a session speaks with us."""
     endpoint = session.endpoint
-    return wanted(common_formats(media), endpoint.codecs, endpoint.dtmf == "rfc4733")
+    return spoken(session.manager.codecs, endpoint.codecs, endpoint.dtmf == "rfc4733")
+
+
+def _answer_to(session: Session, media: MediaDescription) -> tuple[Format, ...]:
+    """Return what we answer to an m-line."""
+    return answered(tuple(common_formats(media, speaks_to(session))))
+
+
+def _set_format(
+    audio: AudioStream, choice: Choice, own: tuple[Format, ...], remote: MediaDescription
+) -> None:
+    """Send what was chosen, in packets as the peer wants them."""
+    audio.set_format(
+        *(choice.codec, choice.number, choice.event),
+        accepts=accepted(own),
+        fmtp=choice.fmtp,
+        packet_time=choice.codec.packet_time(remote.ptime, remote.maxptime),
+        event_clock=choice.event_clock,
+    )
 
 
 def _mux(stream: SessionStream) -> tuple[tuple[str, str | None], ...]:

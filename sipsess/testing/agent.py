@@ -20,6 +20,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 
+from sipsess.codec import CODECS, Codec
 from sipsess.core import SIPCore
 from sipsess.defence import DefenceSettings
 from sipsess.endpoint import AnonymousGate
@@ -53,6 +54,7 @@ class Agent:
     :param host: the machine it runs on; it gives the time.
     :param supplements: for every session.
     :param handlers: the SDP handlers; left out, the shipped audio handler alone.
+    :param codecs: that endpoints may speak; left out, the shipped ones.
     :param applications: a Request-URI user that equals a name chooses that application.
     :param application: the name of the application for every other user; ``None`` refuses (404).
     :param gates: asked about each request, in this order.
@@ -71,6 +73,7 @@ class Agent:
         *,
         supplements: Iterable[ISessionSupplement] = (),
         handlers: Iterable[ISDPHandler] | None = None,
+        codecs: Iterable[Codec] = CODECS,
         applications: Iterable[IApplication] = (),
         application: str | None = None,
         gates: Sequence[IRequestGate] | None = None,
@@ -103,6 +106,7 @@ class Agent:
             self.core,
             supplements=supplements,
             handlers=[AudioHandler()] if handlers is None else handlers,
+            codecs=codecs,
             applications=applications,
             application=application,
             media_ports=self.ports,

@@ -11,15 +11,16 @@ from zope.interface.verify import verifyObject
 
 from sipsess.application import Application
 from sipsess.call import Call
+from sipsess.codec import CODECS
 from sipsess.endpoint import ANONYMOUS
 from sipsess.interfaces import ISDPHandler
 from sipsess.media import PCMA, PCMU, AudioStream, RTPPacket
 from sipsess.media.latch import UNPROVEN_PACKETS
 from sipsess.message import Response
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
+from sipsess.sdphandlers._formats import common_formats, spoken
 from sipsess.sdphandlers.audio import (
     AudioHandler,
-    common_formats,
     count_packets,
     find_audio,
 )
@@ -186,6 +187,7 @@ class AnswerTests(AudioTestCase):
         """In a call over IPv6 it is the IPv4 address that is refused."""
         stream = SessionStream(0, AudioHandler())
         session = Mock(endpoint=ANONYMOUS)
+        session.manager.codecs = CODECS
         session.flow.local = ("2001:db8::1", 5060)
         session.media.rivals.return_value = []
         offer = self.offer(self.phone.sdp())
@@ -574,7 +576,7 @@ class SmallTests(SynchronousTestCase):
     def test_create_without_ports(self) -> None:
         """A handler that lost its ports meanwhile declines."""
         session = Mock(endpoint=ANONYMOUS)
-        session.manager.media_ports = None
+        session.manager.media_ports, session.manager.codecs = None, CODECS
         sdp = LocalDescription("192.0.2.1", None)
         handler = AudioHandler()
         result = handler.create_outgoing_sdp_stream(session, SessionStream(0, handler), sdp)
@@ -591,7 +593,11 @@ class SmallTests(SynchronousTestCase):
         """What we describe is understood by ourselves."""
         sdp = LocalDescription("192.0.2.1", None)
         media = sdp.media("audio", 4000, "RTP/AVP", ["8", "0"])
-        self.assertEqual(common_formats(media), [("8", "PCMA"), ("0", "PCMU")])
+        speaks = spoken(CODECS, ("PCMU", "PCMA"), True)
+        self.assertEqual(
+            [(item.number, item.codec) for item in common_formats(media, speaks)],
+            [("8", PCMA), ("0", PCMU)],
+        )
 
 
 class Announcing(Application):

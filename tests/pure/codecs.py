@@ -12,7 +12,7 @@ class Plain(Codec):
 
     __slots__ = ()
 
-    def make_encoder(self) -> Plain:
+    def make_encoder(self, fmtp: str = "") -> Plain:
         """Return itself."""
         return self
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import LocalError
-from sipsess.media import PCMA, PCMU, AudioStream, Codec, Playback, RTPPacket, Transcoder, tone
+from sipsess.media import PCMA, PCMU, AudioStream, Codec, Playback, RTPPacket, tone
 from sipsess.media.hearing import Hearing
 from sipsess.media.jitter import WINDOW
 from sipsess.media.telephone_event import MAX_DURATION, DigitSender
@@ -137,10 +137,16 @@ class EchoTests(SynchronousTestCase):
         self.assertIsNone(stream.tick(0.0))
 
     def test_other_codecs_take_another_transcoder(self) -> None:
-        """A transcoder is one for its two codecs only."""
-        transcoder = Transcoder(PCMU, PCMA)
-        fits: list[tuple[Codec, Codec]] = [(PCMU, PCMA), (PCMA, PCMA), (PCMU, WIDE)]
-        self.assertEqual([transcoder.fits(*pair) for pair in fits], [True, False, False])
+        """Frames of two codecs, and a new format, each get what decodes and encodes them."""
+        stream = make(WIDE, remote=HERE, accepts={8: PCMA, 0: PCMU})
+        stream.echo = True
+        sizes = []
+        for number, kind in enumerate((8, 8, 0, 0)):
+            if number == 3:
+                stream.set_format(ODD, 97, None)
+            stream.receive(rtp(number, b"\x55" * 160, kind=kind), HERE, number / 50)
+            sizes.append(len(RTPPacket.parse(stream.tick(number / 50) or b"").payload))
+        self.assertEqual(sizes, [1920, 1920, 1920, 640])
 
 
 class HearTests(SynchronousTestCase):
@@ -172,6 +178,18 @@ class HearTests(SynchronousTestCase):
         rates = [rate for _, rate in heard]
         self.assertEqual(set(heard), {(320, 8000), (1920, 48000)})
         self.assertEqual(rates, sorted(rates))
+
+    def test_another_clock_while_listening(self) -> None:
+        """A codec whose timestamps count otherwise is heard from its first packet on."""
+        stream, heard = make(accepts={98: WIDE}), list[int]()
+        stream.listen(lambda pcm, rate: heard.append(rate if any(pcm) else 0))
+        for number in range(40):
+            is_old = number < 20
+            frame = b"\x00" * 160 if is_old else b"\x10" * 1920
+            kind, stamp = (0, 160 * number) if is_old else (98, 960 * number)
+            stream.receive(rtp(number, frame, kind=kind, timestamp=stamp), THERE, number / 50)
+            stream.tick(number / 50)
+        self.assertEqual([heard.count(8000), heard.count(48000)], [18, 18])
 
     def test_another_codec_while_catching_up(self) -> None:
         """Where a frame is left out between two codecs, the newer one is heard whole."""

@@ -116,6 +116,19 @@ class CodecTests(RelayCase):
         self.assertEqual(sent[0].payload_type, 0)
         self.assertEqual(sent[0].payload, PCMU.encode(PCMA.decode(PAYLOAD)))
 
+    def test_late_packets_are_not_transcoded(self) -> None:
+        """What comes too late cannot be decoded in its order; the others keep their places."""
+        sent = self.come(1, 3, 2, 4, kind=8)
+        self.assertEqual(self.steps(sent), [(0, 0), (2, 320), (3, 480)])
+
+    def test_what_means_nothing_is_not_sent(self) -> None:
+        """What cannot be decoded leaves no packet, and the next one begins with a marker."""
+        broken = rtp(1, b"abc", kind=97)
+        self.near.receive(broken, THERE, 0.0)
+        self.assertEqual(self.sent, [])
+        sent = self.come(2, 3, kind=97)
+        self.assertEqual([packet.marker for packet in sent], [True, False])
+
     def test_other_clock(self) -> None:
         """Timestamps are counted in the clock of what leaves."""
         sent = self.come(2, 4, kind=97)

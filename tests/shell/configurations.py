@@ -66,6 +66,17 @@ GREETER = """
 """
 
 
+#: A codec that has yet to be installed.
+ABSENT = """
+    from sipsess.codec import Codec
+
+    class Absent(Codec):
+        missing = "install it"
+
+    absent = Absent("absent", 8000)
+"""
+
+
 class ConfigCase(RegistryCase):
     """The base: a file can be written, read, and made a plan of."""
 

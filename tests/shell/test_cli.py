@@ -41,6 +41,7 @@ from sipsess.session import EndReason, SessionEnded
 from sipsess.supplement import SessionSupplement
 from sipsess.testing import VirtualNetwork
 
+from .configurations import ABSENT
 from .reactors import FakeReactor
 from .test_registry import STAMP, RegistryCase
 
@@ -170,6 +171,20 @@ class CheckTests(CommandCase):
         self.assertIn("  endpoints:            e0, e1, e2, e3, e4, e5 and 2 more", lines)
         self.assertIn("  all others:           hello", lines)
         self.assertNotIn("routes", "".join(lines))
+
+    def test_missing_codecs(self) -> None:
+        """A codec that has yet to be installed is no mistake; what to install is told."""
+        self.write("absent.py", ABSENT)
+        status, lines = self.check(
+            """
+            plugin_directories = ["."]
+            [[endpoints]]
+            name = "trunk"
+            codecs = ["ABSENT", "PCMU"]
+            """
+        )
+        self.assertEqual(status, 0)
+        self.assertEqual(lines[-2:], ["  without ABSENT:       trunk", "    -> install it"])
 
     def test_bad(self) -> None:
         """Each mistake is a line, and the last line counts them."""

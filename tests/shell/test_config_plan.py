@@ -13,7 +13,7 @@ from sipsess.config.plan import find_configured_plugins, make_plan
 from sipsess.endpoint import ANONYMOUS, Endpoint
 from sipsess.registry import PluginDirectoryError, find_plugins
 
-from .configurations import GREETER, ConfigCase
+from .configurations import ABSENT, GREETER, ConfigCase
 
 #: The directory of the file holds the plugins, too.
 HERE = 'plugin_directories = ["."]\n'
@@ -85,6 +85,26 @@ class RouteTests(PlanCase):
                 f"4: routes[0].application: there is no application 'nonsense'; there are: {known}",
             ],
         )
+
+    def test_codecs_of_endpoints(self) -> None:
+        """A codec that is not there is a mistake; one that is not installed is only missing."""
+        self.assertEqual(
+            self.refuse('[[endpoints]]\nname = "x"\ncodecs = ["PCMU", "g722"]\n'),
+            ["3: endpoints[0].codecs: there is no codec 'g722', did you mean 'G722'?"],
+        )
+        self.write("absent.py", ABSENT)
+        text = (
+            HERE
+            + """
+            [[endpoints]]
+            name = "x"
+            codecs = ["ABSENT", "PCMU"]
+            [[endpoints]]
+            name = "y"
+            """
+        )
+        [(codec, names)] = self.plan(text).missing_codecs()
+        self.assertEqual((codec.missing, names), ("install it", ["x"]))
 
     def test_applications_of_endpoints(self) -> None:
         """An endpoint that may have only an application that is not there may have none."""

@@ -35,6 +35,7 @@ from sipsess.tap import describe_listeners
 from sipsess.testing import VirtualNetwork
 from sipsess.transport.listen import ListenSpec, parse_listen
 
+from .configurations import ABSENT
 from .test_cli import CommandCase
 
 NOBODY = "no server answers"
@@ -541,6 +542,19 @@ class CommandTests(CommandCase):
         self.assertEqual(fake.asked, [("counters", str(self.directory / "run.sock"))])
         self.examine(file, "--control", "/x", fake=fake)
         self.assertEqual(fake.asked[-1], ("counters", "/x"))
+
+    def test_missing_codecs(self) -> None:
+        """What has to be installed, and who is without it until then."""
+        self.write("absent.py", ABSENT)
+        tables = "".join(
+            f'[[endpoints]]\nname = "e{number}"\ncodecs = ["ABSENT"]\n' for number in range(8)
+        )
+        lines, is_well = self.examine(
+            self.write("sipsess.toml", f'plugin_directories = ["."]\n{tables}')
+        )
+        self.assertTrue(is_well)
+        at = lines.index("  note   no ABSENT with e0, e1, e2, e3, e4, e5 and 2 more")
+        self.assertEqual(lines[at + 1].strip(), "-> install it")
 
     def test_mistakes(self) -> None:
         """Each mistake of the file is told, and the rest is looked at all the same."""

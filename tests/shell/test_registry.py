@@ -16,12 +16,15 @@ from zope.interface import implementer
 
 import sipsess.plugins
 from sipsess.application import Application, CallEvents
+from sipsess.codec import Codec, Decoder, Encoder, ICodec
 from sipsess.endpoint import AnonymousGate
 from sipsess.interfaces import IConfigurable, IConfigurableApplication
+from sipsess.media import PCMU
 from sipsess.plugins import sipsess_builtin
 from sipsess.registry import PluginDirectoryError, Plugins, Problem, find_plugins
 from sipsess.registry._check import (
     APPLICATION,
+    CODEC,
     GATE,
     HANDLER,
     HOOK,
@@ -197,6 +200,26 @@ class FindTests(RegistryCase):
         self.assertEqual(plugins.problems, ())
         self.assertEqual([item.name for item in plugins.gates], ["gate"])
         self.assertEqual([item.name for item in plugins.hooks], ["hook"])
+
+    def test_codecs(self) -> None:
+        """Instances of codecs are plugins; the shipped ones are among them."""
+        self.write(
+            "codecs.py",
+            """
+            from sipsess.codec import Codec
+
+            class Silence(Codec):
+                pass
+
+            silence = Silence("silence", 8000)
+            """,
+        )
+        plugins = self.find()
+        self.assertEqual(plugins.problems, ())
+        names = [codec.name for codec in plugins.codecs]
+        self.assertEqual(
+            names, ["G722", "L16/16000", "L16/8000", "OPUS", "PCMA", "PCMU", "SILENCE"]
+        )
 
     def test_identifiers_and_stores(self) -> None:
         """What knows endpoints, and what knows users, are plugins too."""
@@ -571,6 +594,40 @@ class VerifyTests(RegistryCase):
 
         [reason] = check_plugin(Slow(), APPLICATION)
         self.assertIn("on_provisional is 'async def'", reason)
+
+    def test_codec(self) -> None:
+        """A codec is one of ours, and 20 ms are whole numbers."""
+        self.assertEqual(list(check_plugin(PCMU, CODEC)), [])
+        reasons = list(check_plugin(Codec("x", 11025, payload_type=128), CODEC))
+        self.assertEqual(len(reasons), 2)
+        self.assertIn("128", reasons[0])
+        self.assertIn("20 ms", reasons[1])
+
+        @implementer(ICodec)
+        class Foreign:
+            """Has all that the interface wants."""
+
+            encoding = name = rtpmap = "x"
+            clock_rate = sample_rate = 8000
+            channels, payload_type, fmtp, missing, key = 1, None, "", "", ("x", 8000, 1)
+
+            def answer_fmtp(self, offered: str) -> str | None:
+                return None
+
+            def make_encoder(self, fmtp: str = "") -> Encoder:
+                return PCMU
+
+            def make_decoder(self) -> Decoder:
+                return PCMU
+
+            def duration(self, payload: bytes) -> int:
+                return 0
+
+            def packet_time(self, wanted: int | None, longest: int | None) -> int:
+                return 20
+
+        [reason] = check_plugin(Foreign(), CODEC)
+        self.assertIn("sipsess.codec.Codec", reason)
 
     def test_gate(self) -> None:
         """The shipped gate is one."""
