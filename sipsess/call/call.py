@@ -271,9 +271,7 @@ class Call(CallBase):
         :raises DialogStateError: when the call has no audio (yet): answer it first.
         """
         stream = self._stream()
-        if isinstance(sound, str | Path):
-            rate = SAMPLE_RATE
-        return PlayWait(self, stream, load(sound), rate).playing
+        return PlayWait(self, stream, *load(sound, rate, stream.sample_rate)).playing
 
     def mark(self) -> Playing:
         """
@@ -472,7 +470,7 @@ class Call(CallBase):
         :return: fires with the keys; ``""`` when none came, or only a terminator.
         :raises DialogStateError: when somebody reads already.
         """
-        self._stream()
+        stream = self._stream()
         if self.keypad.is_read:
             raise DialogStateError("somebody reads the digits of this call already")
         reading = self.keypad.read(
@@ -480,7 +478,7 @@ class Call(CallBase):
             timeout=timeout,
             first_timeout=timeout if first_timeout is None else first_timeout,
             terminators=terminators,
-            prompt=None if prompt is None else load(prompt),
+            prompt=None if prompt is None else load(prompt, highest=stream.sample_rate),
             interruptible=interruptible,
         )
         return self._run(reading)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
-from .sound import Pieces
+from .sound import Loaded
 from .tones import Tones
 from .wait import Wait
 
@@ -65,7 +65,7 @@ class Keypad:
         timeout: float,
         first_timeout: float,
         terminators: str,
-        prompt: Pieces | None,
+        prompt: Loaded | None,
         interruptible: bool,
     ) -> str:
         """See :meth:`.Call.read_digits`."""
@@ -83,13 +83,13 @@ class Keypad:
         timeout: float,
         first_timeout: float,
         terminators: str,
-        prompt: Pieces | None,
+        prompt: Loaded | None,
         interruptible: bool,
     ) -> str:
         text = ""
         digit = ""
         if prompt is not None and not interruptible:
-            await self._call.play(prompt)
+            await self._call.play(prompt.pieces, rate=prompt.rate)
         elif prompt is not None and not self.waiting:
             digit = await self._play_until_digit(prompt)
         while count is None or len(text) < count:
@@ -100,9 +100,9 @@ class Keypad:
             digit = ""
         return text
 
-    async def _play_until_digit(self, prompt: Pieces) -> str:
+    async def _play_until_digit(self, prompt: Loaded) -> str:
         """Play something; return the digit that stopped it, or nothing when it was through."""
-        playing = self._call.play(prompt)
+        playing = self._call.play(prompt.pieces, rate=prompt.rate)
 
         def release() -> None:
             self._forget_reader()

@@ -14,12 +14,13 @@ from sipsess.media.statistics import StreamStatistics
 from sipsess.media.stream import AudioStream
 from sipsess.media.telephone_event import DigitReceiver, DigitSender
 from sipsess.media.transcoder import Transcoder
-from sipsess.media.wav import WAVError, WAVWriter, read_wav
+from sipsess.media.wav import Clip, WAVError, WAVWriter, read_clip, read_wav
 
 __all__ = [
     "PCMA",
     "PCMU",
     "AudioStream",
+    "Clip",
     "Codec",
     "Decoder",
     "DigitReceiver",
@@ -42,5 +43,6 @@ __all__ = [
     "is_rtp",
     "load_digit",
     "load_sound",
+    "read_clip",
     "read_wav",
 ]

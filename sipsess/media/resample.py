@@ -59,6 +59,11 @@ class Resampler:
         #: The next place, in phases after the first new sample.
         self._place = 0
 
+    @property
+    def reach(self) -> int:
+        """How many samples of what comes it looks ahead: the delay."""
+        return self._taps // 2
+
     def convert(self, pcm: bytes) -> bytes:
         """
         Convert the next piece.
@@ -83,6 +88,25 @@ class Resampler:
         if sums and (max(sums) > 32767 or min(sums) < -32768):
             sums = [max(-32768, min(32767, value)) for value in sums]
         return pack(f"<{len(sums)}h", *sums)
+
+
+def convert_whole(pcm: bytes, from_rate: int, to_rate: int) -> bytes:
+    """
+    Convert all of a sound, without the delay of a stream.
+
+    :param pcm: 16-bit little-endian mono; an odd last byte is dropped.
+    :raises LocalError: as for :class:`Resampler`.
+    """
+    resampler = Resampler(from_rate, to_rate)
+    if from_rate == to_rate:
+        return pcm
+    # What the filter holds back at the end comes out with as much silence.
+    silence = bytes(2 * resampler.reach)
+    begin = 2 * round(resampler.reach * to_rate / from_rate)
+    piece = 2 * from_rate
+    pieces = [resampler.convert(pcm[at : at + piece]) for at in range(0, len(pcm), piece)]
+    whole = b"".join([*pieces, resampler.convert(silence)])
+    return whole[begin:][: 2 * (len(pcm) // 2 * to_rate // from_rate)]
 
 
 def check_rate(rate: int) -> int:

@@ -72,7 +72,6 @@ class Sender:
     __slots__ = (
         "_due",
         "_encoder",
-        "_event_ticks",
         "_fmtp",
         "_frame_ticks",
         "_is_talking",
@@ -85,6 +84,7 @@ class Sender:
         "codec",
         "digits",
         "echoes",
+        "event_clock",
         "event_type",
         "on_audio",
         "packets",
@@ -147,7 +147,8 @@ class Sender:
         self.event_type = event_type
         self._fmtp = fmtp
         self._frame_ticks = codec.clock_rate // 50
-        self._event_ticks = (event_clock or codec.clock_rate) // 50
+        #: What telephone-event counts durations with.
+        self.event_clock = event_clock or codec.clock_rate
         self._packet_bytes = 2 * codec.sample_rate * packet_time // 1000
         self._packet_ticks = codec.clock_rate * packet_time // 1000
 
@@ -275,7 +276,7 @@ class Sender:
     def _next_event(self, now: float) -> bytes | None:
         """The next packet of the first digit string, or ``None`` in a pause."""
         self._follow_time(now, _TOLERANCE)
-        event = self.digits[0].sender.next_packet(self._timestamp, self._event_ticks)
+        event = self.digits[0].sender.next_packet(self._timestamp, self.event_clock // 50)
         self._pass_time(self._frame_ticks)
         self._is_talking = False
         if event is None or self.event_type is None:

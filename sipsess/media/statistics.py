@@ -35,6 +35,8 @@ class JitterMeter:
 
     def arrive(self, timestamp: int, clock_rate: int, now: float) -> None:
         """Take the timestamp of an audio packet, and when it came."""
+        if clock_rate != self.clock_rate:
+            self._last = None
         transit, circle = now - timestamp / clock_rate, 0x100000000 / clock_rate
         if self._last is not None:
             change = abs(transit - self._last)

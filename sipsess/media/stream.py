@@ -47,7 +47,7 @@ from sipsess.media.rtp import MediaError, RTPPacket, is_rtcp
 from sipsess.media.sender import DigitString, Sender
 from sipsess.media.sequence import DUPLICATE, LATE, RESTART, SequenceTracker
 from sipsess.media.statistics import JitterMeter, StreamStatistics, estimate_mos
-from sipsess.media.telephone_event import EVENT_CLOCK, DigitReceiver, DigitSender, check_digits
+from sipsess.media.telephone_event import DigitReceiver, DigitSender, check_digits
 
 #: Things to play, or strings of digits, that may wait; a program that queues more has lost count.
 MAX_QUEUE = 1000
@@ -265,7 +265,7 @@ class AudioStream:
     @property
     def pressed(self) -> float:
         """Seconds that the key of the last event was pressed; :attr:`on_digit` may ask."""
-        return 0.0 if self._receiver is None else self._receiver.duration / EVENT_CLOCK
+        return 0.0 if self._receiver is None else self._receiver.duration / self._sender.event_clock
 
     @property
     def has_events(self) -> bool:

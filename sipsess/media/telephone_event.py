@@ -27,7 +27,7 @@ from sipsess.media.rtp import MediaError
 
 #: The digits by event code.
 DIGITS = "0123456789*#ABCD"
-#: The clock of the timestamps, in Hz.
+#: The usual clock of the timestamps, in Hz.
 EVENT_CLOCK = 8000
 #: Seconds without a packet after which an event is over: packets come every 20 to 50 ms, so that
 #: several in a row must be lost before a long press is taken for two.
@@ -69,7 +69,7 @@ class DigitReceiver:
 
     def __init__(self) -> None:
         #: Of the timestamps, in Hz: that of the audio beside.
-        self.clock_rate = 8000
+        self.clock_rate = EVENT_CLOCK
         #: How long the last event was, in timestamp units, as far as its packets came.
         self.duration = 0
         self._segments = 0

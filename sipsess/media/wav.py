@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from struct import error as struct_error
 from struct import pack, unpack, unpack_from
-from typing import IO
+from typing import IO, NamedTuple
 
 from sipsess.errors import LocalError
 from sipsess.media.codecs import PCMA, PCMU, SAMPLE_RATE
-from sipsess.media.resample import MAX_RATE, MIN_RATE, check_rate
+from sipsess.media.resample import MAX_RATE, MIN_RATE, check_rate, convert_whole
 
 #: The largest file that is read, in bytes: an hour of stereo at 48 kHz would be larger, and is no
 #: prompt.
@@ -38,16 +38,35 @@ class WAVError(LocalError):
     """A file is no WAV file that can be used; the text names the file and says why."""
 
 
+class Clip(NamedTuple):
+    """A sound."""
+
+    #: 16-bit little-endian mono.
+    pcm: bytes
+    #: Its samples per second.
+    rate: int
+
+
 def read_wav(source: str | Path | IO[bytes], name: str | None = None) -> bytes:
     """
-    Read a WAV file as PCM.
+    Read a WAV file as PCM at 8 kHz; see :func:`read_clip`.
 
-    8 and 16 bit PCM, mu-law and A-law, any number of channels (they are mixed) and any rate
-    (converted linearly: good enough for prompts, not for music) are understood.
+    :return: 16-bit little-endian mono.
+    """
+    clip = read_clip(source, SAMPLE_RATE, name)
+    return convert_whole(clip.pcm, clip.rate, SAMPLE_RATE)
+
+
+def read_clip(source: str | Path | IO[bytes], highest: int, name: str | None = None) -> Clip:
+    """
+    Read a WAV file.
+
+    8 and 16 bit PCM, mu-law and A-law, any number of channels (they are mixed) and any rate are
+    understood.
 
     :param source: its path, or an open binary file.
+    :param highest: the sample rate that a file of a higher one is converted to.
     :param name: what to call it in errors; the path by default.
-    :return: 16-bit little-endian mono at 8 kHz.
     :raises WAVError: if it cannot be opened or used.
     """
     if isinstance(source, (str, Path)):
@@ -61,9 +80,12 @@ def read_wav(source: str | Path | IO[bytes], name: str | None = None) -> bytes:
         name = name or str(getattr(source, "name", "the WAV data"))
         data = _read_limited(source, name)
     try:
-        return _decode(data)
+        clip = _decode(data)
     except (ValueError, struct_error) as error:
         raise WAVError(f"{name}: {error}") from error
+    if clip.rate <= highest:
+        return clip
+    return Clip(convert_whole(clip.pcm, clip.rate, highest), highest)
 
 
 def _read_limited(file: IO[bytes], name: str) -> bytes:
@@ -73,7 +95,7 @@ def _read_limited(file: IO[bytes], name: str) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> bytes:
+def _decode(data: bytes) -> Clip:
     """Turn the bytes of a file into PCM; ``ValueError`` says what is wrong."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("is no WAV file (it does not begin with RIFF and WAVE)")
@@ -88,7 +110,7 @@ def _decode(data: bytes) -> bytes:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"has a rate of {rate} Hz; {MIN_RATE} to {MAX_RATE} can be used")
     samples = _mix_down(_to_samples(kind, bits, body), channels)
-    return _pack_samples(_resample(samples, rate))
+    return Clip(pack(f"<{len(samples)}h", *samples), rate)
 
 
 def _find_chunks(data: bytes) -> tuple[bytes, bytes]:
@@ -131,38 +153,6 @@ def _mix_down(samples: Sequence[int], channels: int) -> Sequence[int]:
     whole = len(samples) // channels * channels
     columns = [samples[channel:whole:channels] for channel in range(channels)]
     return [sum(frame) // channels for frame in zip(*columns, strict=True)]
-
-
-def _resample(samples: Sequence[int], rate: int) -> Sequence[int]:
-    """Convert to 8 kHz along straight lines between the samples."""
-    if rate == SAMPLE_RATE or not samples:
-        return samples
-    if rate > SAMPLE_RATE:
-        samples = _smooth(samples, rate // SAMPLE_RATE)
-    last = len(samples) - 1
-    out = []
-    for index in range(len(samples) * SAMPLE_RATE // rate):
-        at, part = divmod(index * rate, SAMPLE_RATE)
-        here, there = samples[at], samples[min(at + 1, last)]
-        out.append(here + (there - here) * part // SAMPLE_RATE)
-    return out
-
-
-def _smooth(samples: Sequence[int], width: int) -> Sequence[int]:
-    """Replace each sample by the mean of it and some after it: a filter against aliases."""
-    if width < 2:
-        return samples
-    total, sums = 0, [0]
-    for sample in samples:
-        total += sample
-        sums.append(total)
-    count = len(samples)
-    ends = [min(index + width, count) for index in range(count)]
-    return [(sums[end] - sums[at]) // (end - at) for at, end in enumerate(ends)]
-
-
-def _pack_samples(samples: Sequence[int]) -> bytes:
-    return pack(f"<{len(samples)}h", *samples)
 
 
 class WAVWriter:

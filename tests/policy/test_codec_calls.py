@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipsess.application import Application
 from sipsess.applications.echo import EchoApplication
+from sipsess.call import Call
 from sipsess.codec import CODECS, Codec
 from sipsess.endpoint import Endpoint
-from sipsess.media import PCMA, PCMU, RTPPacket, tone
+from sipsess.media import PCMA, PCMU, RTPPacket, WAVWriter, tone
 from sipsess.media.g722 import G722
 from sipsess.media.l16 import L16_16000
 from sipsess.media.opus import OPUS, OpusCodec
@@ -24,6 +26,17 @@ from tests.pure.extras import skip_without
 from tests.pure.signals import amplitude, rms
 
 WIDE = Plain("wide", 48000, channels=2, sample_rate=16000, fmtp="ours=1")
+
+
+class Waiting(Application):
+    """Answers, and does nothing until the caller hangs up."""
+
+    name = "waiting"
+
+    async def handle(self, call: Call) -> None:
+        """See IApplication."""
+        await call.answer()
+        await call.ended
 
 
 class PhoneTests(SynchronousTestCase):
@@ -187,6 +200,26 @@ class WideTests(PairCase):
         self.assertIs(self.audio.codec, L16_16000)
         self.hear_echo(5000.0)
         self.end()
+
+    def test_files(self) -> None:
+        """A file is said at the rate of the call, whatever its own is, in pitch and length."""
+        path = f"{self.mktemp()}.wav"
+        for rate, pitch in ((8000, 3000.0), (16000, 5000.0), (44100, 5000.0)):
+            writer = WAVWriter(path, rate=rate)
+            writer.write(tone.generate((pitch,), 0.5, rate=rate))
+            writer.close()
+            self.begin(L16_16000, application=Waiting())
+            (session,) = self.pair.callee.sessions
+            call = session.channel
+            assert call is not None
+            heard: list[bytes] = []
+            self.audio.listen(lambda pcm, rate, heard=heard: heard.append(pcm))  # type: ignore[misc]
+            call.play(path)
+            self.pair.net.run_for(1)
+            loud = b"".join(pcm for pcm in heard if rms(pcm) > -30)
+            self.assertApproximates(len(loud) / 32000, 0.5, 0.05)
+            self.assertGreater(amplitude(loud[3200:12800], pitch, 16000), 4000)
+            self.end()
 
     def test_keys(self) -> None:
         """Keys go and come as events at the clock of the codec."""

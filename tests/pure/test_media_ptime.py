@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipsess.media import PCMA, PCMU, RTPPacket, tone
 from sipsess.media.codec import Codec, Encoder
 from tests.pure.codecs import Plain
-from tests.pure.test_media_stream import make
+from tests.pure.test_media_stream import THERE, make
 
 
 class PacketTimeTests(SynchronousTestCase):
@@ -95,6 +95,16 @@ class EventClockTests(SynchronousTestCase):
         self.assertEqual(longest, 800)
         one, two = sorted({packet.timestamp for packet in packets})
         self.assertEqual(two - one, 9 * 960)
+
+    def test_what_was_pressed(self) -> None:
+        """How long a key was pressed is told in the clock of the event."""
+        wide = Plain("WIDE", 48000, payload_type=98)
+        for clock in (8000, 48000):
+            stream = make(wide)
+            stream.set_format(wide, 98, 101, event_clock=clock)
+            end = bytes([5, 0x8A]) + (clock // 10).to_bytes(2)
+            stream.receive(RTPPacket(101, 1, 960, 9, end).pack(), THERE, 0.0)
+            self.assertEqual(stream.pressed, 0.1)
 
 
 class Counting(Codec):

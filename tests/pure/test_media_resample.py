@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.errors import LocalError
 from sipsess.media import Resampler, tone
+from sipsess.media.resample import convert_whole
 from tests.pure.signals import amplitude, rms, samples, to_pcm
 
 RATES = [(8000, 16000), (8000, 48000), (16000, 8000), (48000, 8000), (44100, 8000), (16000, 48000)]
@@ -21,6 +22,23 @@ def in_pieces(pcm: bytes, from_rate: int, to_rate: int, size: int) -> bytes:
     """Convert ``size`` bytes at a time."""
     resampler = Resampler(from_rate, to_rate)
     return b"".join(resampler.convert(pcm[at : at + size]) for at in range(0, len(pcm), size))
+
+
+class WholeTests(SynchronousTestCase):
+    """A sound that is there as a whole."""
+
+    def test_no_delay_and_no_loss(self) -> None:
+        """It begins and ends where it did, at any rates, and is as long."""
+        for from_rate, to_rate in (*RATES, (11025, 8000), (8000, 8000)):
+            values = [0] * (2 * from_rate)
+            values[0] = values[from_rate // 2] = values[-max(1, from_rate // to_rate)] = 20000
+            out = samples(convert_whole(to_pcm(values), from_rate, to_rate))
+            self.assertEqual(len(out), 2 * to_rate)
+            half = out[to_rate // 4 : to_rate]
+            peak = to_rate // 4 + half.index(max(half))
+            self.assertApproximates(peak, to_rate // 2, 1)
+            for edge in (out[:8], out[-8:]):
+                self.assertGreater(max(edge), 0.5 * max(half), (from_rate, to_rate))
 
 
 class ResamplerTests(SynchronousTestCase):

@@ -42,6 +42,14 @@ class JitterTests(SynchronousTestCase):
         meter.arrive(80_000_000, 8000, 7.02)
         self.assertEqual(meter.seconds, 0.0)
 
+    def test_another_clock(self) -> None:
+        """A codec whose timestamps count otherwise is none either (RFC 7160 4)."""
+        meter = JitterMeter()
+        meter.arrive(8000, 8000, 7.0)
+        meter.arrive(8960, 48000, 7.02)
+        meter.arrive(9920, 48000, 7.04)
+        self.assertApproximates(meter.seconds, 0.0, 1e-6)
+
 
 class OpinionTests(SynchronousTestCase):
     """The E-model, simplified."""
