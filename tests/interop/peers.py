@@ -17,7 +17,9 @@ import re
 import shutil
 import signal
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable
+from struct import unpack_from
 from typing import Any
 
 from twisted.internet import reactor as the_reactor  # noqa: TID251  trial's own, real processes
@@ -33,6 +35,8 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sipsess.control import ask
 from sipsess.interfaces import IApplication
+from sipsess.media import Clip
+from sipsess.media.codecs import SAMPLE_RATE
 from sipsess.registry import find_plugins
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
@@ -420,9 +424,7 @@ call_max_calls 20
 audio_source aufile,{speaks}
 audio_player aubridge,nobody
 audio_alert aubridge,alert
-ausrc_srate 8000
-auplay_srate 8000
-ausrc_channels 1
+{rates}ausrc_channels 1
 auplay_channels 1
 rtp_ports 30000-32766
 rtcp_mux {mux}
@@ -465,6 +467,7 @@ class Baresip:
     :param pem: a file with its certificate and key; then it speaks TLS, on the next port.
     :param encryption: of its audio, such as ``srtp-mand``; :data:`WEB_ENCRYPTION` brings ICE.
     :param has_mux: whether it wants RTCP on the port of RTP.
+    :param codec: all that it speaks instead of G.711, at its own rate: module, rate and channels.
     """
 
     def __init__(
@@ -476,6 +479,7 @@ class Baresip:
         pem: str = "",
         encryption: str = "",
         has_mux: bool = False,
+        codec: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -492,14 +496,17 @@ class Baresip:
             mux="yes" if has_mux or is_web else "no",
             folder=folder,
             transports="udp,tcp,tls" if pem else "udp,tcp",
+            rates="" if codec else "ausrc_srate 8000\nauplay_srate 8000\n",
         )
+        text += f"module {codec.split('/')[0]}.so\n" if codec else ""
         text += (f"sip_certificate {pem}\n" if pem else "") + (WEB if is_web else "")
         (folder / "config").write_text(text)
         home, seconds = (self.port, 0) if registrar is None else (registrar, 600)
         account = f"<sip:phone@127.0.0.1:{home}>;auth_pass={password};regint={seconds}"
         account += f";mediaenc={encryption}" if encryption else ""
         account += ";medianat=ice" if is_web else ""
-        (folder / "accounts").write_text(f"{account};answermode=auto;audio_codecs=pcmu,pcma\n")
+        account += f";answermode=auto;audio_codecs={codec or 'pcmu,pcma'}"
+        (folder / "accounts").write_text(f"{account}\n")
         (folder / "contacts").write_text("")
 
     @property
@@ -510,8 +517,18 @@ class Baresip:
     def heard(self) -> bytes:
         """Return what it has heard, as PCM; the newest call's."""
         recordings = sorted(self.folder.glob("dump-*-dec.wav"))
-        # The header is only right when the call is over; it has 44 bytes.
+        # The lengths in the header are only right when the call is over; it has 44 bytes.
         return recordings[-1].read_bytes()[44:] if recordings else b""
+
+    def heard_clip(self) -> Clip:
+        """Return what it has heard, at the rate of its codec, and of several channels the first."""
+        recordings = sorted(self.folder.glob("dump-*-dec.wav"))
+        data = recordings[-1].read_bytes() if recordings else b""
+        if len(data) < 44:
+            return Clip(b"", SAMPLE_RATE)
+        channels, rate = unpack_from("<HI", data, 22)
+        whole = array("h", data[44:][: (len(data) - 44) // (2 * channels) * 2 * channels])
+        return Clip(whole[::channels].tobytes(), rate)
 
 
 async def start_baresip(
@@ -522,12 +539,13 @@ async def start_baresip(
     pem: str = "",
     encryption: str = "",
     has_mux: bool = False,
+    codec: str = "",
 ) -> Baresip:
     """Start a telephone, and connect to its control port; see :class:`Baresip`."""
     test.require("baresip")
     folder = test.folder / "baresip"
     folder.mkdir()
-    phone = Baresip(folder, speaks, registrar, password, pem, encryption, has_mux)
+    phone = Baresip(folder, speaks, registrar, password, pem, encryption, has_mux, codec)
     phone.process = test.start("baresip", ["baresip", "-v", "-f", str(folder)])
     await phone.process.expect("baresip is ready")
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", phone.control_port)

@@ -17,11 +17,13 @@ SPEECH = speech(5.0)
 THEIRS, OURS, NOBODYS = 440.0, 1000.0, 700.0
 
 
-def write_tone(folder: pathlib.Path) -> pathlib.Path:
+def write_tone(
+    folder: pathlib.Path, frequency: float = THEIRS, rate: int = SAMPLE_RATE
+) -> pathlib.Path:
     """Write a minute of what the telephone says; return the WAV file."""
     path = folder / "tone.wav"
-    writer = WAVWriter(path)
-    writer.write(generate((THEIRS,), 60.0))
+    writer = WAVWriter(path, rate=rate)
+    writer.write(generate((frequency,), 60.0, rate=rate))
     writer.close()
     return path
 
@@ -35,11 +37,11 @@ def write_speech(folder: pathlib.Path, seconds: int) -> pathlib.Path:
     return path
 
 
-def has_tone(pcm: bytes, frequency: float, seconds: float = 0.5) -> bool:
+def has_tone(pcm: bytes, frequency: float, seconds: float = 0.5, rate: int = SAMPLE_RATE) -> bool:
     """Tell whether the last half second is that tone, and hardly anything else."""
-    length = int(seconds * SAMPLE_RATE) * 2
+    length = int(seconds * rate) * 2
     last = pcm[len(pcm) % 2 :][-length:]
     if len(last) < length:
         return False
-    strength = amplitude(last, frequency)
-    return strength > 1000 and strength > 20 * amplitude(last, NOBODYS)
+    strength = amplitude(last, frequency, rate)
+    return strength > 1000 and strength > 20 * amplitude(last, NOBODYS, rate)

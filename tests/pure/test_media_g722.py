@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.media import tone
+from sipsess.media import PCMU, RTPPacket, tone
 from sipsess.media.g722 import G722, G722Codec
 from tests.pure.extras import skip_without
 from tests.pure.signals import amplitude, rms
+from tests.pure.test_media_stream import THERE, make, rtp
 
 
 class DescriptionTests(SynchronousTestCase):
@@ -55,6 +56,30 @@ class SignalTests(SynchronousTestCase):
         other = two.encode(noise)
         one.encode(noise[::-1])
         self.assertEqual(other + two.encode(noise), first)
+
+    def test_across_a_bridge(self) -> None:
+        """Between G.711 and G.722 a tone is relayed without seams, in both directions."""
+        said = tone.generate((1000.0,), 1.0)
+        for source, target in ((PCMU, G722), (G722, PCMU)):
+            near, far = make(source, None), make(target, None, seed=2)
+            payloads: list[bytes] = []
+            far.send_now = lambda data, address, kept=payloads: kept.append(
+                RTPPacket.parse(data).payload
+            )
+            near.on_packet = far.forward
+            near_rate, far_rate = source.sample_rate, target.sample_rate
+            pcm = tone.generate((1000.0,), 1.0, rate=near_rate)
+            encoder, decoder = source.make_encoder(), target.make_decoder()
+            for number in range(50):
+                frame = pcm[number * near_rate // 25 :][: near_rate // 25]
+                packet = rtp(number, encoder.encode(frame), kind=source.payload_type or 0)
+                near.receive(packet, THERE, number / 50)
+            heard = b"".join(map(decoder.decode, payloads))[far_rate // 5 :]
+            self.assertEqual({len(payload) for payload in payloads}, {160})
+            self.assertApproximates(rms(heard), rms(said), 1.0)
+            # What the tone does not have is 30 dB below it: no clicks, no gaps.
+            power = 10 ** (rms(heard) / 20) * 32768 * 2**0.5
+            self.assertApproximates(amplitude(heard, 1000.0, far_rate) / power, 1.0, 0.002)
 
     @settings(deadline=None)
     @given(st.binary(max_size=330))
