@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sipsess.call import Call
+from sipsess.codec import CODECS
 from sipsess.commands import CommandOptions
 from sipsess.endpoint import ANONYMOUS, DigestCredentials, Endpoint, Login
 from sipsess.endpoint.credentials import ANY_REALM
@@ -75,6 +76,7 @@ class Options(CommandOptions):
     ]
     optParameters = [
         ["dtmf", "d", None, "Keys to press: 0-9, *, #, A-D."],
+        ["codecs", None, None, "What to speak, such as OPUS,PCMU. [default: PCMU,PCMA]"],
         ["save", "s", None, "Write what is heard to this WAV file."],
         ["ca", None, "", "A PEM file of authorities for TLS. [default: those of the system]"],
         ["from", "f", None, "Who calls, a SIP URI. [default: sip:sipsess@ and our address]"],
@@ -121,7 +123,10 @@ class Options(CommandOptions):
         except LocalError as error:
             raise usage.UsageError(f"--dtmf {self['dtmf']}: {error}") from error
         self["from"] = _check_caller(self["from"])
-        self["endpoint"] = _make_endpoint(self["user"], self["password-file"])
+        endpoint = _make_endpoint(self["user"], self["password-file"])
+        if self["codecs"] is not None:
+            endpoint = replace(endpoint, codecs=_read_codecs(self["codecs"]))
+        self["endpoint"] = endpoint
         if self["save"] is not None:
             folder = os.path.dirname(os.path.abspath(self["save"]))
             if os.path.isdir(self["save"]) or not os.access(folder, os.W_OK):
@@ -148,6 +153,22 @@ def _make_endpoint(user: str | None, file: str | None) -> Endpoint:
             f"--password-file, or into {PASSWORD}"
         )
     return replace(ANONYMOUS, credentials=DigestCredentials((Login(ANY_REALM, user, password),)))
+
+
+def _read_codecs(text: str) -> tuple[str, ...]:
+    """
+    Return the names of codecs that can be spoken here.
+
+    :raises UsageError: when one is not known, or not installed.
+    """
+    known = {codec.name: codec for codec in CODECS}
+    names = tuple(name.strip().upper() for name in text.split(","))
+    for name in names:
+        if name not in known:
+            raise usage.UsageError(f"--codecs {text}: these are known: {', '.join(known)}")
+        if known[name].missing:
+            raise usage.UsageError(f"--codecs {name}: {known[name].missing}")
+    return names
 
 
 def _first_line(file: str) -> str:

@@ -25,14 +25,23 @@ from sipsess.applications.hello import HelloApplication
 from sipsess.applications.reject import RejectApplication
 from sipsess.call import Call
 from sipsess.commands import CommandOptions, ask
+from sipsess.commands import call as call_command
 from sipsess.commands.call import LadderTrace, Options, Phone, describe_failure
 from sipsess.commands.plugins import describe
 from sipsess.control import ControlError
-from sipsess.endpoint import DigestGate, Endpoint, EndpointRealm, HA1Checker, MemoryStore
+from sipsess.endpoint import (
+    AnonymousGate,
+    DigestGate,
+    Endpoint,
+    EndpointRealm,
+    HA1Checker,
+    MemoryStore,
+)
 from sipsess.errors import TransportError
 from sipsess.flow import Flow
 from sipsess.interfaces import ISDPHandler, ISessionSupplement, ITrace
-from sipsess.media import read_wav
+from sipsess.media import read_clip, read_wav
+from sipsess.media.opus import OpusCodec
 from sipsess.registry import Origin, Plugins, Problem, find_plugins
 from sipsess.sdphandler import SDPHandler
 from sipsess.sdphandlers.audio import AudioHandler
@@ -496,12 +505,22 @@ class CallOptionsTests(CommandCase):
         self.assertEqual((options["dtmf"], options["duration"]), ("12A#", 2.5))
         self.assertEqual((options["timeout"], options["from"]), (7.0, "Al <sip:al@b>"))
 
+    def test_codecs(self) -> None:
+        """Names of codecs in any case; one that is not installed is a mistake."""
+        self.assertEqual(
+            self.parse("sip:a@b", "--codecs", "l16/16000, PCMA")["endpoint"].codecs,
+            ("L16/16000", "PCMA"),
+        )
+        self.patch(call_command, "CODECS", [OpusCodec("no_such_module")])
+        self.assertIn("--codecs OPUS: install", self.mistake("call", "sip:a@b", "--codecs", "opus"))
+
     def test_mistakes(self) -> None:
         """Each mistake is found before anybody is called."""
         for words, text in (
             ((), "say whom to call"),
             (("sip:a@b", "sip:c@d"), "say whom to call"),
             (("sip:a@b", "--dtmf", "x"), "--dtmf x"),
+            (("sip:a@b", "--codecs", "PCMU,G729"), "--codecs PCMU,G729: these are known: G722"),
             (("sip:a@b", "--duration", "0"), "--duration 0: write a number"),
             (("sip:a@b", "--timeout", "x"), "--timeout x: write a number"),
             (("sip:a@b", "--save", "/nowhere/x.wav"), "no file can be written"),
@@ -580,6 +599,17 @@ class PhoneTests(SynchronousTestCase):
         for text in ("INVITE sip:hello", "180 Ringing", "200 OK", "ACK", '"1" "2" "#"', "BYE"):
             self.assertIn(text, ladder)
         self.assertIn("RFC 4733", ladder)
+
+    def test_wideband(self) -> None:
+        """With a codec of 16 kHz what comes back has that rate."""
+        anybody = Endpoint("anybody", codecs=("L16/16000",))
+        self.server.core.gates = (AnonymousGate(anybody),)
+        path = self.mktemp()
+        status = self.call(
+            *("echo@192.0.2.1", "--codecs", "L16/16000", "--duration", "3", "--save", path)
+        )
+        self.assertEqual(status, 0, self.lines)
+        self.assertEqual(read_clip(path, 48000).rate, 16000)
 
     def test_echo(self) -> None:
         """The phone hangs up when its time is over; what it said came back, keys too."""
