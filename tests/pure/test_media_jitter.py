@@ -250,7 +250,7 @@ class HearingTests(SynchronousTestCase):
         self.hearing.receive(PCMU, packet(1, loud, stamp=480), is_newest=True, now=1.0)
         self.run_ticks(1.0, 6)
         loudness = [any(frame) for frame in self.heard]
-        self.assertEqual(loudness, [False, False, True, False, False, True])
+        self.assertEqual(loudness, [True, False, False, True])
 
     def test_packets_of_other_lengths(self) -> None:
         """Packets of 60 ms are heard as frames of 20 ms; empty ones are no audio."""
@@ -262,4 +262,4 @@ class HearingTests(SynchronousTestCase):
         self.assertEqual(self.heard, [])
         self.hearing.receive(PCMU, packet(1, b"\x10" * 480, stamp=0), is_newest=True, now=1.0)
         self.run_ticks(1.0, 5)
-        self.assertEqual(self.heard[2:], [PCMU.decode(b"\x10" * 160)] * 3)
+        self.assertEqual(self.heard, [PCMU.decode(b"\x10" * 160)] * 3)
