@@ -1016,6 +1016,12 @@ MEDIA = (
             "policy.test_rtcp.IdleTests",
         ),
         done("6.4", "Sender's and receiver's reports", "pure.test_media_reporting"),
+        partial(
+            "8.2",
+            "Two of one SSRC",
+            "we take another one, without a BYE for the old one",
+            "pure.test_media_stream.CollisionTests",
+        ),
         done("11", "Ports", "policy.test_rtcp.ReportTests.test_port_beside"),
         done("A.1", "Sequence numbers", "pure.test_media_latch.SequenceTests"),
         done("A.8", "Interarrival jitter", "pure.test_media_statistics.JitterTests"),

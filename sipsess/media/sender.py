@@ -32,6 +32,8 @@ MAX_ECHO = 10
 #: Things that may end in one tick; a program that queues empty audio again and again would stop
 #: the world.
 _MAX_ENDS = 16
+#: Packets that are still on their way when they come back: one minute (MAX_DROPOUT, RFC 3550 A.1).
+LOOP_WINDOW = 3000
 #: Seconds by which a frame may be late and still belong to the same talk-spurt.
 _TOLERANCE = FRAME_TIME / 2
 #: The same for the echo, whose frames come when the network brings them.
@@ -182,6 +184,11 @@ class Sender:
         """Return the RTP timestamp of a moment, for a report; nothing changes."""
         passed = 0.0 if self._due is None else now - self._due
         return self._timestamp + round(passed * self.codec.clock_rate) & 0xFFFFFFFF
+
+    def has_sent(self, sequence: int) -> bool:
+        """Tell whether a sequence number is one of the last of ours."""
+        behind = self._sequence - sequence & 0xFFFF
+        return 0 < behind <= min(self.packets, LOOP_WINDOW)
 
     # -- what is relayed: sipsess.media.relay
 

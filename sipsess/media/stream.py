@@ -167,7 +167,7 @@ class AudioStream:
 
     @property
     def ssrc(self) -> int:
-        """Who we are in each packet; it stays the same for the life of the stream."""
+        """Who we are in each packet; another one only after a peer had the same."""
         return self._sender.ssrc
 
     @property
@@ -222,7 +222,8 @@ class AudioStream:
         remote = RemoteView() if self._reporter is None else self._reporter.remote
         mos = None
         if self.packets_received:
-            mos = estimate_mos(self.lost / expected, jitter, remote.round_trip_ms or 0.0)
+            round_trip, encoding = remote.round_trip_ms or 0.0, self.codec.encoding.upper()
+            mos = estimate_mos(self.lost / expected, jitter, round_trip, encoding)
         return StreamStatistics(
             codec=self.codec.encoding,
             packets_received=self.packets_received,
@@ -649,7 +650,7 @@ class AudioStream:
         if verdict == DUPLICATE or not self._can_hear:
             self._wake()
             return
-        ended = self._restart() if verdict == RESTART else ""
+        ended = self._restart(packet) if verdict == RESTART else ""
         if packet.payload_type not in self._formats:
             # Comfort noise.
             self._report(ended)
@@ -667,8 +668,12 @@ class AudioStream:
             self._receive_audio(codec, packet, verdict != LATE, now)
         self._wake()
 
-    def _restart(self) -> str:
+    def _restart(self, packet: RTPPacket) -> str:
         """Hear that another sender speaks; return the digit that the last one had not ended."""
+        if packet.ssrc == self.ssrc and not self._sender.has_sent(packet.sequence):
+            # RFC 3550 8.2: two chose the same. What we have sent ourselves is a loop, and no
+            # reason to be somebody else with each packet that comes back.
+            self._sender.ssrc = self._ids.random.getrandbits(32)
         self._jitter.restart()
         if self._hearing is not None:
             self._hearing.restart()

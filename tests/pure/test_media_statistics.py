@@ -9,12 +9,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sipsess.flow import Address
 from sipsess.ids import IdSource
+from sipsess.media.codec import Codec
 from sipsess.media.codecs import PCMU
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.statistics import JitterMeter, estimate_mos
 from sipsess.media.stream import AudioStream
 
 PEER: Address = ("192.0.2.2", 4002)
+
+
+class OtherCodec(Codec):
+    """A codec that nobody decodes."""
 
 
 class JitterTests(SynchronousTestCase):
@@ -60,6 +65,28 @@ class OpinionTests(SynchronousTestCase):
         self.assertApproximates(estimate_mos(0.05, 5.0), 3.89, 0.1)
         self.assertApproximates(estimate_mos(0.2, 20.0), 2.5, 0.2)
         self.assertEqual(estimate_mos(1.0, 1000.0), 1.0)
+
+    def test_codecs(self) -> None:
+        """Loss hurts a codec with a memory more than one without; without loss all are the same."""
+        scores = {
+            loss: [estimate_mos(loss, 0.0, 0.0, name) for name in ("PCMU", "L16", "G722", "OPUS")]
+            for loss in (0.0, 0.03)
+        }
+        self.assertEqual(len(set(scores[0.0])), 1)
+        pcmu, l16, g722, opus = scores[0.03]
+        self.assertEqual(pcmu, l16)
+        self.assertTrue(pcmu > g722 + 0.1 > opus, scores)
+
+    def test_codec_of_a_stream(self) -> None:
+        """A stream is judged by its codec."""
+        names = {}
+        for codec in (PCMU, PCMU, OtherCodec("OPUS", 48000)):
+            stream = AudioStream(codec, 96, None, IdSource(random.Random(1)), remote=PEER)
+            for number in (1, 3):
+                data = RTPPacket(96, number, number * 160, 9, b"\xff" * 160).pack()
+                stream.receive(data, PEER, 5.0)
+            names[codec.encoding] = stream.statistics().mos or 0.0
+        self.assertLess(names["OPUS"], names["PCMU"])
 
     def test_worse_is_never_better(self) -> None:
         """More loss or more jitter never makes a better score."""

@@ -992,6 +992,42 @@ class ReceiveTests(StreamCase):
         self.assertLessEqual(len(digits), len(datagrams))
 
 
+class CollisionTests(StreamCase):
+    """A peer whose SSRC is ours, RFC 3550 section 8.2."""
+
+    def ssrc_of(self, packet: bytes | None) -> int:
+        """Return who has sent a packet."""
+        return RTPPacket.parse(packet or b"").ssrc
+
+    def test_same_ssrc(self) -> None:
+        """Who has ours by chance makes us take another one, once, before we speak or after it."""
+        for spoken in (0, 3):
+            stream = make(seed=7)
+            stream.play(FRAME * (spoken + 1))
+            for number in range(spoken):
+                stream.tick(5.0 + number * 0.02)
+            old = stream.ssrc
+            for number in range(40000, 40005):
+                stream.receive(rtp(number, ssrc=old), THERE, 5.1)
+            self.assertNotEqual(stream.ssrc, old)
+            new = stream.ssrc
+            stream.receive(rtp(40005, ssrc=old), THERE, 5.1)
+            self.assertEqual(self.ssrc_of(stream.tick(5.0 + spoken * 0.02)), new)
+
+    def test_loop(self) -> None:
+        """Our own packets that come back change nothing, wherever they begin to."""
+        for begin in (0, 2):
+            stream = make(seed=7)
+            stream.play(FRAME * 5)
+            old = stream.ssrc
+            for number in range(5):
+                packet = stream.tick(5.0 + number * 0.02)
+                assert packet is not None
+                if number >= begin:
+                    stream.receive(packet, THERE, 5.0 + number * 0.02)
+            self.assertEqual(stream.ssrc, old)
+
+
 class CloseTests(StreamCase):
     """The end."""
 
