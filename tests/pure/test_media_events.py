@@ -191,6 +191,12 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual(self.feed(("6", 200000, 0xFFFF, False)), "")
         self.assertEqual(self.feed(("7", 200000 + 0xFFFF, 160, True)), "67")
 
+    def test_length_out_of_order(self) -> None:
+        """An event is as long as its longest packet, whichever came last."""
+        self.feed(("5", 50, 480, False), ("5", 50, 320, False))
+        self.assertEqual(self.receiver.flush(), "5")
+        self.assertEqual(self.receiver.duration, 480)
+
     def test_flash_is_no_digit(self) -> None:
         """Event 16 is a hook flash: an event, but nobody pressed a digit."""
         self.assertEqual(self.feed((16, 50, 480, True)), "")

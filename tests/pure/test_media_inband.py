@@ -125,6 +125,15 @@ class LimitTests(DetectorTestCase):
                 gap = [0.0] * round(seconds * RATE)
                 self.assertEqual(detect([*lead, *press[:400], *gap, *press[400:], *gap]), keys)
 
+    def test_short_bursts(self) -> None:
+        """What is too short does not add up."""
+        for _ in range(TRIES):
+            key = self.chance.choice("159D")
+            samples: list[float] = []
+            for _ in range(6):
+                samples += [*self.press(key, 0.024), *[0.0] * 160]
+            self.assertEqual(detect(samples), "")
+
     def test_long_press(self) -> None:
         """However long it lasts, it is one press."""
         self.assertEqual(detect(self.press("9", 3.0)), "9")
@@ -186,6 +195,12 @@ class OtherSoundTests(DetectorTestCase):
     def test_tones_of_lines(self) -> None:
         """Neither are the tones of telephone lines, or one frequency of a key alone."""
         for frequencies in ((350, 440), (440, 480), (480, 620), (425,), (697,), (1633,), (2100,)):
+            pcm = tone.generate(frequencies, 0.3)
+            self.assertEqual(detect(unpack(f"<{len(pcm) // 2}h", pcm)), "", frequencies)
+
+    def test_three_tones(self) -> None:
+        """Two frequencies of one group are no key, whatever the other group has."""
+        for frequencies in ((697, 770, 1209), (697, 1209, 1477), (852, 941, 1633)):
             pcm = tone.generate(frequencies, 0.3)
             self.assertEqual(detect(unpack(f"<{len(pcm) // 2}h", pcm)), "", frequencies)
 

@@ -77,6 +77,15 @@ class OpinionTests(SynchronousTestCase):
         self.assertEqual(pcmu, l16)
         self.assertTrue(pcmu > g722 + 0.1 > opus, scores)
 
+    def test_jitter_of_two_senders(self) -> None:
+        """That another sender has another clock is no jitter."""
+        stream = AudioStream(PCMU, 0, 101, IdSource(random.Random(1)), remote=PEER)
+        for number in range(20):
+            stamp, ssrc = (number * 160, 9) if number < 10 else (number * 160 + 7777, 10)
+            data = RTPPacket(0, number, stamp, ssrc, b"\xff" * 160).pack()
+            stream.receive(data, PEER, 5.0 + number * 0.02)
+        self.assertApproximates(stream.statistics().jitter_ms, 0.0, 1e-3)
+
     def test_codec_of_a_stream(self) -> None:
         """A stream is judged by its codec."""
         names = {}

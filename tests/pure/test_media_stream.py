@@ -807,9 +807,13 @@ class ListenTests(StreamCase):
         heard: list[bytes] = []
         hear(self.two, heard)
         self.two.receive(rtp(1), HERE, 5.0)
+        for number in range(3):
+            self.two.tick(5.0 + number * 0.02)
+        self.assertEqual(len(heard), 1)
+        heard.clear()
         self.two.direction = "sendonly"
         self.assertFalse(self.two.wants_ticks)
-        self.two.tick(5.0)
+        self.two.tick(5.06)
         self.assertEqual(heard, [])
         self.two.direction = "sendrecv"
         self.two.receive(rtp(90), HERE, 9.0)
@@ -817,6 +821,17 @@ class ListenTests(StreamCase):
             self.assertEqual(heard, [])
             self.two.tick(9.0 + number * 0.02)
         self.assertEqual(len(heard), 1)
+
+    def test_new_sender_with_a_similar_clock(self) -> None:
+        """Another SSRC is heard at once, too, when its timestamps could be those of the first."""
+        heard: list[bytes] = []
+        hear(self.two, heard)
+        for number, ssrc in ((1, 9), (2, 9), (3, 9), (33, 10), (34, 10), (35, 10), (36, 10)):
+            self.pair.now += 0.02
+            payload = bytes([number]) * 160
+            self.two.receive(rtp(number, payload, ssrc=ssrc), HERE, self.pair.now)
+            self.two.tick(self.pair.now)
+        self.assertEqual(heard[-1], PCMU.decode(bytes([34]) * 160))
 
     def test_new_sender(self) -> None:
         """Another SSRC with other timestamps is heard as soon as the first was."""
