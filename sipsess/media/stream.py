@@ -524,7 +524,7 @@ class AudioStream:
         if packet is not None and not self._latch.spend():
             self.withheld += 1
             return None
-        if packet is not None:
+        if packet is not None and self.on_activity is not None:
             self._be_active()
         return packet
 
@@ -645,7 +645,8 @@ class AudioStream:
         """Count a packet of the peer, and pass on what is in it."""
         self.packets_received += 1
         self.bytes_received += len(packet.payload)
-        self._be_active()
+        if self.on_activity is not None:
+            self._be_active()
         verdict = self._tracker.judge(packet.ssrc, packet.sequence)
         if verdict == DUPLICATE or not self._can_hear:
             self._wake()
