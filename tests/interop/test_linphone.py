@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
 from sipsess.call import Call
+from sipsess.endpoint import ANONYMOUS, AnonymousGate
 from sipsess.media import read_wav
 from sipsess.message.digest import Authorization
 from sipsess.server import SIPServer
@@ -95,6 +98,27 @@ class CallingTests(LinphoneTestCase):
         await phone.command("call-resume 1", "StreamsRunning")
         self.assertEqual(audio.direction, "sendrecv")
         await phone.command("dtmf #", "End")
+        await self.quiet(server)
+
+
+class TonesTests(LinphoneTestCase):
+    """The telephone is answered without RTP events."""
+
+    async def test_keys(self) -> None:
+        """It presses its keys as tones then, and they are heard."""
+        phone = await start_linphone(self)
+        gate = AnonymousGate(replace(ANONYMOUS, dtmf="inband"))
+        desk = Desk()
+        server = self.serve_all(desk, gates=[gate])
+        await phone.call(server)
+        call = await desk.answered()
+        assert call.audio is not None
+        self.assertFalse(call.audio.has_events)
+        for key in "19*3":
+            reading = call.read_digits(1, timeout=10.0)
+            await phone.command(f"dtmf {key}")
+            self.assertEqual(await reading, key)
+        await call.hangup()
         await self.quiet(server)
 
 
