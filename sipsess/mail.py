@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sipsess.applications.voicemail import MailOptions, VoiceMessage
+from sipsess.applications.mailbox import VoiceMessage
+from sipsess.applications.voicemail_options import MailOptions
 
 #: Seconds after which a relay that says nothing is given up.
 TIMEOUT = 30.0

@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 
 from sipsess.errors import LocalError
@@ -28,18 +29,36 @@ class BoxError(LocalError):
     """A box takes no message; the text says why."""
 
 
+class NoBoxError(BoxError):
+    """There can be no such box."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceMessage:
+    """A message that was taken."""
+
+    #: The WAV file.
+    path: Path
+    #: The name of the box.
+    box: str
+    #: The URI of who has spoken, as he says.
+    caller: str
+    #: How long it is.
+    seconds: float
+
+
 class Mailbox:
     """
     One box.
 
     :param directory: of all boxes.
     :param name: its own.
-    :raises BoxError: when no box can have that name.
+    :raises NoBoxError: when no box can have that name.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
         if not NAME.fullmatch(name):
-            raise BoxError("no box can have that name")
+            raise NoBoxError("no box can have that name")
         self.directory = directory
         self.path = directory / name
 
@@ -76,13 +95,14 @@ class Mailbox:
         os.close(number)
         return Path(path)
 
-    def finish(self, part: Path, caller: str, min_seconds: float) -> tuple[Path, float] | None:
+    def finish(self, part: Path, caller: str, user: str, min_seconds: float) -> VoiceMessage | None:
         """
         Put a message that was recorded into the box.
 
-        :param caller: who has spoken, for its name.
+        :param caller: the URI of who has spoken.
+        :param user: the user of it, for the name of the file.
         :param min_seconds: what is shorter is thrown away: somebody has only hung up.
-        :return: the file, and how long it is; ``None`` for one that was thrown away.
+        :return: ``None`` for one that was thrown away.
         :raises BoxError: when the disk does not let it; the part stays.
         """
         try:
@@ -91,11 +111,11 @@ class Mailbox:
                 part.unlink()
                 return None
             number = 1 + max(map(_number, self.messages), default=0)
-            path = self.path / f"{number:04}-{_ODD.sub('', caller)[:64] or 'unknown'}.wav"
+            path = self.path / f"{number:04}-{_ODD.sub('', user)[:64] or 'unknown'}.wav"
             part.rename(path)
         except OSError as error:
             raise BoxError(f"{part}: {error.strerror or error}") from error
-        return path, seconds
+        return VoiceMessage(path, self.path.name, caller, seconds)
 
 
 def _number(path: Path) -> int:

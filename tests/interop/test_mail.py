@@ -18,7 +18,8 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from sipsess import mail
-from sipsess.applications.voicemail import MailOptions, VoiceMessage
+from sipsess.applications.mailbox import VoiceMessage
+from sipsess.applications.voicemail_options import MailOptions
 
 #: Turns of the reactor within which a connection that was ended is gone.
 MAX_TURNS = 10_000

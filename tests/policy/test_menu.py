@@ -10,7 +10,8 @@ from zope.interface.verify import verifyObject
 
 from sipsess.application import Application
 from sipsess.applications.echo import EchoApplication
-from sipsess.applications.menu import MenuApplication, MenuKey, MenuOptions
+from sipsess.applications.menu import MenuApplication
+from sipsess.applications.menu_options import MenuKey, MenuOptions
 from sipsess.applications.playback import PlaybackApplication, PlaybackOptions
 from sipsess.applications.reject import RejectApplication
 from sipsess.call import Call

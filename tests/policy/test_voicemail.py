@@ -12,13 +12,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sipsess.applications.mailbox import BoxError, Mailbox
-from sipsess.applications.voicemail import (
-    MailOptions,
-    VoicemailApplication,
-    VoicemailOptions,
-    VoiceMessage,
-)
+from sipsess.applications.mailbox import BoxError, Mailbox, VoiceMessage
+from sipsess.applications.voicemail import VoicemailApplication
+from sipsess.applications.voicemail_options import MailOptions, VoicemailOptions
 from sipsess.interfaces import IApplication, IConfigurableApplication
 from sipsess.media import load_sound, read_wav
 from sipsess.testing import CallPair, PlacedCall
@@ -271,7 +267,7 @@ class BoxTests(VoicemailCase):
     def test_finish(self) -> None:
         """A message whose file went away is none."""
         box = self.box()
-        error = self.assertRaises(BoxError, box.finish, box.path / ".x.part", "bert", 1.0)
+        error = self.assertRaises(BoxError, box.finish, box.path / ".x.part", FROM, "bert", 1.0)
         self.assertIn("No such file", str(error))
 
     def test_numbers(self) -> None:
@@ -281,9 +277,9 @@ class BoxTests(VoicemailCase):
             (box.path / name).touch()
         self.assertEqual(box.messages[0].name, "notes.wav")
         part = box.begin()
-        found = box.finish(part, "", 0.0)
+        found = box.finish(part, FROM, "", 0.0)
         assert found is not None
-        self.assertEqual(found[0].name, "10001-unknown.wav")
+        self.assertEqual(found.path.name, "10001-unknown.wav")
 
     def test_lost_message(self) -> None:
         """When the file goes away during the call, its record says so, and nothing else happens."""
