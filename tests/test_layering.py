@@ -8,9 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import getfile
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sipsess.interfaces import IApplication
+from sipsess.plugins import sipsess_builtin
 from tests import rings
 from tests.source import ROOT, Import, Module, package_modules, python_files, text_files
 
@@ -190,6 +194,14 @@ class FileTests(SynchronousTestCase):
         """Each module of the package says what it is."""
         for module in package_modules():
             self.assertTrue(ast.get_docstring(module.tree), module.where(1))
+
+    def test_applications_are_short(self) -> None:
+        """An application is an example, too: its module has less than a hundred lines."""
+        plugins = vars(sipsess_builtin).values()
+        paths = {getfile(type(item)) for item in plugins if IApplication.providedBy(item)}
+        self.assertGreater(len(paths), 8)
+        for path in map(Path, paths):
+            self.assertLess(path.read_text(encoding="utf-8").count("\n"), 100, path.name)
 
     def test_long_modules_say_why(self) -> None:
         """A module of more than 500 lines gives its reason: "long because ..." in the docstring."""

@@ -8,10 +8,14 @@ from zope.interface import implementer
 from sipsess.application import Application, Reject
 from sipsess.call import Call
 from sipsess.errors import TransportError
-from sipsess.interfaces import IConfigurableApplication
+from sipsess.interfaces import IApplication, IConfigurableApplication
 from sipsess.mediastream import Connector, Conversation
 
+from .handover import find_route
 from .websocket_options import WebSocketOptions
+
+#: Agents that may have a call one after the other, so that two do not pass it to and fro for ever.
+MAX_AGENTS = 20
 
 
 @implementer(IConfigurableApplication)
@@ -41,6 +45,19 @@ class WebSocketApplication(Application):
 
     async def handle(self, call: Call) -> None:
         """See :meth:`.IApplication.handle`."""
+        agent = self
+        for _ in range(MAX_AGENTS):
+            found = await agent.speak(call)
+            if not isinstance(found, WebSocketApplication):
+                break
+            agent = found
+        else:
+            raise Reject(482)
+        if found is not None:
+            await found.handle(call)
+
+    async def speak(self, call: Call) -> IApplication | None:
+        """Let the agent speak; return who goes on with the call, if anybody does."""
         if self.connector is None or not self.how.url:
             raise Reject(404)
         conversation = Conversation(call, self.connector, self.how.agent_for(call))
@@ -48,8 +65,13 @@ class WebSocketApplication(Application):
             await conversation.open()
             if not call.is_answered:
                 await call.answer()
-            await conversation.run()
+            route = await conversation.run()
         except TransportError:
             raise Reject(480, "Agent Unreachable") from None
         finally:
             conversation.close()
+        if not route:
+            return None
+        found = find_route(call, route)
+        call.session.note("websocket", f"{'on' if found else 'no route'} to {route}")
+        return found

@@ -12,6 +12,9 @@ from sipsess.call import Call
 from sipsess.mediastream import Agent, Connector, LinkTarget, fill_parameters, l16, mulaw
 from sipsess.secret import Secret
 
+#: Samples per second that models speak and hear; the first is that of mu-law.
+RATES = (8000, 16000, 24000, 48000)
+
 
 @dataclass(frozen=True, slots=True)
 class WebSocketOptions:
@@ -25,8 +28,10 @@ class WebSocketOptions:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: PEM file of the authorities that certify the server. [default: those of the system]
     ca: Path | None = None
-    #: How audio is written: ``mulaw``, or ``l16`` for little-endian PCM, both at 8000 Hz.
+    #: How audio is written: ``mulaw``, or ``l16`` for little-endian PCM.
     encoding: Literal["mulaw", "l16"] = "mulaw"
+    #: Samples per second: 8000, and for ``l16`` also 16000, 24000 and 48000.
+    rate: int = 8000
     #: What the server is told at the start; ``{caller}``, ``{number}``, ``{callee}``,
     #: ``{dialled}`` and the groups of the route's pattern are filled in. [default: ``{ from =
     #: "{number}", to = "{dialled}" }``]
@@ -50,6 +55,9 @@ class WebSocketOptions:
             raise ValueError("connect_timeout is more than 0, and at most 60 seconds")
         if not 0 <= self.reconnect <= 100:
             raise ValueError(f"reconnect is 0 to 100, not {self.reconnect}")
+        rates = RATES if self.encoding == "l16" else RATES[:1]
+        if self.rate not in rates:
+            raise ValueError(f"{self.encoding} has a rate of {' or '.join(map(str, rates))}")
         connector.check(self.target)
 
     @property
@@ -62,6 +70,6 @@ class WebSocketOptions:
 
     def agent_for(self, call: Call) -> Agent:
         """Return whom a call is to speak with."""
-        audio = mulaw() if self.encoding == "mulaw" else l16()
+        audio = mulaw() if self.encoding == "mulaw" else l16(self.rate)
         parameters = fill_parameters(call, self.parameters, self.pass_headers)
         return Agent(self.target, audio, parameters, self.reconnect)

@@ -4,8 +4,8 @@ A call with a voice agent: one stream, and others after it when connections are 
 
 A connection that is lost while the call stands is opened again: at once, then after 1, 2, 4 and 8
 seconds. The agent gets a new stream of the same call; what the caller says meanwhile is not kept,
-what waits for him is heard. When the server closes with 1000, or sends ``stop``, the call has come
-to its end: what waits is heard, and that was all.
+what waits for him is heard. When the server closes with 1000, or sends ``stop``, its part is over
+as soon as what waits was heard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sipsess.errors import ConnectFailed, TransportError
 
 from .link import NORMAL, Connector, Link, LinkClosed, LinkTarget
-from .messages import AudioFormat, MessageWriter
+from .messages import AudioFormat, MessageWriter, Stop
 from .playout import Playout
 from .stream import MediaStream, until_first
 
@@ -78,21 +78,24 @@ class Conversation:
         if self._link is not None:
             self._link.close()
 
-    async def run(self) -> None:
+    async def run(self) -> str:
         """
         Speak with the agent until it is done; the call is answered.
 
+        :return: the user whose route the call goes on with, or nothing.
         :raises TransportError: when the agent is lost.
         """
-        playout = Playout(self._call.audio_out(), self._agent.audio)
-        await until_first(playout.run(), self._talk(playout))
+        audio = self._agent.audio
+        playout = Playout(self._call.audio_out(audio.rate), audio)
+        route: str = await until_first(playout.run(), self._talk(playout))
+        return route
 
-    async def _talk(self, playout: Playout) -> None:
-        failures = 0
+    async def _talk(self, playout: Playout) -> str:
+        failures, stop = 0, Stop()
         while True:
             began = self._now()
             try:
-                await self._stream(playout)
+                stop = await self._stream(playout)
                 break
             except LinkClosed as error:
                 self._call.session.note("websocket", f"lost: {error}")
@@ -102,8 +105,9 @@ class Conversation:
                     failures = 0
                 failures = await self._connect_again(failures, error)
         await playout.finish()
+        return stop.route
 
-    async def _stream(self, playout: Playout) -> None:
+    async def _stream(self, playout: Playout) -> Stop:
         """Let one stream run over the present connection."""
         agent, call = self._agent, self._call
         link, self._link = self._link, None
@@ -111,7 +115,7 @@ class Conversation:
         number = call.session.core.ids.random.getrandbits(128)
         writer = MessageWriter(f"MZ{number:032x}", call.session.call_id, agent.account)
         call.session.note("websocket", f"stream {writer.stream_id} to {agent.target.url}")
-        await MediaStream(call, link, playout, writer, agent.audio).run(agent.parameters)
+        return await MediaStream(call, link, playout, writer, agent.audio).run(agent.parameters)
 
     async def _connect_again(self, failures: int, error: TransportError) -> int:
         """

@@ -17,10 +17,11 @@ and from it::
     {"event": "media", "streamSid": "MZ...", "media": {"payload": "base64"}}
     {"event": "mark", "streamSid": "MZ...", "mark": {"name": "..."}}
     {"event": "clear", "streamSid": "MZ..."}
-    {"event": "stop", "streamSid": "MZ..."}
+    {"event": "stop", "streamSid": "MZ...", "stop": {"route": "..."}}
 
-The last one is ours: the end of the stream, which closing the connection means, too. Numbers are
-strings; a timestamp counts milliseconds from the beginning of the stream.
+The last one is ours: the end of the stream, which closing the connection means, too; and with whom
+the call goes on, if it does. Numbers are strings; a timestamp counts milliseconds from the
+beginning of the stream.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REASONS = {
     "agent-too-many-marks": "a voice agent's server set a mark while too many were waiting",
 }
 
-#: Characters of a mark's name; as many names as marks wait are kept.
+#: Characters of the name of a mark or a route; as many names as marks wait are kept.
 MAX_NAME = 256
 
 
@@ -70,9 +71,9 @@ def mulaw() -> AudioFormat:
     return AudioFormat("audio/x-mulaw", 8000, PCMU.encode, PCMU.decode, 8000)
 
 
-def l16() -> AudioFormat:
+def l16(rate: int) -> AudioFormat:
     """Return PCM as it is, which here, unlike in RTP, is little-endian."""
-    return AudioFormat("audio/x-l16", 8000, _whole, _whole, 16000)
+    return AudioFormat("audio/x-l16", rate, _whole, _whole, 2 * rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,9 @@ class Clear:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """The stream is over."""
+
+    #: The user whose route the call goes on with, if any.
+    route: str = ""
 
 
 ServerMessage: TypeAlias = Media | Mark | Clear | Stop
@@ -194,14 +198,11 @@ def read_message(text: str, stream_id: str) -> ServerMessage:
     if event == "media":
         return Media(_read_payload(message))
     if event == "mark":
-        name = _read(message, "mark", "name")
-        if len(name) > MAX_NAME:
-            raise _broken(f"the name of a mark is at most {MAX_NAME} characters")
-        return Mark(name)
+        return Mark(_read_name(message, "mark", "name"))
     if event == "clear":
         return Clear()
     if event == "stop":
-        return Stop()
+        return Stop(_read_name(message, "stop", "route")) if "stop" in message else Stop()
     raise _broken("its event is none of media, mark, clear and stop")
 
 
@@ -210,6 +211,13 @@ def _read_payload(message: Mapping[str, Any]) -> bytes:
         return base64.b64decode(_read(message, "media", "payload"), validate=True)
     except ValueError:
         raise _broken("its payload is no base64") from None
+
+
+def _read_name(message: Mapping[str, Any], event: str, key: str) -> str:
+    name = _read(message, event, key)
+    if len(name) > MAX_NAME:
+        raise _broken(f"{event}.{key} is at most {MAX_NAME} characters")
+    return name
 
 
 def _read(message: Mapping[str, Any], event: str, key: str) -> str:

@@ -56,33 +56,36 @@ class MediaStream:
         self.dropped = 0
         self._refused = 0
 
-    async def run(self, parameters: Mapping[str, str]) -> None:
+    async def run(self, parameters: Mapping[str, str]) -> Stop:
         """
         Carry audio until the server ends the stream.
 
         :param parameters: what the server is told at the start.
+        :return: how it was ended.
         :raises LinkClosed: when the connection is over.
         """
         self._link.send(self._writer.connected())
         self._link.send(self._writer.start(self._audio, parameters))
         try:
-            await until_first(self._hear(), self._read_keys(), self._obey())
+            stop: Stop = await until_first(self._hear(), self._read_keys(), self._obey())
+            return stop
         finally:
             self._link.send(self._writer.stop())
             self._link.close()
             if self.dropped:
                 self._call.session.note("websocket", f"{self.dropped} frames were not read in time")
 
-    async def _hear(self) -> None:
+    async def _hear(self) -> Stop:
         """Send what the caller says, as long as the call lasts; who does not read misses it."""
         began = self._now()
-        with self._call.audio_in() as source:
+        with self._call.audio_in(self._audio.rate) as source:
             async for frame in source:
                 if self._link.is_congested:
                     self.dropped += 1
                     continue
                 payload = self._audio.encode(frame)
                 self._link.send(self._writer.media(payload, self._now() - began))
+        return Stop()
 
     async def _read_keys(self) -> NoReturn:
         """Send the keys that the caller presses."""
@@ -91,14 +94,14 @@ class MediaStream:
             if digit:
                 self._link.send(self._writer.dtmf(digit))
 
-    async def _obey(self) -> None:
+    async def _obey(self) -> Stop:
         """Do what the server says; a message that is none is counted, and nothing more."""
         while True:
             text = await self._link.receive()
             try:
                 message = read_message(text, self._writer.stream_id)
                 if isinstance(message, Stop):
-                    return
+                    return message
                 await self._do(message)
             except RemoteError as error:
                 self._refuse(error)
@@ -128,15 +131,17 @@ class MediaStream:
             return turn.now
 
 
-async def until_first(*coroutines: Coroutine[Any, Any, Any]) -> None:
+async def until_first(*coroutines: Coroutine[Any, Any, Any]) -> Any:
     """
     Run coroutines side by side until the first of them returns or raises; cancel the others.
 
+    :return: what the first one returned.
     :raises Exception: what the first one raised.
     """
     running = [Deferred.fromCoroutine(coroutine) for coroutine in coroutines]
     try:
-        await DeferredList(running, fireOnOneCallback=True, fireOnOneErrback=True)
+        result: Any = await DeferredList(running, fireOnOneCallback=True, fireOnOneErrback=True)
+        return result[0]
     except FirstError as error:
         error.subFailure.raiseException()
     finally:

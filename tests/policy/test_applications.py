@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from inspect import getfile
-from pathlib import Path
 from typing import Any
 
 from twisted.plugin import IPlugin
@@ -201,11 +199,3 @@ class BuiltinTests(SynchronousTestCase):
             ],
         )
         self.assertEqual([item.name for item in handlers], ["audio"])
-
-    def test_each_is_short(self) -> None:
-        """An application is an example, too: its module has less than a hundred lines."""
-        plugins = vars(sipsess_builtin).values()
-        paths = {getfile(type(item)) for item in plugins if IApplication.providedBy(item)}
-        self.assertGreater(len(paths), 8)
-        for path in map(Path, paths):
-            self.assertLess(path.read_text(encoding="utf-8").count("\n"), 100, path.name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from itertools import pairwise
-from struct import unpack
+from struct import pack, unpack
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,13 +15,15 @@ from wsproto.events import TextMessage
 from zope.interface.verify import verifyObject
 
 from sipsess.application import Application
+from sipsess.applications import websocket
+from sipsess.applications.echo import EchoApplication
 from sipsess.applications.websocket import WebSocketApplication
 from sipsess.applications.websocket_options import WebSocketOptions
 from sipsess.call import Call
 from sipsess.interfaces import IApplication, IConfigurableApplication
 from sipsess.media import PCMU, Codec, RTPPacket
 from sipsess.mediastream import playout
-from sipsess.routing import Router
+from sipsess.routing import Route, Router
 from sipsess.secret import Secret
 from sipsess.testing import CallPair, PlacedCall
 from sipsess.websocket import WebSocketConnector
@@ -168,6 +170,24 @@ class StreamTests(AgentCase):
         self.assertEqual(stop["stop"]["callSid"], self.placed.session.call_id)
         numbers = [int(item["sequenceNumber"]) for item in socket.said[1:]]
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+
+    def test_rate(self) -> None:
+        """PCM can be had at the rate that a model speaks and hears."""
+        socket = self.start(encoding="l16", rate=24000)
+        self.assertEqual(socket.of("start")[0]["start"]["mediaFormat"]["sampleRate"], 24000)
+        self.placed.phone.play_tone([440.0], 0.5)
+        payload = base64.b64encode(pack("<h", 1000) * 24000).decode()
+        socket.tell(event="media", media={"payload": payload})
+        socket.tell(event="mark", mark={"name": "done"})
+        self.net.run_for(0.5)
+        self.assertEqual(socket.of("mark"), [])
+        self.net.run_for(1)
+        self.assertEqual(len(socket.of("mark")), 1)
+        frame = base64.b64decode(socket.of("media")[0]["media"]["payload"])
+        self.assertEqual(len(frame), 960)
+        self.assertApproximates(len(self.heard), 50, 1)
+        self.assertEqual(self.heard[25][1], PCMU.encode(pack("<h", 1000)) * 160)
+        self.end()
 
     def test_l16(self) -> None:
         """PCM can be had as it is."""
@@ -361,6 +381,7 @@ class BoundTests(AgentCase):
             '{"event": "media", "media": {"payload": "\u00fc"}}',
             '{"event": "mark", "mark": {}}',
             '{"event": "mark", "mark": {"name": "%s"}}' % ("x" * 257),
+            '{"event": "stop", "stop": {"route": 1}}',
         ]
         for text in broken:
             socket.send(TextMessage(data=text))
@@ -490,6 +511,60 @@ class EndTests(AgentCase):
         self.end()
 
 
+class HandoverTests(AgentCase):
+    """Agents that let a call go on with somebody else."""
+
+    def serve(self, **options: Any) -> None:
+        """Let there be routes."""
+        super().serve(**options)
+        other = EchoApplication()
+        routes = [Route(self.application, "agent"), Route(other, "human")]
+        self.pair.callee.manager.router = Router(routes, self.application)
+
+    def stop(self, route: str) -> None:
+        """Let the agent end its part."""
+        self.agent.last.tell(event="media", media={"payload": speech(0.5)})
+        self.agent.last.tell(event="stop", stop={"route": route})
+        self.net.run_for(1)
+
+    def test_human(self) -> None:
+        """When all was heard, the call goes on as if somebody else had been dialled."""
+        self.start()
+        self.stop("human")
+        self.assertEqual(len(self.heard), 25)
+        self.placed.phone.play_tone([440.0], 0.5)
+        self.net.run_for(1)
+        self.assertGreater(len(self.heard), 45)
+        self.assertFalse(self.placed.is_over)
+        self.assertTrue(self.agent.last.is_lost)
+        self.assertIn("on to human", self.record())
+        self.end()
+
+    def test_nobody(self) -> None:
+        """A route that is not there ends the call; its record says why."""
+        self.serve()
+        self.pair.callee.manager.router = Router([Route(self.application, "anna")])
+        self.dial()
+        self.stop("human")
+        self.assertTrue(self.placed.is_over)
+        self.assertIn("no route to human", self.record())
+        self.end()
+
+    def test_round_and_round(self) -> None:
+        """An agent may hand over to another one, but not for ever."""
+        self.patch(websocket, "MAX_AGENTS", 3)
+        self.start()
+        for _ in range(2):
+            self.stop("agent")
+            self.assertFalse(self.placed.is_over)
+        self.assertEqual(len(self.agent.sockets), 3)
+        self.stop("agent")
+        self.assertTrue(self.placed.is_over)
+        self.assertEqual(len(self.agent.sockets), 3)
+        self.assertIn("482", self.record())
+        self.end()
+
+
 class OptionTests(AgentCase):
     """Options."""
 
@@ -505,6 +580,8 @@ class OptionTests(AgentCase):
             ({"url": ""}, "url begins with ws://HOST"),
             ({"connect_timeout": 0.0}, "connect_timeout is more than 0, and"),
             ({"connect_timeout": 61.0}, "connect_timeout is more than 0, and"),
+            ({"rate": 16000}, "mulaw has a rate of 8000"),
+            ({"rate": 11025, "encoding": "l16"}, "l16 has a rate of 8000 or 16000 or 24000 or"),
             ({"reconnect": -1}, "reconnect is 0 to 100"),
             ({"headers": {"a b": "c"}}, "headers: 'a b' cannot"),
             ({"authorization": Secret("x\n")}, "headers: 'Authorization' cannot"),
