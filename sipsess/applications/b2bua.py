@@ -3,50 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
 from zope.interface import implementer
 
 from sipsess.application import Application, Reject
 from sipsess.call import Call, DialFailed, HeaderPolicy
-from sipsess.call.passing import USUAL
 from sipsess.endpoint import ANONYMOUS
 from sipsess.interfaces import IConfigurableApplication, IMediaPolicy
 from sipsess.session import MediaNegotiation, Session
 from sipsess.session.incoming import SETUP_LIMIT
 
-from .dial import check_target, choose_media, target_of
+from .b2bua_options import BridgeOptions
+from .targets import check_target, choose_media, target_of
 
-
-@dataclass(frozen=True, slots=True)
-class BridgeOptions:
-    """The options of a route to ``b2bua``."""
-
-    #: Whom to call, in this order until one answers; each as ``target`` of ``dial``. Needed.
-    targets: tuple[str, ...] = ()
-    #: Seconds that each may ring.
-    timeout: float = 30.0
-    #: The statuses after which the next one is called; 408 is no answer in time, too.
-    failover: tuple[int, ...] = (408, 500, 502, 503, 504)
-    #: Whether the caller hears what comes before the answer.
-    early_media: bool = True
-    #: Where media go, as for ``dial``.
-    media: Literal["usual", "relay", "passthrough", "engine"] = "usual"
-    #: The endpoint that whoever is called is treated as; a registered user has his own.
-    endpoint: str = "anonymous"
-    #: From of our calls. [default: the caller's]
-    caller: str = ""
-    #: Who calls and who has answered: told as far as the endpoints may know, or kept from the other
-    #: side; ``no`` tells nothing beyond From.
-    identity: Literal["no", "pass", "hide"] = "pass"
-    #: Headers that go along, either way; ``*`` at the end stands for any rest.
-    pass_headers: tuple[str, ...] = USUAL
-    #: Those of them that do not.
-    drop_headers: tuple[str, ...] = ()
-    #: Headers of each INVITE of ours.
-    set_headers: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["B2BUAApplication", "BridgeOptions"]
 
 
 @implementer(IConfigurableApplication, IMediaPolicy)
@@ -60,8 +29,8 @@ class B2BUAApplication(Application):
     name = "b2bua"
     options = BridgeOptions
 
-    def __init__(self, how: BridgeOptions = BridgeOptions()) -> None:
-        self.how = how
+    def __init__(self, how: BridgeOptions | None = None) -> None:
+        self.how = how = how or BridgeOptions()
         headers = (how.pass_headers, how.drop_headers, how.set_headers)
         self.policy = HeaderPolicy(*headers, identity=how.identity)
 
@@ -84,7 +53,8 @@ class B2BUAApplication(Application):
     async def handle(self, call: Call) -> None:
         """See :meth:`.IApplication.handle`."""
         leg = await self._dial(call)
-        await call.answer(self.policy.of_answer(leg.session, call.session.endpoint))
+        if not call.is_answered:
+            await call.answer(self.policy.of_answer(leg.session, call.session.endpoint))
         await call.bridge(leg, self.policy)
 
     async def _dial(self, call: Call) -> Call:

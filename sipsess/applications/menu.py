@@ -9,9 +9,9 @@ from sipsess.application import Application, Reject
 from sipsess.call import Call
 from sipsess.interfaces import IApplication, IConfigurableApplication
 
-from .dial import target_of
 from .handover import find_route
 from .menu_options import MenuOptions
+from .targets import target_of
 
 
 @implementer(IConfigurableApplication)

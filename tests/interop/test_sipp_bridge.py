@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 
-from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
+from sipsess.applications.b2bua import B2BUAApplication
+from sipsess.applications.b2bua_options import BridgeOptions
 from sipsess.routing import Route, Router
 from sipsess.server import SIPServer
 from sipsess.transaction import Timing

@@ -8,9 +8,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
+from sipsess.application import Application
+from sipsess.applications.b2bua import B2BUAApplication
+from sipsess.applications.b2bua_options import BridgeOptions
 from sipsess.applications.dial import DialApplication, DialOptions
-from sipsess.call import HeaderPolicy
+from sipsess.call import Call, HeaderPolicy
 from sipsess.call.passing import USUAL
 from sipsess.endpoint import ANONYMOUS, AnonymousGate, Endpoint
 from sipsess.message import Request
@@ -94,6 +96,26 @@ class RouteTests(B2BUACase):
         self.far.expect("ACK")
         ok = self.near.expect(200)
         self.near.ack(ok)
+        self.net.run_for(0.1)
+        self.near.bye(ok)
+        self.far.reply(self.far.expect("BYE"), 200)
+        self.settle()
+
+    def test_answered(self) -> None:
+        """Behind a menu the call is answered already."""
+
+        class Before(Application):
+            name = "before"
+
+            async def handle(self, call: Call) -> None:
+                await call.answer()
+                await B2BUAApplication(BridgeOptions(targets=(TARGET,))).handle(call)
+
+        self.serve(Before())
+        ok = self.near.expect(200)
+        self.near.ack(ok)
+        self.far.reply(self.far.expect("INVITE"), 200)
+        self.far.expect("ACK")
         self.net.run_for(0.1)
         self.near.bye(ok)
         self.far.reply(self.far.expect("BYE"), 200)

@@ -9,7 +9,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
-from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
+from sipsess.applications.b2bua import B2BUAApplication
+from sipsess.applications.b2bua_options import BridgeOptions
 from sipsess.applications.dial import DialApplication
 from sipsess.applications.registered import RegisteredApplication
 from sipsess.call import Call

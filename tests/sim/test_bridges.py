@@ -11,7 +11,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from sipsess.applications.b2bua import B2BUAApplication, BridgeOptions
+from sipsess.applications.b2bua import B2BUAApplication
+from sipsess.applications.b2bua_options import BridgeOptions
 from sipsess.errors import SIPError
 from sipsess.media import AudioStream
 from sipsess.sdphandlers.audio import find_audio, find_audio_stream
