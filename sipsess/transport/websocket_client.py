@@ -5,8 +5,9 @@ A WebSocket connection that this side opens (:rfc:`6455`); needs the extra ``ws`
 Theory of operation
     wsproto reads and writes HTTP and frames. Messages wait until somebody receives them; when more
     than :data:`MAX_WAITING` wait, no more is read, and so the server is held up. The other way
-    round, :attr:`WebSocketClient.is_congested` tells that the server does not read; when that takes
-    too long, or nothing at all is heard any more, pongs included, the connection is given up.
+    round, :attr:`WebSocketClient.is_congested` tells that the server does not read: the system's
+    buffers hold minutes of audio, so what is measured is how long a pong is under way. When that
+    takes too long the connection is given up, whether the server is slow, stuck or gone.
     The end is polite: closing frames are exchanged before TCP ends, for a connection that is closed
     with something unread takes what was sent last with it.
 """
@@ -28,6 +29,7 @@ from wsproto.events import (
     CloseConnection,
     Event,
     Ping,
+    Pong,
     RejectConnection,
     Request,
     TextMessage,
@@ -44,14 +46,14 @@ from sipsess.secret import Secret
 MAX_MESSAGE = 1024 * 1024
 #: Characters that may wait to be received before reading stops.
 MAX_WAITING = 256 * 1024
-#: Seconds between two looks at what takes too long.
-CHECK_INTERVAL = 5.0
-#: Seconds without a byte after which the server is pinged.
-PING_AFTER = 15.0
-#: Seconds without a byte, pongs included, after which it is taken for dead.
-SILENCE_LIMIT = 30.0
-#: Seconds that a server may leave unread what was sent to it.
-WRITE_LIMIT = 10.0
+#: Seconds between two looks at what takes too long, and two pings (:rfc:`6455#section-5.5.2`).
+CHECK_INTERVAL = 2.0
+#: Seconds after which a pong is late: the server is behind by as much.
+LATE = 4.0
+#: Seconds without a pong after which the server is given up; some load a model meanwhile.
+PONG_LIMIT = 30.0
+#: Seconds that a polite end may take.
+CLOSE_LIMIT = 4.0
 #: Bytes that may wait for a server that does not read, besides what the system and Twisted hold.
 MAX_UNSENT = 262_144
 #: Bytes of a closing frame's reason (:rfc:`6455#section-5.5`).
@@ -83,8 +85,9 @@ class WebSocketClient(Protocol):
         self._waiting = 0
         self._reader: Deferred[str] | None = None
         self._is_reading = True
-        self._heard = clock.seconds()
-        self._paused_since: float | None = None
+        #: When the ping was sent whose pong has not come.
+        self._pinged: float | None = None
+        self._is_paused = False
         self._unsent = 0
         self._check_call: Any = None
 
@@ -107,7 +110,6 @@ class WebSocketClient(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; what breaks a rule ends the connection."""
-        self._heard = self._clock.seconds()
         try:
             self._socket.receive_data(data)
             for event in self._socket.events():
@@ -153,6 +155,8 @@ class WebSocketClient(Protocol):
             pass
         elif isinstance(event, Ping):
             self._write(self._socket.send(event.response()))
+        elif isinstance(event, Pong):
+            self._pinged = None
         elif isinstance(event, CloseConnection):
             self._take_close(event)
 
@@ -192,7 +196,8 @@ class WebSocketClient(Protocol):
         if self._is_reading is is_on:
             return
         self._is_reading = is_on
-        self._heard = self._clock.seconds()
+        # A pong would wait behind what is not read.
+        self._pinged = None
         transport: Any = self.transport
         if is_on:
             transport.resumeProducing()
@@ -204,7 +209,12 @@ class WebSocketClient(Protocol):
     @property
     def is_congested(self) -> bool:
         """See :class:`sipsess.mediastream.Link`."""
-        return self._paused_since is not None
+        return self._is_paused or self._pong_delay > LATE
+
+    @property
+    def _pong_delay(self) -> float:
+        """Seconds for which a pong has been waited for."""
+        return 0.0 if self._pinged is None else self._clock.seconds() - self._pinged
 
     def send(self, text: str) -> None:
         """See :class:`sipsess.mediastream.Link`."""
@@ -233,7 +243,7 @@ class WebSocketClient(Protocol):
         """
         See :class:`sipsess.mediastream.Link`.
 
-        The server is given :data:`CHECK_INTERVAL` to say good-bye, too.
+        The server is given :data:`CLOSE_LIMIT` to say good-bye, too.
         """
         if self._is_closing or not self._is_open:
             return
@@ -243,7 +253,7 @@ class WebSocketClient(Protocol):
         self._waiting = 0
         self._set_reading(True)
         self._end(code, reason or "closed by this side")
-        self._check_call.reset(CHECK_INTERVAL)
+        self._check_call.reset(CLOSE_LIMIT)
 
     # -- the end
 
@@ -277,7 +287,7 @@ class WebSocketClient(Protocol):
 
     def _write(self, data: bytes) -> None:
         """Write bytes, unless too much waits already."""
-        if self._paused_since is not None:
+        if self._is_paused:
             self._unsent += len(data)
             if self._unsent > MAX_UNSENT:
                 self._give_up("the server does not read")
@@ -291,12 +301,11 @@ class WebSocketClient(Protocol):
 
     def pauseProducing(self) -> None:
         """See ``IPushProducer``: the server does not read."""
-        if self._paused_since is None:
-            self._paused_since = self._clock.seconds()
+        self._is_paused = True
 
     def resumeProducing(self) -> None:
         """See ``IPushProducer``: it has read."""
-        self._paused_since = None
+        self._is_paused = False
         self._unsent = 0
 
     def stopProducing(self) -> None:
@@ -308,17 +317,16 @@ class WebSocketClient(Protocol):
         self._check_call = self._clock.callLater(CHECK_INTERVAL, self._check)
 
     def _check(self) -> None:
-        """Give up what takes too long, and ping a server that says nothing."""
+        """Give up what takes too long, and ping."""
         self._check_call = None
-        now = self._clock.seconds()
-        silent = now - self._heard if self._is_reading and self._is_open else 0.0
         if self._is_closing:
             self._abort()
-        elif self._paused_since is not None and now - self._paused_since >= WRITE_LIMIT:
-            self._give_up("the server does not read")
-        elif silent >= SILENCE_LIMIT:
-            self._give_up("the server is silent")
-        elif silent >= PING_AFTER:
+            return
+        if self._pong_delay > PONG_LIMIT:
+            self._give_up(f"no pong in {PONG_LIMIT:g} s")
+            return
+        if self._is_open and self._is_reading and self._pinged is None:
+            self._pinged = self._clock.seconds()
             self._write(self._socket.send(Ping()))
         if not self._is_closing:
             self._check_later()
