@@ -17,6 +17,7 @@ from sipsess.media.wav import read_clip
 from sipsess.sdphandlers.audio import find_audio
 from sipsess.server import SIPServer
 from tests.policy.test_endpoint_calls import gate_for
+from tests.pure.extras import skip_without
 from tests.pure.signals import amplitude, rms
 
 from .peers import Baresip, PeerTestCase, sip_port, start_baresip, until
@@ -107,6 +108,8 @@ class CodecTestCase(PeerTestCase):
 class G722Tests(CodecTestCase):
     """G.722."""
 
+    skip = skip_without(G722)
+
     async def test_echo(self) -> None:
         """A tone of 5 kHz comes back as it was said."""
         await self.begin(G722, 16000, EchoApplication())
@@ -120,6 +123,8 @@ class G722Tests(CodecTestCase):
 
 class OpusTests(CodecTestCase):
     """Opus."""
+
+    skip = skip_without(OPUS)
 
     async def test_echo(self) -> None:
         """A tone of 5 kHz comes back as it was said."""
