@@ -3,12 +3,11 @@
 The sending half of an audio stream: queues in, RTP packets out, one at most per tick.
 
 Theory of operation
-    Three queues are asked in this order: digits, playbacks, echoed frames. The timestamp follows
-    the time: :attr:`Sender._due` is when the next frame would be due if the talk-spurt went on. A
-    tick that comes later than that, by more than a tolerance, starts a new spurt: the timestamp
-    jumps over the silence and the packet has the marker (:rfc:`3551#section-4.1`). A digit takes
-    the time of its packets and its pause; audio waits meanwhile and goes on after it with a
-    marker.
+    Two queues are asked in this order: digits, playbacks. The timestamp follows the time:
+    :attr:`Sender._due` is when the next frame would be due if the talk-spurt went on. A tick that
+    comes later than that, by more than a tolerance, starts a new spurt: the timestamp jumps over
+    the silence and the packet has the marker (:rfc:`3551#section-4.1`). A digit takes the time of
+    its packets and its pause; audio waits meanwhile and goes on after it with a marker.
 
     A packet of audio lasts 20 ms, a tick, or as long as the peer wants. One that is longer leaves
     at the tick when it is due, or less than half a tick before.
@@ -26,9 +25,6 @@ from sipsess.media.rtp import pack_packet
 from sipsess.media.telephone_event import DigitSender
 from sipsess.media.transcoder import Transcoder
 
-#: Echoed frames that wait for a tick; more means that the peer's clock is fast, and the oldest
-#: goes.
-MAX_ECHO = 10
 #: Things that may end in one tick; a program that queues empty audio again and again would stop
 #: the world.
 _MAX_ENDS = 16
@@ -36,8 +32,6 @@ _MAX_ENDS = 16
 LOOP_WINDOW = 3000
 #: Seconds by which a frame may be late and still belong to the same talk-spurt.
 _TOLERANCE = FRAME_TIME / 2
-#: The same for the echo, whose frames come when the network brings them.
-_ECHO_TOLERANCE = 3 * FRAME_TIME
 
 
 class DigitString:
@@ -85,7 +79,6 @@ class Sender:
         "bytes",
         "codec",
         "digits",
-        "echoes",
         "event_clock",
         "event_type",
         "on_audio",
@@ -117,7 +110,6 @@ class Sender:
         #: large as an empty list, and most streams never have more than a few things to say.
         self.digits: list[DigitString] = []
         self.playbacks: list[Playback] = []
-        self.echoes: list[tuple[Codec, bytes]] = []
         #: Packets made, and the bytes of their payloads.
         self.packets = 0
         self.bytes = 0
@@ -157,7 +149,7 @@ class Sender:
     @property
     def has_work(self) -> bool:
         """Whether anything waits or is being sent."""
-        return bool(self.digits or self.playbacks or self.echoes)
+        return bool(self.digits or self.playbacks)
 
     def tick(self, now: float) -> bytes | None:
         """
@@ -168,17 +160,9 @@ class Sender:
         """
         if self.digits and self._skip_ended_digits():
             return self._next_event(now)
-        if self.playbacks:
-            packet = None if self._is_early(now) else self._next_packet(now)
-            if packet is not None or self.playbacks:
-                return packet
-        return self._next_echo(now) if self.echoes else None
-
-    def echo(self, codec: Codec, payload: bytes) -> None:
-        """Let a frame that was heard be sent back; the oldest goes when too many wait."""
-        if len(self.echoes) >= MAX_ECHO:
-            del self.echoes[0]
-        self.echoes.append((codec, payload))
+        if self.playbacks and not self._is_early(now):
+            return self._next_packet(now)
+        return None
 
     def timestamp_of(self, now: float) -> int:
         """Return the RTP timestamp of a moment, for a report; nothing changes."""
@@ -199,7 +183,7 @@ class Sender:
 
     def timestamp_at(self, now: float) -> int:
         """Return the timestamp that a frame of now has."""
-        self._follow_time(now, _TOLERANCE)
+        self._follow_time(now)
         return self._timestamp
 
     def pack_relayed(
@@ -243,7 +227,7 @@ class Sender:
         encoder = self._encoder
         if encoder is None:
             encoder = self._encoder = self.codec.make_encoder(self._fmtp)
-        return self._speak(encoder.encode(frame), self._packet_ticks, now, _TOLERANCE)
+        return self._speak(encoder.encode(frame), self._packet_ticks, now)
 
     def _is_early(self, now: float) -> bool:
         """Whether the packet before lasts on for longer than half a tick."""
@@ -251,17 +235,8 @@ class Sender:
             return False
         return self._is_talking and self._due - now > _TOLERANCE + 1e-6
 
-    def _next_echo(self, now: float) -> bytes | None:
-        """The oldest frame of the echo, in the codec of now."""
-        codec, payload = self.echoes.pop(0)
-        if codec is not self.codec:
-            payload = self.transcode(codec, payload)
-        ticks = self.codec.duration(payload)
-        return self._speak(payload, ticks, now, _ECHO_TOLERANCE) if ticks else None
-
     def close(self) -> None:
         """Drop everything that waits, and tell."""
-        self.echoes.clear()
         while self.digits:
             self.digits.pop(0).finish(False)
         while self.playbacks:
@@ -282,7 +257,7 @@ class Sender:
 
     def _next_event(self, now: float) -> bytes | None:
         """The next packet of the first digit string, or ``None`` in a pause."""
-        self._follow_time(now, _TOLERANCE)
+        self._follow_time(now)
         event = self.digits[0].sender.next_packet(self._timestamp, self.event_clock // 50)
         self._pass_time(self._frame_ticks)
         self._is_talking = False
@@ -315,9 +290,9 @@ class Sender:
             self.playbacks.pop(0)
         playback.finish(is_complete)
 
-    def _speak(self, payload: bytes, ticks: int, now: float, tolerance: float) -> bytes:
+    def _speak(self, payload: bytes, ticks: int, now: float) -> bytes:
         """Pack one audio frame that lasts so many units of the RTP clock."""
-        marker = self._follow_time(now, tolerance) or not self._is_talking
+        marker = self._follow_time(now) or not self._is_talking
         timestamp = self._timestamp
         self._pass_time(ticks)
         self._is_talking = True
@@ -325,14 +300,14 @@ class Sender:
             self.on_audio(self.codec, payload)
         return self._pack(self.payload_type, timestamp, payload, marker)
 
-    def _follow_time(self, now: float, tolerance: float) -> bool:
+    def _follow_time(self, now: float) -> bool:
         """Let the timestamp jump over a silence; whether there was one."""
         due = self._due
         if due is None:
             self._due = now
             return True
         late = now - due
-        if late <= tolerance:
+        if late <= _TOLERANCE:
             return False
         jump = round(late / FRAME_TIME) * self._frame_ticks
         self._timestamp = self._timestamp + jump & 0xFFFFFFFF

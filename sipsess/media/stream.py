@@ -8,10 +8,10 @@ Theory of operation
     to :attr:`AudioStream.destination`. When a stream that wanted no ticks has something to say
     again it calls :attr:`AudioStream.on_wake`.
 
-    What leaves, in this order: digits, what is played, the echo. When there is nothing to say
-    there are no packets. The timestamp nevertheless follows the time: after a silence it has
-    advanced by as many samples as the silence was long, and the first packet has the marker
-    (:rfc:`3551#section-4.1`).
+    What leaves, in this order: digits, what is played, what is relayed or echoed. When there is
+    nothing to say there are no packets. The timestamp nevertheless follows the time: after a
+    silence it has advanced by as many samples as the silence was long, and the first packet has the
+    marker (:rfc:`3551#section-4.1`).
 
     ``done`` is called one tick after the last packet: by then the peer has had the time to hear
     it, and who hangs up in ``done`` does not cut the end off. While the direction forbids
@@ -77,7 +77,6 @@ class AudioStream:
     __slots__ = (
         "__weakref__",
         "_direction",
-        "_echo",
         "_formats",
         "_hearing",
         "_ids",
@@ -92,6 +91,7 @@ class AudioStream:
         "_tracker",
         "bad",
         "bytes_received",
+        "echo",
         "on_activity",
         "on_digit",
         "on_packet",
@@ -131,7 +131,9 @@ class AudioStream:
         self._legs: tuple[Legs, ...] = ()
         #: Made for the first report, ours or the peer's.
         self._reporter: Reporter | None = None
-        self._echo = False
+        #: Whether audio is sent back as it comes, as :meth:`forward` does it. Digits are not: who
+        #: wants them back sends them from :attr:`on_digit`.
+        self.echo = False
         self._is_closed = False
         #: Replaced, not changed: streams share it.
         self._formats: Mapping[int, Codec | None] = {}
@@ -207,7 +209,7 @@ class AudioStream:
 
     @property
     def late(self) -> int:
-        """Packets that came after a newer one; they are not echoed, and heard if in time."""
+        """Packets that came after a newer one; they are heard if in time."""
         return self._tracker.late
 
     @property
@@ -297,25 +299,9 @@ class AudioStream:
         if direction not in _DIRECTIONS:
             raise LocalError(f"{direction!r} is no media direction")
         self._direction = direction
-        if direction != "sendrecv":
-            self._sender.echoes.clear()
         if self._hearing is not None and not self._can_hear:
             self._hearing.pause()
         self._wake()
-
-    @property
-    def echo(self) -> bool:
-        """
-        Whether the audio that comes is sent back, without transcoding when the codec is the same.
-
-        Digits are not: who wants them back sends them from :attr:`on_digit`.
-        """
-        return self._echo
-
-    @echo.setter
-    def echo(self, echo: bool) -> None:
-        self._echo = echo
-        self._sender.echoes.clear()
 
     def set_remote(self, address: Address | None) -> None:
         """
@@ -476,7 +462,7 @@ class AudioStream:
 
     def forward(self, codec: Codec, packet: RTPPacket, now: float) -> None:
         """
-        Send at once what came on another stream, as a packet of this one.
+        Send at once what came, mostly on another stream, as a packet of this one.
 
         It is dropped while this side has something to say itself, and while nothing may be sent.
 
@@ -692,9 +678,8 @@ class AudioStream:
 
     def _receive_audio(self, codec: Codec, packet: RTPPacket, is_newest: bool, now: float) -> None:
         self._jitter.arrive(packet.timestamp, codec.clock_rate, now)
-        is_echoed = self._echo and is_newest and self._direction == "sendrecv"
-        if is_echoed and packet.payload:
-            self._sender.echo(codec, packet.payload)
+        if self.echo:
+            self.forward(codec, packet, now)
         if self._hearing is not None:
             self._hearing.receive(codec, packet, is_newest=is_newest, now=now)
 

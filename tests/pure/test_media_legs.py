@@ -73,6 +73,7 @@ class LegsTests(SynchronousTestCase):
     def test_echo(self) -> None:
         """What is echoed is said."""
         self.stream.echo = True
+        self.stream.send_now = lambda data, address: None
         self.receive(0)
         self.assertIn(ONE, [said for _, said in self.tick(2)])
 
