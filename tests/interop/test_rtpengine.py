@@ -22,12 +22,14 @@ from sipsess.flow import Address
 from sipsess.sdp import parse
 from sipsess.transport.engine import EngineSpec
 
-from .peers import Peer, PeerTestCase, reactor, sip_port, until
+from .peers import PATIENCE, Peer, PeerTestCase, reactor, sip_port, until
 from .sipp import ScenarioTestCase
 from .tools import SIPP_MEDIA, free_port
 
 HOST = "127.0.0.1"
 PLAIN = MediaOptions()
+#: Calls without media, one after the other.
+SHORT_CALLS = 500 if os.environ.get("SIPSESS_LONG") else 10
 #: Calls with media at a time.
 CALLS = 20 if os.environ.get("SIPSESS_LONG") else 5
 #: Bytes of a packet of G.711: the header, and 20 ms.
@@ -280,8 +282,8 @@ class CallTests(RTPEngineCase):
         (first, second), addresses = zip(*[await self.engine() for _ in range(2)], strict=True)
         engine = await self.start_calls(*addresses)
         await first.stop()
-        uac = self.caller("-sn", "uac", "-m", "10", "-r", "20")
-        self.assertEqual(await uac.ended(), 0, uac.tail())
+        uac = self.caller("-sn", "uac", "-m", str(SHORT_CALLS), "-r", "40")
+        self.assertEqual(await uac.ended(PATIENCE), 0, uac.tail())
         await self.quiet(self.server)
         self.assertEqual(engine.calls, ())
         await second.stop()
