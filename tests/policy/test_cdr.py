@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -22,6 +23,7 @@ from sipsess.cdr.supplement import MAX_TEXT
 from sipsess.counters import Counters
 from sipsess.endpoint import Endpoint
 from sipsess.interfaces import ICallRecords
+from sipsess.media.statistics import StreamStatistics
 from sipsess.sdphandlers.audio import AudioHandler
 from sipsess.server import SIPServer
 from sipsess.session import Session
@@ -31,6 +33,7 @@ from sipsess.testing import VirtualNetwork
 from tests.policy.agents import PEER, US, Box, Gate, ring
 from tests.policy.sessions import SessionTestCase
 from tests.policy.test_bridge import BridgeCase
+from tests.source import ROOT
 
 #: 2026-11-29 00:00:00 UTC.
 MIDNIGHT = 1795910400.0
@@ -303,6 +306,12 @@ class JSONTests(SynchronousTestCase):
         self.assertTrue(line.isascii())
         self.assertNotIn("\n", line)
         self.assertEqual(json.loads(line)["caller"], "sip:\n\u2028\x00é@x")
+
+    def test_page(self) -> None:
+        """The page on call records names each key, those of the media as well."""
+        page = ROOT.joinpath("docs/how-to/keep-call-records.rst").read_text(encoding="utf-8")
+        names = (*CallRecord._fields, *(item.name for item in fields(StreamStatistics)))
+        self.assertEqual([name for name in names if f"``{name}``" not in page], [])
 
     def test_times(self) -> None:
         """A time is rounded to milliseconds, also across the second."""
