@@ -22,11 +22,10 @@ from sipsess.flow import Address
 from sipsess.sdp import parse
 from sipsess.transport.engine import EngineSpec
 
+from .engines import HOST, RTPEngineCase
 from .peers import PATIENCE, Peer, PeerTestCase, reactor, sip_port, until
-from .sipp import ScenarioTestCase
 from .tools import SIPP_MEDIA, free_port
 
-HOST = "127.0.0.1"
 PLAIN = MediaOptions()
 #: Calls without media, one after the other.
 SHORT_CALLS = 500 if os.environ.get("SIPSESS_LONG") else 10
@@ -34,36 +33,6 @@ SHORT_CALLS = 500 if os.environ.get("SIPSESS_LONG") else 10
 CALLS = 20 if os.environ.get("SIPSESS_LONG") else 5
 #: Bytes of a packet of G.711: the header, and 20 ms.
 PACKET = 172
-
-
-class RTPEngineCase(ScenarioTestCase):
-    """Starts rtpengine, in user space and on loopback addresses."""
-
-    async def engine(self, *options: str) -> tuple[Peer, Address]:
-        """Start one; return it and where its ng socket is."""
-        self.require("rtpengine")
-        port = free_port()
-        command = ["rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--table=-1"]
-        command += [f"--interface={HOST}", f"--listen-ng={HOST}:{port}", "--log-level=4"]
-        command += ["--port-min=20000", "--port-max=29999", "--delete-delay=0", *options]
-        peer = self.start("rtpengine", command)
-        await peer.bound(port)
-        return peer, (HOST, port)
-
-    async def forgotten(self, engine: RTPEngine, *calls: str) -> None:
-        """Check that no rtpengine has some calls any more, nor has our side."""
-        self.assertEqual(engine.calls, ())
-        for node in engine.nodes:
-            for call_id in calls:
-                reply = await node.request("query", {"call-id": call_id})
-                self.assertEqual(reply.get(b"error-reason"), b"Unknown call-id")
-
-    def connected(self, *addresses: Address, **options: Any) -> RTPEngine:
-        """Return the media engine of a server that has some rtpengines."""
-        self.server = self.serve(engine=EngineSpec(addresses, **options))
-        engine = self.server.manager.media_engine
-        assert isinstance(engine, RTPEngine)
-        return engine
 
 
 class Phone:

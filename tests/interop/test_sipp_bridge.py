@@ -7,12 +7,16 @@ import os
 
 from sipsess.applications.b2bua import B2BUAApplication
 from sipsess.applications.b2bua_options import BridgeOptions
+from sipsess.engine import REASONS
+from sipsess.engine.rtpengine import RTPEngine
 from sipsess.routing import Route, Router
 from sipsess.server import SIPServer
 from sipsess.transaction import Timing
+from sipsess.transport.engine import EngineSpec
 
+from .engines import RTPEngineCase
 from .peers import PATIENCE, Peer, sip_port, until
-from .sipp import LIMIT, ScenarioTestCase
+from .sipp import LIMIT
 from .tools import free_port
 
 IS_LONG = bool(os.environ.get("SIPSESS_LONG"))
@@ -21,11 +25,19 @@ COUNT = 100 if IS_LONG else 5
 RATE = 10
 #: Plain calls.
 MANY = 500 if IS_LONG else 60
+#: Caller and callee of each story, when descriptions go across.
+ACROSS = {
+    "hold": ("b2b_near_hold.xml", "b2b_far_hold.xml"),
+    "glare": ("b2b_near_glare_across.xml", "b2b_far_glare.xml"),
+    "cancel": ("uac_cancel.xml", "b2b_far_cancel.xml"),
+    "late": ("b2b_near_late.xml", "b2b_far_late.xml"),
+    "refer": ("uac_refer.xml", "b2b_far_stays.xml"),
+}
 #: Transactions are over after some seconds, and not after 32.
 TIMING = Timing(t1=0.05, t2=0.4, t4=0.5)
 
 
-class BridgeTests(ScenarioTestCase):
+class BridgeTests(RTPEngineCase):
     """Many calls at a time."""
 
     def setUp(self) -> None:
@@ -52,7 +64,13 @@ class BridgeTests(ScenarioTestCase):
         target = f"127.0.0.1:{sip_port(server)}"
         self.peers.append(self._play(scenario, free_port(), (target, *options, *limits), keys))
 
-    async def bridge(self, media: str, stories: dict[str, tuple[str, str]], target: str) -> None:
+    async def bridge(
+        self,
+        media: str,
+        stories: dict[str, tuple[str, str]],
+        target: str,
+        engine: EngineSpec | None = None,
+    ) -> SIPServer:
         """
         Play caller and callee of each story at once, and wait until nothing is left.
 
@@ -65,7 +83,7 @@ class BridgeTests(ScenarioTestCase):
             await self.peers[-1].bound(port)
             how = BridgeOptions(targets=(f"sip:{{dialled}}@127.0.0.1:{port}",), media=media)  # type: ignore[arg-type]
             routes.append(Route(B2BUAApplication().with_options(how), user=name))
-        server = self.serve_all(B2BUAApplication(), timing=TIMING)
+        server = self.serve_all(B2BUAApplication(), timing=TIMING, engine=engine)
         server.manager.router = Router(routes)
         for name, (caller, _) in stories.items():
             keys = {}
@@ -78,6 +96,7 @@ class BridgeTests(ScenarioTestCase):
             status = await sipp.ended(2 * LIMIT + COUNT // 10 + PATIENCE)
             self.assertEqual(status, 0, "\n".join([sipp.name, *self._what_sipp_says(sipp)]))
         await self.nothing_left(server)
+        return server
 
     async def nothing_left(self, server: SIPServer) -> None:
         """Wait until no leg, no port, no transaction and no timer is there any more."""
@@ -102,17 +121,17 @@ class BridgeTests(ScenarioTestCase):
 
     async def test_from_peer_to_peer(self) -> None:
         """The same, media left to the peers."""
-        await self.bridge(
-            "passthrough",
-            {
-                "hold": ("b2b_near_hold.xml", "b2b_far_hold.xml"),
-                "glare": ("b2b_near_glare_across.xml", "b2b_far_glare.xml"),
-                "cancel": ("uac_cancel.xml", "b2b_far_cancel.xml"),
-                "late": ("b2b_near_late.xml", "b2b_far_late.xml"),
-                "refer": ("uac_refer.xml", "b2b_far_stays.xml"),
-            },
-            "b2b_far_third_across.xml",
-        )
+        await self.bridge("passthrough", ACROSS, "b2b_far_third_across.xml")
+
+    async def test_by_rtpengine(self) -> None:
+        """The same, media carried by rtpengine, which has no call left then."""
+        _, address = await self.engine()
+        spec = EngineSpec((address,))
+        server = await self.bridge("engine", ACROSS, "b2b_far_third_across.xml", spec)
+        engine = server.manager.media_engine
+        assert isinstance(engine, RTPEngine)
+        self.assertEqual(engine.calls, ())
+        self.assertEqual([code for code in server.core.counters.refused if code in REASONS], [])
 
     async def test_many(self) -> None:
         """Each plain call goes through and is hung up on the other side."""
