@@ -26,7 +26,8 @@ from benchmarks.micro import SHIPPED
 from benchmarks.pauses import Pauses
 from sipsess.collector import QUIET
 from sipsess.transport.filelimit import SPARE_FILES, raise_file_limit
-from sipsess.transport.rtp import MediaClock, RTPPorts
+from sipsess.transport.mediaclock import MediaClock
+from sipsess.transport.rtp import RTPPorts
 from tests.interop.tools import ROOT
 
 #: Calls in a second of the clock that we set.

@@ -72,7 +72,8 @@ from sipsess.transport.listen import (
     read_specs,
 )
 from sipsess.transport.listener import WILDCARDS, Listener, choose_listener
-from sipsess.transport.rtp import MediaClock, RTPPorts
+from sipsess.transport.mediaclock import MediaClock
+from sipsess.transport.rtp import RTPPorts
 from sipsess.transport.udp import SendError, UDPListener
 from sipsess.users import Users
 

@@ -142,9 +142,10 @@ class AudioStream:
         #: Called at once with each audio packet that came, its codec and the time: the
         #: :meth:`forward` of another stream.
         self.on_packet: OnPacket | None = None
-        #: Sends a packet to an address at once; :class:`sipsess.transport.rtp.MediaClock` sets it.
+        #: Sends a packet to an address at once; set by
+        #: :class:`sipsess.transport.mediaclock.MediaClock`.
         self.send_now: Callable[[bytes, Address], None] | None = None
-        #: Called when ticks are wanted; :class:`sipsess.transport.rtp.MediaClock` sets it.
+        #: Called when ticks are wanted; set by the same.
         self.on_wake: Callable[[], None] | None = None
         #: Called once when a packet has come or gone, and taken away; who wants to know of the next
         #: one sets it again.

@@ -43,7 +43,8 @@ from sipsess.testing.host import VirtualHost
 from sipsess.transaction import Timing
 from sipsess.transport.address import ip_version
 from sipsess.transport.listen import open_udp, parse_listen
-from sipsess.transport.rtp import MediaClock, RTPPorts
+from sipsess.transport.mediaclock import MediaClock
+from sipsess.transport.rtp import RTPPorts
 from sipsess.transport.udp import UDPListener
 
 

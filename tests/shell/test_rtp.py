@@ -23,7 +23,8 @@ from sipsess.media.codecs import PCMU
 from sipsess.media.rtp import RTPPacket
 from sipsess.media.stream import AudioStream
 from sipsess.testing import VirtualNetwork
-from sipsess.transport.rtp import MAX_CATCH_UP, REPORT_INTERVAL, MediaClock, RTPPort, RTPPorts
+from sipsess.transport.mediaclock import MAX_CATCH_UP, MediaClock
+from sipsess.transport.rtp import REPORT_INTERVAL, RTPPort, RTPPorts
 from tests.pure.signals import loudest, rms
 
 FRAME = b"\x10\x00" * 160
