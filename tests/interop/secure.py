@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from functools import cached_property
 
 from sipsess.transport.files import TLSFiles, load_credentials
@@ -32,6 +33,13 @@ class SecureTestCase(PeerTestCase):
     def credentials(self) -> Credentials:
         """The same, read."""
         return load_credentials(self.files)
+
+    def issue_pem(self, name: str) -> pathlib.Path:
+        """Return a file with a certificate for this machine, and its key."""
+        pem = self.folder / f"{name}-both.pem"
+        parts = self.authority.issue(name, names(addresses=["127.0.0.1"]))
+        pem.write_text("".join(pathlib.Path(part).read_text() for part in parts))
+        return pem
 
     def where(self) -> list[str]:
         """Listen with the certificate."""

@@ -11,7 +11,6 @@ from wsproto.events import Request, TextMessage
 
 from sipsess.applications.echo import EchoApplication
 from sipsess.server import SIPServer
-from tests.certificates import names
 from tests.shell.streams import RawPeer, options
 from tests.shell.test_websocket import WebPeer
 
@@ -28,11 +27,8 @@ class BaresipTests(SecureTestCase, BaresipTestCase):
     async def phone(self) -> Baresip:
         """Start a telephone with a certificate."""
         self.require("baresip")
-        cert, key = self.authority.issue("phone", names(addresses=["127.0.0.1"]))
-        pem = self.folder / "phone-both.pem"
-        with open(cert) as first, open(key) as second:
-            pem.write_text(first.read() + second.read())
-        return await start_baresip(self, write_tone(self.folder), pem=str(pem))
+        pem = str(self.issue_pem("phone"))
+        return await start_baresip(self, write_tone(self.folder), pem=pem)
 
     async def test_calls(self) -> None:
         """The telephone calls over TLS, hears its echo, and hangs up."""
