@@ -330,11 +330,12 @@ class PortTests(SynchronousTestCase):
     def test_strangers(self) -> None:
         """Who is not known to ICE gets nothing and is not heard, whatever he sends."""
         self.agree()
-        datagrams = (*self.theirs.go(), RTPPacket(0, 1, 1, 1, b"x").pack(), b"", b"\x50")
+        datagrams = (*DTLSPeer().go(), RTPPacket(0, 1, 1, 1, b"x").pack(), b"", b"\x50")
         self.assertEqual(self.come(*datagrams, source=STRANGER), [])
         self.assertEqual(self.port.strange, len(datagrams))
         self.come(check("USE-CANDIDATE"))
         self.shake()
+        self.assertEqual(self.owner.events[1:], ["AEAD_AES_256_GCM"])
         self.port.send(RTPPacket(0, 1, 1, 1, b"x").pack(), STRANGER)
         self.port.send_rtcp(Report(1).pack(), STRANGER)
         self.assertEqual((self.take(), self.port.unsent), ([], 2))
@@ -379,6 +380,18 @@ class PortTests(SynchronousTestCase):
         self.assertEqual(self.owner.events[1:], ["AEAD_AES_256_GCM"])
         self.owner.wait(60)
         self.assertEqual(self.take(), [])
+
+    def test_each_flight_has_its_own_delay(self) -> None:
+        """A flight that is lost is sent again after a second, however late the one before was."""
+        theirs = DTLSPeer(is_client=False)
+        self.agree(theirs)
+        hello = self.come(check("USE-CANDIDATE"))[1:]
+        self.owner.wait(3)
+        self.assertEqual(self.take(), hello * 2)
+        flight = self.come(*[item for data in hello for item in theirs.go(data)])
+        self.assertNotEqual(flight, [])
+        self.owner.wait(1)
+        self.assertEqual(self.take(), flight)
 
     def test_time_out(self) -> None:
         """A handshake that is not over in time fails, and the text says what was missing."""
