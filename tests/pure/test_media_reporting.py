@@ -134,6 +134,14 @@ class MakingTests(ReportTestCase):
             [block] = self.report(self.two).blocks
             self.assertEqual((block.fraction, block.lost), (102, 2) if 5 in numbers else (0, 0))
 
+    def test_late_packets_among_new_ones(self) -> None:
+        """When more come late than get lost the share is nothing, and the number is still told."""
+        for numbers, expected in (((1, 2, 6), (128, 3)), ((3, 4, 7), (0, 1))):
+            for number in numbers:
+                self.two.receive(RTPPacket(0, number, 160 * number, 9, b"x").pack(), ONE, 5.0)
+            [block] = self.report(self.two).blocks
+            self.assertEqual((block.fraction, block.lost), expected)
+
     def test_highest_number(self) -> None:
         """The upper bits count how often it rolled over."""
         for number in (65534, 65535, 0, 1):
@@ -157,6 +165,15 @@ class MakingTests(ReportTestCase):
         self.assertEqual(block[:4], (9, 0, 0, 502))
         self.assertEqual((block.last_report, block.delay), (0, 0))
 
+    def test_losses_of_another_sender(self) -> None:
+        """The share of a sender is of his own packets, however many the last one had sent."""
+        self.say(10, lost=(3,))
+        self.report(self.two)
+        for number in (500, 519):
+            self.two.receive(RTPPacket(0, number, 160 * number, 9, b"x").pack(), ONE, self.now)
+        [block] = self.report(self.two).blocks
+        self.assertEqual(block[:3], (9, 256 * 18 // 20, 18))
+
     def test_same_sender_begins_anew(self) -> None:
         """A sender whose numbers jump is counted anew."""
         self.say(10, lost=(3,))
@@ -165,6 +182,16 @@ class MakingTests(ReportTestCase):
         self.two.receive(packet.pack(), ONE, self.now)
         [block] = self.report(self.two).blocks
         self.assertEqual(block[:4], (self.one.ssrc, 0, 0, 40000))
+
+    def test_losses_of_a_sender_that_began_anew(self) -> None:
+        """The share counts from where his numbers jumped to."""
+        self.say(10, lost=(3,))
+        self.report(self.two)
+        for number in (40000, 40003):
+            packet = RTPPacket(0, number, 160 * number, self.one.ssrc, b"x")
+            self.two.receive(packet.pack(), ONE, self.now)
+        [block] = self.report(self.two).blocks
+        self.assertEqual(block[:3], (self.one.ssrc, 128, 2))
 
     def test_leaving(self) -> None:
         """The last report says that we go; of who went nothing is told until he is heard again."""
