@@ -137,6 +137,35 @@ class ReportTests(RTCPTestCase):
         self.assertEqual(sip_ports(self.agent), [where[1]])
         self.finish()
 
+    def test_mux_that_the_answer_declines(self) -> None:
+        """An offer of ours with rtcp-mux binds nobody who answers without (RFC 5761 5.1.1)."""
+        self.phone.send(self.phone.invite("sip:anybody@192.0.2.1", body=b""))
+        found = self.phone.expect(200)
+        self.phone.ack(found, body=self.phone.sdp(formats="0"))
+        host, port = audio_at(found)
+        self.phone.speak((host, port), 5)
+        self.net.run_for(TWICE)
+        self.assertEqual(self.control.source, (host, port + 1))
+        self.finish()
+
+    def test_mux_that_was_not_offered(self) -> None:
+        """An answer that says rtcp-mux to an offer without changes nothing (RFC 5761 5.1.1)."""
+        answer = self.call()
+        self.phone.send(self.phone.request_within(answer, "INVITE", body=b""))
+        again = self.phone.expect(200)
+        self.assertIsNone(self.attribute(again, "rtcp-mux"))
+        self.phone.ack(again, body=self.phone.sdp(formats="0", extra=[MUX]))
+        self.phone.speak(audio_at(again), 5)
+        at_rtp: list[bool] = []
+        self.phone.ear.datagramReceived = lambda datagram, addr: (  # type: ignore[method-assign]
+            at_rtp.append(is_rtcp(datagram))
+        )
+        self.control.reports.clear()
+        self.net.run_for(TWICE)
+        self.assertEqual(set(at_rtp), {False})
+        self.assertNotEqual(self.control.reports, [])
+        self.finish()
+
     def test_as_long_as_something_is_said(self) -> None:
         """There is a report each few seconds, at moments that chance chooses."""
         where = audio_at(self.call(MUX))
