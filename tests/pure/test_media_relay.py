@@ -84,6 +84,12 @@ class NumberTests(RelayCase):
         sent = self.come(3, 5, 4, 5)
         self.assertEqual([step for step, _ in self.steps(sent)], [0, 2, 1])
 
+    def test_copy_after_one_that_did_not_leave(self) -> None:
+        """A copy of the last packet that left is seen, though a newer one came meanwhile."""
+        self.assertEqual(len(self.come(3)), 1)
+        self.near.receive(rtp(4, b""), THERE, 0.08)
+        self.assertEqual(self.come(3), [])
+
     def test_marker_is_kept(self) -> None:
         """A talk-spurt of the source is one of ours, with its silence."""
         self.come(1)
@@ -171,6 +177,13 @@ class SilenceTests(RelayCase):
         self.far.send_now = None
         self.come(2)
         self.assertEqual(self.sent, [])
+
+    def test_activity(self) -> None:
+        """The first packet that leaves is told, so that reports begin on that side, too."""
+        calls: list[str] = []
+        self.far.on_activity = lambda: calls.append("sent")
+        self.come(1, 2)
+        self.assertEqual(calls, ["sent"])
 
     def test_no_address(self) -> None:
         """Nothing is sent before it is known whither."""
