@@ -14,7 +14,7 @@ from sipsess.media.jitter import WINDOW
 from sipsess.media.telephone_event import MAX_DURATION, DigitSender
 from tests.pure.codecs import Plain
 from tests.pure.signals import amplitude, rms
-from tests.pure.test_media_stream import HERE, THERE, hear, make, rtp
+from tests.pure.test_media_stream import HERE, THERE, digit, hear, make, rtp
 
 #: As G.722 has it (RFC 3551 4.5.2), and as Opus (RFC 7587 4.1).
 ODD = Plain("ODD", 8000, sample_rate=16000, payload_type=97)
@@ -233,6 +233,15 @@ class EventTests(SynchronousTestCase):
         packets = [sender.next_packet(960 * number, 960) for number in range(9)]
         lengths = [int.from_bytes(packet.payload[2:]) for packet in packets if packet is not None]
         self.assertEqual(lengths, [960, 1920, 2880, 3840, 4800, 4800, 4800])
+
+    def test_a_late_key_is_known_by_the_rtp_clock(self) -> None:
+        """A key of most of a second before the newest one comes too late, at 48 kHz too."""
+        stream = make(WIDE, accepts={98: WIDE, 101: None})
+        heard: list[str] = []
+        stream.on_digit = heard.append
+        for sequence, code, timestamp in ((11, 5, 90000), (10, 4, 90000 - 40000), (12, 6, 98000)):
+            stream.receive(digit(code, sequence, timestamp, True), THERE, 1.0)
+        self.assertEqual(heard, ["5", "6"])
 
     def test_a_long_key_ends_where_its_bits_end(self) -> None:
         """Two seconds at 48 kHz would not fit into 16 bits."""
