@@ -13,9 +13,9 @@ from sipsess.applications.b2bua import B2BUAApplication
 from sipsess.applications.b2bua_options import BridgeOptions
 from sipsess.applications.dial import DialApplication, DialOptions
 from sipsess.call import Call, HeaderPolicy
-from sipsess.call.passing import USUAL
+from sipsess.call.passing import OWN, USUAL
 from sipsess.endpoint import ANONYMOUS, AnonymousGate, Endpoint
-from sipsess.message import Request
+from sipsess.message import Headers, Request
 from sipsess.supplements.identity import Identity
 from sipsess.supplements.reason import ReasonSupplement
 from sipsess.supplements.refer import Refer
@@ -294,6 +294,19 @@ class HeaderTests(B2BUACase):
         near = self.agent.sessions[0]
         return "P-Asserted-Identity" in HeaderPolicy(identity="pass").of_invite(near, endpoint)
 
+    def test_without_max_forwards(self) -> None:
+        """A call that does not say how far it may go may go as far as any."""
+        self.route(BridgeOptions(targets=(TARGET,)))
+        self.far.reply(self.far.expect("INVITE"), 486)
+        self.far.expect("ACK")
+        self.near.expect(486)
+        invite = self.near.invite("sip:bob@192.0.2.1")
+        invite.headers.remove("Max-Forwards")
+        self.near.send(invite, SERVER)
+        self.leg = self.far.expect("INVITE")
+        self.assertEqual(self.leg.max_forwards, 69)
+        self.refuse()
+
     def test_without_the_supplement(self) -> None:
         """A stranger's word is told to nobody, whoever else looks at it."""
         self.leg_of(BridgeOptions(targets=(TARGET,)), headers=TOLD)
@@ -353,6 +366,25 @@ class FriendTests(HeaderTests):
 
 class PolicyTests(SynchronousTestCase):
     """The policy by itself."""
+
+    def test_history(self) -> None:
+        """The past goes along from whom is believed, to whom is told it, in his form."""
+        headers = Headers((name, TOLD[name]) for name in ("Diversion", "History-Info"))
+        newer = Endpoint("newer", sends_history="history-info")
+        policy = HeaderPolicy(USUAL)
+        for source, target, expected in (
+            (FRIEND, FRIEND, ["Diversion"]),
+            (FRIEND, newer, ["History-Info"]),
+            (FRIEND, ANONYMOUS, []),
+            (ANONYMOUS, FRIEND, []),
+        ):
+            self.assertEqual(list(policy.of_refusal(headers, source, target)), expected)
+
+    def test_what_never_goes_along(self) -> None:
+        """However much a policy lets pass, what the session writes itself is not in it."""
+        headers = Headers([("X-Own", "1"), *((name, "1") for name in sorted(OWN))])
+        policy = HeaderPolicy(("*",))
+        self.assertEqual(policy.of_refusal(headers, FRIEND, FRIEND), {"X-Own": "1"})
 
     def test_call_of_ours(self) -> None:
         """A call that we have placed has told us nothing that could go along."""
