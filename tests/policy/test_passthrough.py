@@ -465,6 +465,19 @@ class AgainTests(PassCase):
         self.quiet()
         self.end()
 
+    def test_without_offer_glare(self) -> None:
+        """A 491 to the question goes back to who has asked; nobody is asked twice for him."""
+        self.talk()
+        self.near.send(self.near.request_within(self.ok, "INVITE"))
+        self.far.reply(self.far.expect("INVITE"), 491)
+        self.far.expect("ACK")
+        self.near.ack(self.near.expect(491))
+        count = self.far.count("INVITE")
+        self.net.run_for(10)
+        self.assertEqual(self.far.count("INVITE"), count)
+        self.quiet()
+        self.end()
+
     def test_without_any_offer(self) -> None:
         """A 2xx that brings no offer when it must is a refusal to the other side."""
         self.talk()
@@ -834,6 +847,15 @@ class EngineTests(PassCase):
         self.talk()
         self.engine_of().is_gone = True
         self.end()
+
+    def test_never_asked(self) -> None:
+        """An engine is not told to forget a call that it has never heard of."""
+        self.start(body=b"")
+        self.far.reply(self.far.expect("INVITE"), 486)
+        self.far.expect("ACK")
+        self.near.expect(486)
+        self.assertEqual(self.engine_of().asked, [])
+        self.settle()
 
     def test_nonsense(self) -> None:
         """An engine that writes no description is as good as none."""
