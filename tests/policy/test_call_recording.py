@@ -109,6 +109,26 @@ class RecordingTests(CallTestCase):
 
         self.hang_up()
 
+    def test_pauses(self) -> None:
+        """Each word begins the silence anew: pauses are not added up."""
+        recorded = self.record(max_silence=1.0)
+        word, pause = b"\x00\x40" * 800, bytes(2 * 4800)
+        self.callee.play((word + pause) * 4)
+        self.net.run_for(2.9)
+        self.assertNoResult(recorded)
+        self.assertEqual(self.end(recorded, 1).ended_by, "silence")
+        self.hang_up()
+
+    def test_loud_either_way(self) -> None:
+        """A wave that swings to one side only is no silence."""
+        for sample in (b"\x00\x40", b"\x00\xc0"):
+            recorded = self.record(max_silence=1.0)
+            self.callee.play(sample * 16000)
+            self.net.run_for(1.9)
+            self.assertNoResult(recorded)
+            self.assertEqual(self.end(recorded, 1.2).ended_by, "silence")
+        self.hang_up()
+
     def test_quiet_noise_is_silence(self) -> None:
         """The noise of a line does not keep a recording alive."""
         recorded = self.record(max_silence=1.0)

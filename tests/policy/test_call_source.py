@@ -91,6 +91,15 @@ class SourceTests(CallTestCase):
         self.assertEqual(self.source.dropped, dropped)
         self.hang_up()
 
+    def test_newest(self) -> None:
+        """What is left for a program that was behind is what was said last."""
+        self.callee.play(b"\x00\x10" * 24000 + b"\x00\x30" * 8000)
+        self.net.run_for(4.1)
+        frames, _ = self.collect(self.source)
+        loud = [max(samples(frame)) > 8000 for frame in frames]
+        self.assertApproximates(loud.count(True), 50, 2)
+        self.hang_up()
+
     def test_one_reader(self) -> None:
         """Two cannot take frames at the same time; who is cancelled makes room."""
         reading = self.source.read()
