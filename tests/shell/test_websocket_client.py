@@ -250,6 +250,24 @@ class MessageTests(ClientCase):
         self.assertEqual(link.transport._is_reading, True)
         link.close()
 
+    def test_pong_behind_what_nobody_receives(self) -> None:
+        """A pong that waits behind messages which are not read yet is not late."""
+        link = self.connect()
+        server = self.server.last
+        server.wire.pauseProducing()
+        self.net.run_for(3)
+        for _ in range(100):
+            server.send(TextMessage(data="x" * 8192))
+        self.net.run_for(1)
+        server.wire.resumeProducing()
+        self.net.run_for(40)
+        self.assertEqual(link.transport._is_reading, False)
+        self.assertFalse(link.is_congested)
+        link.send("y")
+        self.net.run_for(1)
+        self.assertEqual(server.messages, ["y"])
+        link.close()
+
 
 class CongestionTests(ClientCase):
     """Servers that do not read."""
@@ -276,6 +294,21 @@ class CongestionTests(ClientCase):
         self.net.run_for(1)
         self.assertFalse(self.link.is_congested)
         self.net.run_for(20)
+        self.link.send("y")
+        self.net.run_for(1)
+        self.assertEqual(self.server.last.messages[-1], "y")
+        self.link.close()
+
+    def test_behind_again_and_again(self) -> None:
+        """What waited for a server that has read since does not count against it."""
+        for _ in range(3):
+            self.fill()
+            for _ in range(20):
+                self.link.send("x" * 8192)
+            self.server.last.wire.resumeProducing()
+            self.net.run_for(1)
+            self.server.last.wire.pauseProducing()
+        self.server.last.wire.resumeProducing()
         self.link.send("y")
         self.net.run_for(1)
         self.assertEqual(self.server.last.messages[-1], "y")
