@@ -410,6 +410,17 @@ class FileTests(SynchronousTestCase):
         self.file.close()
         self.assertEqual(self.counters.refused, {})
 
+    def test_full_disk_under_load(self) -> None:
+        """While the disk takes nothing, no call has it tried: that is done now and then."""
+        self.patch(file, "BATCH", 2)
+        with self.fill(), mock.patch("os.write", wraps=os.write) as write:
+            self.write("1", "2")
+            count = write.call_count
+            self.write("3", "4", "5")
+            self.assertEqual((write.call_count, count), (count, 1))
+        self.file.close()
+        self.assertEqual(self.written(), ["1", "2", "3", "4", "5"])
+
     def test_torn_line(self) -> None:
         """When the disk takes half a line, its other half is what comes next."""
         self.write("1", "2")

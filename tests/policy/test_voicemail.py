@@ -281,6 +281,14 @@ class BoxTests(VoicemailCase):
         assert found is not None
         self.assertEqual(found.path.name, "10001-unknown.wav")
 
+    def test_long_user(self) -> None:
+        """Of a caller's name the file takes no more than fits into the name of one."""
+        box = self.box()
+        found = box.finish(box.begin(), FROM, "b" * 300, 0.0)
+        assert found is not None
+        self.assertEqual(found.path.name, f"0001-{'b' * 64}.wav")
+        self.assertEqual(box.messages, [found.path])
+
     def test_lost_message(self) -> None:
         """When the file goes away during the call, its record says so, and nothing else happens."""
         self.serve()
