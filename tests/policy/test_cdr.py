@@ -177,15 +177,31 @@ class RecordTests(SessionTestCase):
         self.assertGreaterEqual(record.answered_seconds, 2)
         self.finish()
 
+    def test_ringing(self) -> None:
+        """A call of ours rings from the first of 101 to 199; a 100 says nothing of the callee."""
+        self.begin()
+        session, invite = self.placed()
+        for status in (100, 180, 183):
+            self.net.run_for(1)
+            self.peer.reply(invite, status)
+        self.net.run_for(1)
+        self.peer.reply(invite, 200)
+        self.peer.expect("ACK")
+        self.hang_up(session)
+        self.net.run_for(1)
+        self.assertEqual((self.record.ringing or "")[-7:-5], "02")
+        self.finish()
+
     def test_long_texts(self) -> None:
         """What a peer has written does not make a record long."""
         self.begin()
-        self.invite(uri=f"sip:{'x' * 3000}@{US}")
+        self.invite(uri=f"sip:{'x' * 3000}@{US}", call_id="z" * 3000)
         success = self.peer.expect(200)
         self.peer.ack(success)
         self.peer.bye(success, headers={"Reason": f"{'y' * 3000};cause=200"})
         self.peer.expect(200)
         record = self.record
+        self.assertEqual(record.call_id, "z" * MAX_TEXT)
         self.assertEqual(record.dialled, f"sip:{'x' * (MAX_TEXT - 4)}")
         self.assertEqual(record.reasons, ("y" * MAX_TEXT,))
         self.assertEqual(len(record.text), MAX_TEXT)
@@ -220,6 +236,16 @@ class RecordTests(SessionTestCase):
         self.peer.bye(success)
         self.peer.expect(200)
         self.assertEqual(len(self.records), 2)
+        self.finish(failures=1)
+
+    def test_taker_after_one_that_fails(self) -> None:
+        """Whoever comes after a supplement that fails gets the record, too."""
+        broken, good = Taker(), Taker()
+        broken.is_broken = True
+        self.start(CallRecords(self.zero, takers=[broken, good]))
+        self.peer.bye(self.call())
+        self.peer.expect(200)
+        self.assertEqual(len(good.taken), 1)
         self.finish(failures=1)
 
     def test_takers_alone(self) -> None:
