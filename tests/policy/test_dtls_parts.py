@@ -207,6 +207,16 @@ class HandshakeTests(SynchronousTestCase):
             theirs.go(data)
         self.assert_agreed(ours, theirs)
 
+    def test_nonsense_is_looked_at_so_often(self) -> None:
+        """After so many datagrams a handshake hears nothing any more."""
+        for more, is_heard in ((-1, True), (0, False)):
+            theirs = DTLSPeer()
+            ours = Handshake([theirs.fingerprint], is_client=False)
+            for _ in range(MAX_DATAGRAMS + more):
+                ours.receive(b"\x16nonsense")
+            (hello,) = theirs.go()
+            self.assertEqual(bool(ours.receive(hello)), is_heard)
+
     def test_client_that_is_done_is_silent(self) -> None:
         """A client has nothing to repeat when it is done: the server's end shows that all came."""
         theirs = DTLSPeer(is_client=False)
