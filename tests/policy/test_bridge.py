@@ -133,6 +133,29 @@ class DialTests(BridgeCase):
         self.far.reply(leg, 487)
         self.settle()
 
+    def test_early_media_end_with_the_answer(self) -> None:
+        """Once the callee has answered the two hear each other only when they are joined."""
+
+        async def hesitate(call: Call) -> None:
+            await call.dial(TARGET)
+            await call.answer()
+            await call.wait(2)
+
+        leg = self.ring(hesitate)
+        self.far.reply(leg, 183, body=self.far.sdp())
+        self.near.expect(183)
+        self.far.reply(leg, 200, body=self.far.sdp())
+        self.far.expect("ACK")
+        ok = self.near.expect(200)
+        assert isinstance(ok, Response)
+        self.near.ack(ok)
+        self.far.speak(audio_at(leg), 3)
+        self.net.run_for(0.1)
+        self.assertEqual(self.near.ear.packets, [])
+        self.near.reply(self.near.expect("BYE"), 200)
+        self.far.reply(self.far.expect("BYE"), 200)
+        self.settle()
+
     def test_early_media_of_an_answered_call(self) -> None:
         """A caller who was answered before hears the callee's early media, too."""
 
