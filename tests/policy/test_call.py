@@ -642,7 +642,9 @@ class DigitTests(CallTestCase):
         call = self.caller
         for index in range(MAX_DIGITS + 10):
             call.receive_digit(str(index % 10))
-        digits = self.successResultOf(call.read_digits(MAX_DIGITS))
+        reading = call.read_digits(MAX_DIGITS + 1, timeout=1)
+        self.net.run_for(1.1)
+        digits = self.successResultOf(reading)
         self.assertEqual(digits, "".join(str(index % 10) for index in range(MAX_DIGITS)))
         call.receive_digit("1")
         call.forget_digits()
