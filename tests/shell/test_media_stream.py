@@ -23,6 +23,7 @@ from sipsess.call import Call
 from sipsess.interfaces import IApplication, IConfigurableApplication
 from sipsess.media import PCMU, Codec, RTPPacket
 from sipsess.mediastream import playout
+from sipsess.mediastream.messages import MessageWriter, mulaw
 from sipsess.routing import Route, Router
 from sipsess.secret import Secret
 from sipsess.testing import CallPair, PlacedCall
@@ -170,6 +171,14 @@ class StreamTests(AgentCase):
         self.assertEqual(stop["stop"]["callSid"], self.placed.session.call_id)
         numbers = [int(item["sequenceNumber"]) for item in socket.said[1:]]
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+
+    def test_numbers(self) -> None:
+        """All messages are numbered together, and frames by themselves besides."""
+        writer = MessageWriter("MZ1", "call", "sipsess")
+        texts = (writer.start(mulaw(), {}), writer.media(b"", 0.0), writer.dtmf("1"))
+        found = [json.loads(text) for text in (*texts, writer.media(b"", 0.02))]
+        self.assertEqual([item["sequenceNumber"] for item in found], ["1", "2", "3", "4"])
+        self.assertEqual([found[at]["media"]["chunk"] for at in (1, 3)], ["1", "2"])
 
     def test_rate(self) -> None:
         """PCM can be had at the rate that a model speaks and hears."""
