@@ -116,7 +116,9 @@ class Report:
             elif kind == SOURCE_DESCRIPTION:
                 cname = cname or _read_cname(body, ssrc)
             elif kind == GOODBYE:
-                gone += [source for (source,) in _SSRC.iter_unpack(body[: 4 * count])]
+                # What padding leaves need not be whole words.
+                size = min(4 * count, len(body) & ~3)
+                gone += [source for (source,) in _SSRC.iter_unpack(body[:size])]
         assert ssrc is not None
         return cls(ssrc, sender, tuple(blocks), cname, tuple(gone))
 

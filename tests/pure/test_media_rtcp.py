@@ -130,6 +130,12 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(Report.parse(RR + data).gone, (0x01020304,))
         self.assertEqual(Report.parse(RR + bytes.fromhex("9fcb0001 01020304")).gone, (0x01020304,))
 
+    def test_goodbye_whose_padding_cuts_a_source(self) -> None:
+        """What padding leaves of a source is none, and nothing is raised."""
+        cut = bytes.fromhex("a2cb0002 01020304 00000003")
+        self.assertEqual(Report.parse(RR + cut).gone, (0x01020304,))
+        self.assertEqual(Report.parse(RR + bytes.fromhex("a1cb0001 00000003")).gone, ())
+
     def test_first_is_no_report(self) -> None:
         """RFC 3550 6.1: each compound begins with a report."""
         self.assertEqual(self.refuse(SDES), "rtcp-no-report")
