@@ -39,6 +39,9 @@ DELAYS = (0.1, 0.2, 0.4, 0.8)
 PING_INTERVAL = 5.0
 #: Requests without an answer at a time; more means that the engine is lost in work.
 MAX_PENDING = 2000
+#: Bytes of a request; a UDP datagram of IPv4 holds no more. A longer one would never be answered,
+#: and the engine be taken for one that is down: by a single caller with a long description.
+MAX_REQUEST = 65_507
 #: Characters of a cookie, 5 bits each: nobody guesses it within the time of a request.
 COOKIE_LENGTH = 16
 
@@ -49,6 +52,7 @@ REASONS: dict[str, str] = {
     "engine-full": "a media engine carries as many calls as it may",
     "engine-garbage": "a datagram of a media engine was no answer",
     "engine-refused": "a media engine did not do what it was asked for",
+    "engine-request": "a session description was too long for a request to a media engine",
     "engine-timeout": "a media engine did not answer",
 }
 
@@ -151,6 +155,8 @@ class Node:
             return fail(self._error("engine-busy", "has too much to do"))
         cookie = self._make_cookie().encode("ascii")
         data = cookie + b" " + encode({"command": command, **fields})
+        if len(data) > MAX_REQUEST:
+            return fail(self._error("engine-request", f"cannot be told {len(data)} bytes at once"))
         deferred: Deferred[Reply] = Deferred(partial(self._given_up, cookie))
         self._pending[cookie] = _Request(data, deferred)
         self._transmit(cookie)

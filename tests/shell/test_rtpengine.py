@@ -128,6 +128,16 @@ class CommandTests(EngineCase):
         self.assertNotIn("codec", answer)
         self.assertNotIn("record call", answer)
 
+    def test_long_description(self) -> None:
+        """What fits into no datagram is refused at once, and no engine is down for it."""
+        self.start()
+        sdp = SDP + b"a=x\r\n" * 14_000
+        self.assertEqual(self.refused(self.engine.offer("1", "near", sdp, PLAIN)), "engine-request")
+        self.assertEqual(self.counted, {"engine-request": 1})
+        self.net.run_for(PATIENCE)
+        self.assertTrue(all(one.is_up for one in self.engine.nodes))
+        self.wait(self.offer())
+
     def test_recording(self) -> None:
         """A call is recorded for a while."""
         engine = self.start(1)
