@@ -140,9 +140,13 @@ class DTLSPort(SRTPPort):
     def _begin(self, address: Address) -> None:
         """Begin the handshake when that is for this side to do."""
         association = self._association
-        if self._handshake is None or association is None or not association.is_client:
+        handshake = self._handshake
+        if handshake is None or association is None or not association.is_client:
             return
-        flight = self._handshake.start() if self._peer is None else []
+        if handshake.is_over:
+            # The peer has moved, and the keys go with him.
+            return
+        flight = handshake.start() if self._peer is None else []
         self._transmit(flight, address)
 
     def _receive_handshake(self, data: bytes, source: Address) -> None:

@@ -444,6 +444,9 @@ class PortTests(SynchronousTestCase):
         while flight:
             flight = self.come(*[item for data in flight for item in theirs.go(data)], source=other)
         self.assertEqual(self.owner.events[2:], ["AES_CM_128_HMAC_SHA1_80"])
+        # When it is over it is not begun again, wherever the peer goes.
+        self.assertEqual(len(self.come(check("USE-CANDIDATE"))), 1)
+        self.assertEqual(self.port.strange, 0)
 
     def test_agreed_again(self) -> None:
         """The same again changes nothing; another certificate is another handshake (RFC 8842)."""
