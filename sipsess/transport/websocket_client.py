@@ -46,6 +46,9 @@ from sipsess.secret import Secret
 MAX_MESSAGE = 1024 * 1024
 #: Characters that may wait to be received before reading stops.
 MAX_WAITING = 256 * 1024
+#: Characters that each message and each part of one counts as besides its own: an empty one takes
+#: room, too.
+OVERHEAD = 64
 #: Seconds between two looks at what takes too long, and two pings (:rfc:`6455#section-5.5.2`).
 CHECK_INTERVAL = 2.0
 #: Seconds after which a pong is late: the server is behind by as much.
@@ -164,7 +167,7 @@ class WebSocketClient(Protocol):
         if self._is_closing:
             return
         self._parts.append(text)
-        self._size += len(text)
+        self._size += len(text) + OVERHEAD
         if self._size > MAX_MESSAGE:
             self._fail(CloseReason.MESSAGE_TOO_BIG, "too large a message")
         elif is_last:
@@ -188,7 +191,7 @@ class WebSocketClient(Protocol):
             reader.callback(message)
             return
         self._queue.append(message)
-        self._waiting += len(message)
+        self._waiting += len(message) + OVERHEAD
         if self._waiting > MAX_WAITING:
             self._set_reading(False)
 
@@ -227,7 +230,7 @@ class WebSocketClient(Protocol):
             raise LocalError("somebody receives already")
         if self._queue:
             message = self._queue.popleft()
-            self._waiting -= len(message)
+            self._waiting -= len(message) + OVERHEAD
             if self._waiting <= MAX_WAITING:
                 self._set_reading(True)
             return succeed(message)

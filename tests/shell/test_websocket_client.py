@@ -16,6 +16,7 @@ from sipsess.mediastream import LinkClosed, LinkTarget
 from sipsess.secret import Secret
 from sipsess.testing import VirtualNetwork
 from sipsess.transport.files import TLSFiles, load_credentials
+from sipsess.transport.websocket_client import MAX_MESSAGE, MAX_WAITING, OVERHEAD
 from sipsess.websocket import WebSocketConnector
 from tests.agentserver import AgentServer
 from tests.certificates import Authority, names
@@ -224,6 +225,25 @@ class MessageTests(ClientCase):
         closed = self.server.last.closed
         assert closed is not None
         self.assertEqual(closed.code, 1009)
+
+    def test_empty_parts(self) -> None:
+        """A message of empty parts without end is too large as well."""
+        link = self.connect()
+        self.server.last.wire.write(b"\x01\x00" + b"\x00\x00" * (MAX_MESSAGE // OVERHEAD))
+        self.net.run_for(1)
+        self.assertEqual(self.lost(link), (1009, "too large a message"))
+
+    def test_empty_messages(self) -> None:
+        """Empty messages that nobody receives hold up the server as well."""
+        link = self.connect()
+        count = MAX_WAITING // OVERHEAD + 1
+        self.server.last.wire.write(b"\x81\x00" * count)
+        self.net.run_for(1)
+        self.assertEqual(link.transport._is_reading, False)
+        for _ in range(count):
+            self.assertEqual(self.successResultOf(link.receive()), "")
+        self.assertEqual(link.transport._is_reading, True)
+        link.close()
 
     def test_broken_frames(self) -> None:
         """Frames that are none end the connection (1002)."""
