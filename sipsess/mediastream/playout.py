@@ -60,8 +60,10 @@ class Playout:
 
         :return: fires when more may be said: at once, unless more than :data:`MAX_AHEAD` waits.
         """
-        self._bytes += len(payload)
-        self._add(payload)
+        if payload:
+            # Nothing takes no time, and so there would be no end of it.
+            self._bytes += len(payload)
+            self._add(payload)
         if self.waiting <= MAX_AHEAD:
             return succeed(None)
         self._full = Deferred()

@@ -7,9 +7,10 @@ import base64
 import json
 from itertools import pairwise
 from struct import pack, unpack
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from wsproto.events import TextMessage
 from zope.interface.verify import verifyObject
@@ -20,6 +21,7 @@ from sipsess.applications.echo import EchoApplication
 from sipsess.applications.websocket import WebSocketApplication
 from sipsess.applications.websocket_options import WebSocketOptions
 from sipsess.call import Call
+from sipsess.call.sink import AudioSink
 from sipsess.interfaces import IApplication, IConfigurableApplication
 from sipsess.media import PCMU, Codec, RTPPacket
 from sipsess.mediastream import playout
@@ -357,6 +359,22 @@ class BoundTests(AgentCase):
         names = [item["mark"]["name"] for item in socket.of("mark")]
         self.assertEqual(names, [str(number) for number in range(10)])
         self.end()
+
+    def test_nothing_to_be_heard(self) -> None:
+        """Audio of no length is nothing that waits: there could be any number of it."""
+        written: list[bytes] = []
+
+        def write(pcm: bytes) -> Deferred[None]:
+            written.append(pcm)
+            return succeed(None)
+
+        sink = SimpleNamespace(waiting=0.0, write=write)
+        waiting = playout.Playout(cast("AudioSink", sink), mulaw())
+        running = Deferred.fromCoroutine(waiting.run())
+        for payload in (b"", b"\xff", b""):
+            self.successResultOf(waiting.say(payload))
+        running.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        self.assertEqual(written, [b"\0\0"])
 
     def test_marks(self) -> None:
         """Marks beyond those that may wait are ignored, and counted."""
