@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from sipsess.dialog.usage import CONFIRMED
-from sipsess.errors import NoPortsError
+from sipsess.errors import LocalError, NoPortsError
 from sipsess.flow import Address
 from sipsess.interfaces import IMediaClock, IMediaPort
 from sipsess.media import AudioStream
@@ -453,5 +453,11 @@ def _find(stream: SessionStream) -> Audio | None:
 
 
 def _pass_digit(session: Session, audio: AudioStream, digit: str) -> None:
-    if session.channel is not None:
+    if session.channel is None:
+        return
+    try:
         session.channel.receive_digit(digit, audio.pressed)
+    except LocalError as error:
+        # An echo whose queue is full, say: the peer presses faster than tones can be.
+        with session.core.turn:
+            session.note("audio", f"digit dropped: {error}")

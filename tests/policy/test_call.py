@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sipsess.call import MAX_DIGITS, Call, Recording, load
 from sipsess.call import sound as sound_module
 from sipsess.errors import DialogStateError, LocalError
-from sipsess.media import WAVError, WAVWriter, load_sound, read_wav
+from sipsess.media import WAVError, WAVWriter, load_sound, read_wav, stream
 from sipsess.media.jitter import FIRST_DELAY
 from sipsess.pattern import compile_pattern
 from sipsess.routing import Route, Router
@@ -727,6 +727,25 @@ class DigitTests(CallTestCase):
         net.run_for(0.1)
         self.assertEqual(len(phone.ear.packets), count)
         self.assertEqual(sdp_of(response).media[0].direction, "sendrecv")
+
+    def test_echo_of_too_many_digits(self) -> None:
+        """Digits that come faster than they can be sent are noted and dropped, not raised."""
+        self.patch(stream, "MAX_QUEUE", 3)
+        net = VirtualNetwork()
+        phone = Phone(net)
+        script = Script(answer)
+        Agent(net.host("192.0.2.1"), applications=[script], application="script")
+        response = phone.call()
+        assert script.call is not None
+        echo = script.call.echo()
+        for _ in range(8):
+            phone.press(audio_at(response), "7")
+        net.run_for(0.1)
+        lines = "\n".join(script.call.session.record.lines())
+        self.assertIn("digit dropped: 3 strings of digits wait", lines)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        echo.cancel()
+        self.failureResultOf(echo, CancelledError)
 
 
 class RecordTests(CallTestCase):
