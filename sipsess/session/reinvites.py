@@ -56,12 +56,14 @@ class ReinviteQueue(StoppedPart):
     :param session: that they belong to.
     """
 
-    __slots__ = ("_current", "_glare", "_limit", "_waiting", "_work", "outgoing")
+    __slots__ = ("_cancelled", "_current", "_glare", "_limit", "_waiting", "_work", "outgoing")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         #: The request that has no final response yet.
         self.outgoing: OutgoingRequest | None = None
+        #: The one whose CANCEL has left.
+        self._cancelled: OutgoingRequest | None = None
         self._waiting: list[Wish] = []
         self._current: Wish | None = None
         self._glare: Timer | None = None
@@ -261,6 +263,10 @@ class ReinviteQueue(StoppedPart):
         After a provisional response the transaction itself waits without limit.
         """
         session = self.session
+        if outgoing is not self.outgoing or outgoing is self._cancelled:
+            # It was withdrawn, or has ended, at the moment at which its time was up.
+            return
+        self._cancelled = outgoing
         session.note("re-INVITE cancelled", why)
         session.cancel_timer(self._limit)
         outgoing.cancel()
@@ -273,7 +279,7 @@ class ReinviteQueue(StoppedPart):
 
     def _done(self) -> Wish | None:
         """Return the wish whose request has come to its end; nothing is out any more."""
-        self.outgoing = None
+        self.outgoing = self._cancelled = None
         self.session.cancel_timer(self._limit)
         self._limit = None
         wish, self._current = self._current, None

@@ -17,6 +17,7 @@ from sipsess.interfaces import IMediaEngine, IMediaPolicy
 from sipsess.message import Request, Response
 from sipsess.sdphandler import NegotiationFailed
 from sipsess.session import MediaNegotiation, Session, pass_media
+from sipsess.session.incoming import SETUP_LIMIT
 from sipsess.session.passthrough import MAX_ROUNDS
 from sipsess.supplements.info import DigitInfo
 from sipsess.supplements.refer import Refer
@@ -676,6 +677,19 @@ class RaceTests(PassCase):
         self.assertEqual(self.far.count("CANCEL"), 1)
         self.quiet()
         self.end()
+
+    def test_never_answered(self) -> None:
+        """Who rings for ever is cancelled once and given up, though both limits end together."""
+        self.talk()
+        self.reoffer(self.near, self.near.sdp(direction="sendonly"))
+        self.far.reply(self.far.expect("INVITE"), 180)
+        self.net.run_for(SETUP_LIMIT)
+        self.near.ack(self.near.expect(500))
+        self.far.reply(self.far.expect("CANCEL"), 200)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.far.reply(self.far.expect("BYE", within=40), 200)
+        self.near.reply(self.near.expect("BYE"), 200)
+        self.settle()
 
     def test_answer_crosses_the_cancel(self) -> None:
         """Who has answered an offer that was withdrawn hears what counts."""
