@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sipsess.message import Headers, NameAddr, Response
+from sipsess.message import Headers, NameAddr, Response, header_key
 from sipsess.message.privacy import ID
 from sipsess.message.reason import Reason
 
@@ -75,7 +75,7 @@ class HeaderPolicy:
         :raises ValueError: with the name.
         """
         for name in (*self.passed, *self.added):
-            if name.lower() in OWN:
+            if header_key(name) in OWN:
                 raise ValueError(f"{name} is written by the session itself")
 
     def of_invite(self, session: Session, endpoint: Endpoint) -> dict[str, str]:
@@ -143,7 +143,7 @@ class HeaderPolicy:
     def _pass(self, headers: Headers, source: Endpoint, target: Endpoint) -> dict[str, str]:
         found: dict[str, str] = {}
         for name in dict.fromkeys(name for name, _ in headers.items()):
-            key = name.lower()
+            key = header_key(name)
             if self._passes(key) and _may_know(key, source, target):
                 found[name] = ", ".join(headers.get_all(name))
         return found
@@ -171,7 +171,7 @@ def reason_headers(reasons: tuple[Reason, ...]) -> dict[str, str]:
 
 def _names(patterns: tuple[str, ...], key: str) -> bool:
     for pattern in patterns:
-        name = pattern.lower()
+        name = header_key(pattern)
         if key == name or (name.endswith("*") and key.startswith(name[:-1])):
             return True
     return False

@@ -10,7 +10,7 @@ SIP messages: from bytes to requests and responses, and back (:rfc:`3261#section
 from __future__ import annotations
 
 from sipsess.message._errors import REASONS, MessageError
-from sipsess.message._headers import Headers
+from sipsess.message._headers import Headers, header_key
 from sipsess.message._message import Message, Request, Response
 from sipsess.message._params import Params, URIParams
 from sipsess.message._parser import parse
@@ -45,6 +45,7 @@ __all__ = [
     "build_request",
     "build_response",
     "escape_user",
+    "header_key",
     "parse",
     "parse_uri",
     "peek",

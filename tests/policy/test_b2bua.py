@@ -159,6 +159,7 @@ class RouteTests(B2BUACase):
             BridgeOptions(targets=(TARGET,) * 3, timeout=100),
             BridgeOptions(targets=(TARGET,), set_headers={"Via": "x"}),
             BridgeOptions(targets=(TARGET,), pass_headers=("contact",)),
+            BridgeOptions(targets=(TARGET,), pass_headers=("m",)),
         ):
             self.assertRaises(ValueError, B2BUAApplication().with_options, options)
 
@@ -228,6 +229,13 @@ class HeaderTests(B2BUACase):
         self.assert_passed(self.leg, {**expected, "User-to-User": None})
         self.assertEqual(self.leg.from_.uri, "sip:pbx@192.0.2.1")
         self.refuse()
+
+    def test_compact_forms(self) -> None:
+        """The short name of a header is the header (RFC 3261 section 7.3.3), ours as well."""
+        compact = Headers([("s", "Lunch"), ("r", "<sip:x@192.0.2.66>"), ("f", "<sip:x@y>")])
+        for passed in (USUAL, ("*",), ("s", "f")):
+            found = HeaderPolicy(passed).of_refusal(compact, FRIEND, FRIEND)
+            self.assertEqual(found, {"s": "Lunch"})
 
     def test_hidden(self) -> None:
         """A route may keep the caller from the callee (RFC 3323)."""
