@@ -61,8 +61,9 @@ class MediaClock:
         self._is_passing = False
         #: How often the clock came so late that frames were given up.
         self.resyncs = 0
-        #: Streams whose tick raised, which is a bug of this side; each is logged.
+        #: Parts of ticks that raised, which is a bug of this side; of each stream one is logged.
         self.failures = 0
+        self._reported: dict[AudioStream, None] = {}
 
     def __len__(self) -> int:
         """How many streams there are, silent ones included."""
@@ -92,6 +93,7 @@ class MediaClock:
             return
         stream.on_wake = stream.send_now = None
         self._awake.pop(stream, None)
+        self._reported.pop(stream, None)
         self._sleep()
 
     def leftovers(self) -> list[str]:
@@ -146,22 +148,32 @@ class MediaClock:
             port = self._ports.get(stream)
             if port is None:
                 continue
-            self._pass(stream.hear, due, port)
-            packet = self._pass(stream.speak, due, port)
+            self._pass(stream, port, stream.hear, due)
+            packet = self._pass(stream, port, stream.speak, due)
             address = stream.destination
             if packet is not None and address is not None:
                 port.send(packet, address)
-            self._pass(stream.overhear, due, port)
+            self._pass(stream, port, stream.overhear, due)
             if not stream.wants_ticks:
                 self._awake.pop(stream, None)
 
     def _pass(
-        self, part: Callable[[float], bytes | None], due: float, port: IMediaPort
+        self,
+        stream: AudioStream,
+        port: IMediaPort,
+        part: Callable[[float], bytes | None],
+        due: float,
     ) -> bytes | None:
         """Let a part of a tick happen; who hears, and fails, keeps nothing from being said."""
         try:
             return part(due)
         except Exception:
             self.failures += 1
-            _log.failure("a callback or audio source of {port} failed", port=port)
+            if stream not in self._reported:
+                _log.failure(
+                    "a callback or audio source of {port} failed (reported once)", port=port
+                )
+            if stream in self._ports:
+                # What fails in one tick often does in the next, fifty times a second.
+                self._reported[stream] = None
             return None

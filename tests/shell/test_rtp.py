@@ -535,7 +535,7 @@ class ClockTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_listener_that_raises(self) -> None:
-        """Who listens, and fails, costs no packet that leaves; each failure is logged."""
+        """Who listens, and fails at each tick, costs no packet that leaves, and one log line."""
 
         def fail(*args: object) -> None:
             raise ZeroDivisionError
@@ -548,8 +548,28 @@ class ClockTests(SynchronousTestCase):
             self.stream.receive(data, ("192.0.2.9", 4000), self.reactor.seconds())
         self.stream.play(FRAME * 5)
         self.assertEqual(self.run_for(5), [0, 1, 2, 3, 4])
-        self.assertEqual(self.media.failures, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertGreater(self.media.failures, 6)
+        self.media.remove(self.stream)
+        self.media.add(self.stream, self.port)
+        self.run_for(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_listener_that_hangs_up_and_raises(self) -> None:
+        """Its failure is logged, though the stream is gone, and nothing is kept of it."""
+
+        def fail(*args: object) -> None:
+            self.media.remove(self.stream)
+            raise ZeroDivisionError
+
+        self.media.add(self.stream, self.port)
+        self.stream.listen_both(fail, 8000)
+        self.run_for(2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual((len(self.media), self.media.failures), (0, 1))
+        self.media.add(self.stream, self.port)
+        self.run_for(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class NetworkTests(SynchronousTestCase):
