@@ -39,6 +39,9 @@ _DYNAMIC = range(96, 128)
 _MAX_DIGITS = 20
 #: Characters of ``a=fmtp`` that are read; no codec of ours has so many.
 _MAX_FMTP = 256
+#: Formats of an offer, and characters of each, that a refusal names.
+_MAX_SHOWN = 8
+_MAX_NAME = 24
 #: Lists of formats that are remembered.
 _MAX_LISTS = 128
 
@@ -151,6 +154,18 @@ def common_formats(media: MediaDescription, speaks: Spoken) -> list[Format]:
             fmtp = media.fmtp(number) or ""
             found[codec] = Format(number, codec, fmtp if len(fmtp) <= _MAX_FMTP else "")
     return list(found.values())
+
+
+def no_common_codec(media: MediaDescription, speaks: Spoken) -> str:
+    """Say what is offered, and what is spoken instead; for people on both sides."""
+    shown = media.formats[:_MAX_SHOWN]
+    offered = [str(media.rtpmap(number) or number)[:_MAX_NAME] for number in shown]
+    more = ["..."] if len(media.formats) > _MAX_SHOWN else []
+    spoken = [codec.name for codec in speaks.codecs] or ["none"]
+    return (
+        f"no codec in common: offered are {', '.join([*offered, *more])}; "
+        f"spoken are {', '.join(spoken)}"
+    )
 
 
 @lru_cache(maxsize=_MAX_LISTS)

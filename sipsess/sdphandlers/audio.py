@@ -35,10 +35,12 @@ from ._formats import (
     common_formats,
     describe,
     has_codec,
+    no_common_codec,
     spoken,
 )
 from ._inactivity import Inactivity
 from ._profiles import (
+    PLAIN_PROFILE,
     PROFILES,
     PROTECTIONS,
     WARN_TRANSPORT,
@@ -73,6 +75,8 @@ _HOLD = "0.0.0.0"
 _BROADCAST = "255.255.255.255"
 #: Characters of the longest IP address, its scope included, and how many addresses are remembered.
 _MAX_ADDRESS = 64
+#: Characters of an unknown profile that a refusal names.
+_MAX_PROFILE = 24
 _MAX_ADDRESSES = 1024
 
 #: Streams of one call that are claimed; the others are declined. A call is played into and heard
@@ -167,6 +171,7 @@ class AudioHandler(SDPHandler):
         protection = PROFILES.get(remote.proto.upper())
         is_spoken = protection is not None and has_codec(_answer_to(session, remote))
         if protection is None or not is_spoken:
+            stream.refusal = _not_spoken(session, remote, protection)
             return StreamVerdict.NOT_HANDLED
         if not protection.finds_peer and _can_send_to(remote.address) is False:
             return StreamVerdict.NOT_HANDLED
@@ -352,6 +357,13 @@ def speaks_to(session: Session) -> Spoken:
 def _answer_to(session: Session, media: MediaDescription) -> tuple[Format, ...]:
     """Return what we answer to an m-line."""
     return answered(tuple(common_formats(media, speaks_to(session))))
+
+
+def _not_spoken(session: Session, media: MediaDescription, protection: Protection | None) -> str:
+    """Say why an m-line is not for us: the profile is unknown, or no codec is common."""
+    if protection is None:
+        return f"audio over {media.proto[:_MAX_PROFILE]} is not spoken: offer {PLAIN_PROFILE}"
+    return no_common_codec(media, speaks_to(session))
 
 
 def _set_format(

@@ -33,6 +33,10 @@ _DEFER = "defer_incoming_sdp_stream"
 _ADDRESS = "change_outgoing_sdp_stream_media_address"
 
 
+#: What the Warning header of a refusal says (:rfc:`3261#section-20.43`): incompatible media format.
+WARN_FORMAT = 305
+
+
 class Handlers(dict[str, tuple[ISDPHandler, ...]]):
     """
     Media type to its handlers, in the order in which they are asked; it does not change.
@@ -189,3 +193,16 @@ class Handlers(dict[str, tuple[ISDPHandler, ...]]):
 def order_handlers(handlers: Sequence[ISDPHandler]) -> Handlers:
     """Return the handlers by media type, each tuple in the order in which they are asked."""
     return Handlers(handlers)
+
+
+def nothing_claimed(sdp: SessionDescription, refusals: Iterable[str]) -> NegotiationFailed:
+    """
+    Return the refusal of an offer of which no handler takes anything.
+
+    :param refusals: why not, as far as the handlers have said; the same reasons count once.
+    """
+    reasons = "; ".join(dict.fromkeys(filter(None, refusals)))
+    if reasons:
+        return NegotiationFailed(reasons, WARN_FORMAT)
+    types = ", ".join(sorted({media.media for media in sdp.media}))
+    return NegotiationFailed(f"no handler for the offered media: {types}")

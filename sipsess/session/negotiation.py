@@ -30,7 +30,7 @@ from sipsess.sdp import (
 )
 from sipsess.sdphandler import NegotiationFailed, StreamVerdict
 
-from .handlers import Handlers
+from .handlers import Handlers, nothing_claimed
 from .joining import Joining
 from .media_change import NO_CHANGE, MediaChange, Streams, merge
 from .stream import LocalDescription, SessionStream
@@ -123,11 +123,11 @@ class MediaNegotiation(Joining):
         self._offer = sdp
         self._pending = []
         try:
+            refusals: list[str] = []
             for index, remote in enumerate(sdp.media):
-                self._pending.append(self._claim(index, remote, sdp))
+                self._pending.append(self._claim(index, remote, sdp, refusals))
             if not any(self._pending) and not all(media.is_declined for media in sdp.media):
-                types = ", ".join(sorted({media.media for media in sdp.media}))
-                raise NegotiationFailed(f"no handler for the offered media: {types}")
+                raise nothing_claimed(sdp, refusals)
         except BaseException:
             self.rollback()
             raise
@@ -149,7 +149,7 @@ class MediaNegotiation(Joining):
         await self._handlers.deferred(self._session, waits)
 
     def _claim(
-        self, index: int, remote: MediaDescription, sdp: SessionDescription
+        self, index: int, remote: MediaDescription, sdp: SessionDescription, refusals: list[str]
     ) -> SessionStream | None:
         if remote.is_declined:
             return None
@@ -161,9 +161,10 @@ class MediaNegotiation(Joining):
         for handler in handlers:
             is_own = old is not None and old.handler is handler
             stream = old if is_own and old is not None else self._stream(index, handler)
-            stream.remote, stream.local = remote, None
+            stream.remote, stream.local, stream.refusal = remote, None, ""
             if self._handlers.claim(self._session, stream, sdp):
                 return stream
+            refusals.append(stream.refusal)
             if is_own:
                 stream.restore()
         return None

@@ -38,6 +38,7 @@ class SessionStream:
         "is_destroyed",
         "is_stopped",
         "local",
+        "refusal",
         "remote",
         "wanted_direction",
     )
@@ -67,6 +68,8 @@ class SessionStream:
         #: The direction that this side would like; ``"sendonly"`` puts the peer on hold.
         self.wanted_direction = "sendrecv"
         self.is_destroyed = False
+        #: Why its handler does not take what is offered, for people; it may be left empty.
+        self.refusal = ""
 
     def settle(self) -> None:
         """Put in force what the exchange proposes: both sides have agreed."""

@@ -146,16 +146,26 @@ class AnswerTests(AudioTestCase):
 
     def test_no_codec(self) -> None:
         """An offer without a codec of ours is refused with 488, events alone are no audio."""
-        for formats in ("18", "101"):
-            status, warning = self.refusal(self.phone.sdp(formats=formats))
+        many = " ".join(map(str, range(20, 40)))
+        for formats, offered in (
+            ("18", "G729/8000"),
+            ("101", "telephone-event/8000"),
+            ("18 99", "G729/8000, 99"),
+            (many, "20, 21, 22, 23, 24, CelB/90000, JPEG/90000, 27, ..."),
+        ):
+            extra = ["a=rtpmap:101 telephone-event/8000"]
+            status, warning = self.refusal(self.phone.sdp(formats=formats, extra=extra))
             self.assertEqual(status, 488)
-            self.assertIn("no handler for the offered media: audio", warning or "")
+            why = f"no codec in common: offered are {offered}; spoken are PCMU, PCMA"
+            self.assertEqual(warning, f'305 192.0.2.1:5060 "{why}"')
         self.finish()
 
     def test_other_profile(self) -> None:
         """A profile that is unknown is not claimed."""
         offer = self.phone.sdp().replace("RTP/AVP", "RTP/AVPF")
-        self.assertEqual(self.refusal(offer)[0], 488)
+        status, warning = self.refusal(offer)
+        self.assertEqual(status, 488)
+        self.assertIn("audio over RTP/AVPF is not spoken: offer RTP/AVP", warning or "")
         self.finish()
 
     def test_encrypted_or_plain(self) -> None:
