@@ -152,7 +152,7 @@ class Dialling:
         self, target: str, timeout: float, from_: str | None, headers: Mapping[str, str] | None
     ) -> Deferred[Call]:
         """See :meth:`.Call.dial`."""
-        self._wait.start_timer(timeout, self._late)
+        self._wait.start_timer(timeout, partial(self._late, target, timeout))
         sender = from_ or _address_of(self._call)
         core = self._call.session.core
         with core.turn:
@@ -165,7 +165,7 @@ class Dialling:
         if self._wait not in self._call.waits:
             return
         self._placing = Deferred.fromCoroutine(self._place(target, timeout, from_, headers))
-        self._placing.addCallbacks(self._answered, self._failed)
+        self._placing.addCallbacks(self._answered, self._failed, errbackArgs=(target,))
 
     async def _place(
         self, target: str, timeout: float, from_: str, headers: dict[str, str]
@@ -214,6 +214,8 @@ class Dialling:
     def _watch(self, leg: Session) -> None:
         self._legs.append(leg)
         leg.cookies.add(CALLER_COOKIE, self._call.session.call_id)
+        leg.note("dialled for", f"Call-ID {self._call.session.call_id}")
+        self._call.session.note("dials", f"Call-ID {leg.call_id}")
         leg.on_provisional = partial(self._provisional, leg)
 
     # -- before the answer -----------------------------------------------------------------
@@ -280,7 +282,9 @@ class Dialling:
         belong(call, self._call, self._policy)
         self._wait.finish(call)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, target: str) -> None:
+        if self._placing is not None:
+            self._call.session.note("dial failed", f"{target}: {failure.value}")
         if failure.check(SIPError, NegotiationFailed, Reject) and not failure.check(DialFailed):
             failed = DialFailed.of(failure.value)
             refusal = None if failed.end is None else failed.end.headers
@@ -290,7 +294,8 @@ class Dialling:
             failure = Failure(failed)
         self._wait.fail(failure)
 
-    def _late(self) -> None:
+    def _late(self, target: str, timeout: float) -> None:
+        self._call.session.note("dial failed", f"{target}: no answer in {timeout:g} s")
         reasons = (Reason.q850(_NO_ANSWER),)
         self._wait.fail(Failure(DialFailed(_UNAVAILABLE, reasons, original=408)))
 

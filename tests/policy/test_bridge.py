@@ -100,6 +100,37 @@ class DialTests(BridgeCase):
         self.near.expect(486)
         self.settle()
 
+    def lines(self, call_id: str) -> str:
+        """Return what is explained of a call."""
+        (record,) = self.agent.manager.records.find(call_id)
+        return "\n".join(record.lines())
+
+    def test_explained(self) -> None:
+        """Each record names the other call, and that of the caller says whom we did not reach."""
+        leg = self.ring()
+        self.far.reply(leg, 486)
+        self.near.expect(486)
+        self.settle()
+        self.assertIn(f"Call-ID {self.invite.call_id}", self.lines(leg.call_id))
+        lines = self.lines(self.invite.call_id)
+        self.assertRegex(lines, f"dials +Call-ID {leg.call_id}")
+        self.assertRegex(lines, "dial failed +sip:[^ ]+: .*486")
+        self.assertEqual(lines.count("dial failed"), 1)
+
+    def test_explained_when_nobody_answers(self) -> None:
+        """Who rings too long is named as well, and once."""
+
+        async def impatient(call: Call) -> None:
+            await call.dial(TARGET, timeout=5)
+
+        leg = self.ring(impatient)
+        self.net.run_for(5)
+        self.far.reply(leg, 487)
+        self.settle()
+        lines = self.lines(self.invite.call_id)
+        self.assertRegex(lines, " 5[.]0.* dial failed +sip:[^ ]+: no answer in 5 s")
+        self.assertEqual(lines.count("dial failed"), 1)
+
     def test_circle(self) -> None:
         """A call that has come too far ends: 483."""
         self.start(headers={"Max-Forwards": "0"})
