@@ -71,6 +71,10 @@ class Turn:
         self._last: dict[Callable[[], object], None] = {}
         self._outputs: list[tuple[Flow, bytes]] = []
 
+    def time(self) -> float:
+        """Return the time of this turn; between two turns, what the clock says."""
+        return self.now if self._depth else self._seconds()
+
     def later(self, function: Callable[..., object], *args: Any) -> None:
         """Run ``function(*args)`` in this turn, after the present step; FIFO."""
         self._upcalls.append((function, args))

@@ -254,7 +254,7 @@ class Session:
 
     def note(self, what: str, detail: str = "") -> None:
         """Add a fact to the decision record that ``sipsess explain`` prints."""
-        now = self.core.turn.now
+        now = self.core.turn.time()
         if self.is_parted:
             self.manager.records.add_late(self.record, now, what, detail)
         else:

@@ -37,6 +37,15 @@ class TurnTests(SynchronousTestCase):
             self.assertEqual(self.events, [])
         self.assertEqual(self.events, [1, 2, b"first", b"second"])
 
+    def test_time(self) -> None:
+        """Within a turn the time stands still; between two turns it is what the clock says."""
+        with self.turn:
+            self.time = 11.0
+            self.assertEqual(self.turn.time(), 10.0)
+        self.time = 12.0
+        self.assertEqual(self.turn.time(), 12.0)
+        self.assertEqual(self.turn.now, 10.0)
+
     def test_upcalls_of_upcalls(self) -> None:
         """An upcall may add upcalls and outputs; they belong to the same turn, in order."""
 
