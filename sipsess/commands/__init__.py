@@ -14,6 +14,13 @@ __all__ = ["CommandOptions"]
 class CommandOptions(usage.Options):
     """Options that may stand before and after the words of a command."""
 
+    #: How the command is written.
+    synopsis = ""
+
+    def getSynopsis(self) -> str:
+        """Return how the command is written, without that of ``sipsess`` before it."""
+        return str(self.synopsis)
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Read the command line.

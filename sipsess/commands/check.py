@@ -11,6 +11,7 @@ from twisted.python import usage
 from sipsess.commands import CommandOptions
 from sipsess.config import DEFAULT_FILE, ConfigError, load
 from sipsess.config.plan import Plan, find_configured_plugins, make_plan
+from sipsess.doctor import examine_encryption
 
 
 class Options(CommandOptions):
@@ -67,6 +68,10 @@ def _summary(plan: Plan) -> Iterator[str]:
     for codec, names in plan.missing_codecs():
         yield _line(f"without {codec.name}", names)
         yield f"    -> {codec.missing}"
+    for finding in examine_encryption(plan.endpoints.values(), config.listeners):
+        if finding.advice:
+            yield f"  {finding.text}"
+            yield f"    -> {finding.advice}"
 
 
 def _line(title: str, values: Any) -> str:

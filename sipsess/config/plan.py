@@ -29,7 +29,7 @@ from sipsess.registry import Origin, PluginDirectoryError, Plugins, find_plugins
 from sipsess.routing import Route, Router, route_by_name
 from sipsess.transport.engine import EngineSpec
 from sipsess.transport.files import load_credentials
-from sipsess.transport.listen import SECURE
+from sipsess.transport.listen import SECURE, ListenError, check_extra
 
 from .engines import plan_engine
 from .identification import plan_gate
@@ -131,7 +131,7 @@ class _Planner:
         """Return the plan; it is good when there are no mistakes."""
         config = self._loaded.config
         self._check_required()
-        self._check_certificates()
+        self._check_listeners()
         self._check_endpoints()
         return Plan(
             config,
@@ -167,9 +167,13 @@ class _Planner:
 
     # -- listeners -------------------------------------------------------------------------
 
-    def _check_certificates(self) -> None:
-        """Read the certificates of each listener that needs some."""
+    def _check_listeners(self) -> None:
+        """Read the certificates of each listener that needs some, and see that extras are there."""
         for number, spec in self._loaded.enumerate("listeners"):
+            try:
+                check_extra(spec)
+            except ListenError as error:
+                self._note(("listeners", number), str(error))
             if spec.transport in SECURE:
                 try:
                     load_credentials(spec.files)

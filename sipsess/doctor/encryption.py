@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator
 from sipsess import dtls, srtp
 from sipsess.endpoint import Endpoint
 from sipsess.srtp.context import HINT as SRTP_HINT
-from sipsess.transport.listen import ListenSpec
+from sipsess.transport.listen import WEB, ListenSpec
 
 from .findings import NOTE, OK, WRONG, Finding
 
 SUBJECT = "encrypted audio"
-
-#: Where browsers call.
-_WEB = frozenset({"WS", "WSS"})
 
 
 def examine_encryption(
@@ -23,7 +20,7 @@ def examine_encryption(
 ) -> Iterator[Finding]:
     """Yield what is missing for endpoints that encrypt, and for browsers; nothing without any."""
     wanted = {endpoint.media_encryption for endpoint in endpoints}
-    takes_browsers = any(spec.transport in _WEB for spec in listeners)
+    takes_browsers = any(spec.transport in WEB for spec in listeners)
     if "sdes" in wanted:
         yield _judge("SRTP (media_encryption = sdes)", srtp.is_available(), SRTP_HINT)
     if "dtls" in wanted:

@@ -52,6 +52,8 @@ OPTIONS = {
 }
 #: The transports that need a certificate.
 SECURE = frozenset({"TLS", "WSS"})
+#: Those that speak WebSocket.
+WEB = frozenset({"WS", "WSS"})
 
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -333,7 +335,7 @@ def open_stream(
             credentials = load_credentials(spec.files)
         except LocalError as error:
             raise ListenError(f"cannot listen on {spec.name}: {error}") from error
-    make = _load_websocket(spec) if spec.transport in ("WS", "WSS") else StreamConnection
+    make = _load_websocket(spec) if spec.transport in WEB else StreamConnection
 
     def listen(interface: str, port: int) -> StreamListener:
         listener = StreamListener(
@@ -345,6 +347,16 @@ def open_stream(
         return listener
 
     return _open(spec, listen)
+
+
+def check_extra(spec: ListenSpec) -> None:
+    """
+    Check that the packages of WebSocket are there for a listener that needs them.
+
+    :raises ListenError: with what to install.
+    """
+    if spec.transport in WEB:
+        _load_websocket(spec)
 
 
 def _load_websocket(spec: ListenSpec) -> Callable[..., Connection]:

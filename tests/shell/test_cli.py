@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import sipsess
-from sipsess import cli
+from sipsess import cli, srtp
 from sipsess.application import Application
 from sipsess.applications.echo import EchoApplication
 from sipsess.applications.hello import HelloApplication
@@ -103,7 +103,7 @@ class MainTests(CommandCase):
             with self.assertRaises(SystemExit) as caught:
                 cli.main(words)
             self.assertEqual(caught.exception.code, 0)
-            self.assertIn("Usage: sipsess", output.getvalue())
+            self.assertEqual(output.getvalue().count("Usage: sipsess"), 1)
         self.assertIn("sipsess call sip:hello@127.0.0.1", str(cli.Options()))
 
     def test_version(self) -> None:
@@ -180,6 +180,27 @@ class CheckTests(CommandCase):
         self.assertIn("  endpoints:            e0, e1, e2, e3, e4, e5 and 2 more", lines)
         self.assertIn("  all others:           hello", lines)
         self.assertNotIn("routes", "".join(lines))
+
+    def test_missing_encryption(self) -> None:
+        """Encryption that has yet to be installed is no mistake either."""
+        self.patch(srtp, "is_available", lambda: False)
+        endpoint = '[[endpoints]]\nname = "desk"\nmedia_encryption = "sdes"\n'
+        status, lines = self.check(endpoint)
+        self.assertEqual(status, 0)
+        text = "SRTP (media_encryption = sdes) is not installed, so these calls cannot be"
+        self.assertEqual(lines[-2:], [f"  {text}", "    -> install sipsess[srtp]"])
+        self.patch(srtp, "is_available", lambda: True)
+        self.assertNotIn("SRTP", "".join(self.check(endpoint)[1]))
+
+    def test_missing_websocket(self) -> None:
+        """A listener whose extra is absent could not be opened: that is a mistake."""
+        known = dict(sys.modules)
+        self.addCleanup(sys.modules.update, known)
+        sys.modules.pop("sipsess.transport.websocket", None)
+        sys.modules["wsproto"] = None  # type: ignore[assignment]
+        status, lines = self.check('listeners = ["ws:8080"]')
+        self.assertEqual(status, 1)
+        self.assertIn("pip install 'sipsess[ws]'", lines[0])
 
     def test_missing_codecs(self) -> None:
         """A codec that has yet to be installed is no mistake; what to install is told."""
