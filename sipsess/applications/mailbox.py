@@ -17,7 +17,13 @@ import wave
 from dataclasses import dataclass
 from pathlib import Path
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sipsess.call import Call
 from sipsess.errors import LocalError
+
+_log = Logger()
 
 #: What a box may be called: it becomes the name of a directory, and a caller has written it.
 NAME = re.compile(r"[A-Za-z0-9+][A-Za-z0-9+._-]{0,63}")
@@ -131,3 +137,11 @@ def _seconds_of(path: Path) -> float:
     except (wave.Error, EOFError):
         # Nothing was recorded.
         return 0.0
+
+
+def note_untold(failure: Failure, call: Call, message: VoiceMessage) -> None:
+    """Say in the log and in the call's record that a message lies there and nobody knows."""
+    text = "nobody was told of the message {path} (Call-ID {call_id}): {error}"
+    error = failure.getErrorMessage()
+    _log.warn(text, path=message.path, call_id=call.session.call_id, error=error)
+    call.session.note("voicemail", f"nobody was told: {error}")

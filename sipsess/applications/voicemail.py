@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from sipsess.application import Application, Reject
@@ -14,10 +13,8 @@ from sipsess.call import Call
 from sipsess.interfaces import IConfigurableApplication
 from sipsess.tally import Tally
 
-from .mailbox import BoxError, Mailbox, VoiceMessage
+from .mailbox import BoxError, Mailbox, VoiceMessage, note_untold
 from .voicemail_options import SendMail, VoicemailOptions
-
-_log = Logger()
 
 
 @implementer(IConfigurableApplication)
@@ -91,7 +88,4 @@ class VoicemailApplication(Application):
             call.session.note("voicemail", "nothing was said")
             return
         call.session.note("voicemail", f"{message.seconds:.1f} s in {message.path}")
-        text = "nobody was told of the message {path}: {error}"
-        maybeDeferred(self.on_message, message).addErrback(
-            lambda failure: _log.warn(text, path=message.path, error=failure.getErrorMessage())
-        )
+        maybeDeferred(self.on_message, message).addErrback(note_untold, call, message)

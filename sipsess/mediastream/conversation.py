@@ -70,7 +70,8 @@ class Conversation:
         try:
             self._link = await self._connector.connect(self._agent.target)
         except ConnectFailed as error:
-            self._call.session.note("websocket", f"no connection: {error}")
+            url = self._agent.target.url
+            self._call.session.note("websocket", f"no connection to {url}: {error}")
             raise
 
     def close(self) -> None:

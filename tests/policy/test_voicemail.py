@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from sipsess.applications import mailbox
 from sipsess.applications.mailbox import BoxError, Mailbox, VoiceMessage
 from sipsess.applications.voicemail import VoicemailApplication
 from sipsess.applications.voicemail_options import MailOptions, VoicemailOptions
@@ -137,7 +139,9 @@ class MessageTests(VoicemailCase):
         self.pair.settle()
 
     def test_failing_mail(self) -> None:
-        """When nobody can be told the message is kept, and the log says so in one line."""
+        """When nobody can be told the message is kept; log and record say so, with the reason."""
+        log = Mock()
+        self.patch(mailbox, "_log", log)
 
         def broken() -> Deferred[None]:
             raise OSError("boom")
@@ -150,7 +154,12 @@ class MessageTests(VoicemailCase):
             placed.hang_up()
             self.net.run_for(1)
         self.assertEqual(len(self.files()), 2)
-        self.assertEqual(self.flushLoggedErrors(), [])
+        errors = [call.kwargs["error"] for call in log.warn.call_args_list]
+        self.assertEqual(errors, ["no relay", "boom"])
+        for call in log.warn.call_args_list:
+            (record,) = self.pair.callee.manager.records.find(call.kwargs["call_id"])
+            said = f"voicemail +nobody was told: {call.kwargs['error']}"
+            self.assertRegex("\n".join(record.lines()), said)
         self.pair.settle()
 
 

@@ -467,7 +467,8 @@ class EndTests(AgentCase):
         self.agent.status = 503
         self.dial()
         self.assertEqual(self.placed.outcome, (480, "Agent Unreachable"))
-        self.assertRegex(self.record(), "websocket .*no connection: it answered 503")
+        why = "no connection to ws://192.0.2.9:8765/agent: it answered 503"
+        self.assertRegex(self.record(), f"websocket .*{why}")
         self.end()
 
     def test_caller_gives_up(self) -> None:
