@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.python import usage
 from twisted.python.components import Componentized
 
@@ -356,7 +356,8 @@ class ServerService(MultiService):
             _log.error("{file} changes nothing:\n{error}", file=file, error=error)
             raise
         for line in done:
-            _log.info("{file} was read again: {line}", file=file, line=line)
+            level = LogLevel.warn if line.startswith("not changed") else LogLevel.info
+            _log.emit(level, "{file} was read again: {line}", file=file, line=line)
         return done
 
     def _reload_for_control(self) -> list[str]:

@@ -18,6 +18,7 @@ from sipsess.doctor import (
     Finding,
     Machine,
     ask_server,
+    examine_call_records,
     examine_encryption,
     examine_engines,
     examine_listeners,
@@ -87,6 +88,7 @@ def _examine(file: str, control: str | None, machine: Machine) -> Iterator[Findi
     yield from examine_media(machine, config.rtp.ports, connections, running)
     yield from examine_encryption(config.endpoints, config.listeners)
     yield from examine_engines(machine, config.media)
+    yield from examine_call_records(None if config.cdr is None else config.cdr.path)
 
 
 def _examine_configuration(file: str, loaded: Loaded) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from .findings import NOTE, OK, WRONG, Finding
 from .listening import examine_listeners
 from .machine import Machine
 from .media import examine_media
+from .records import examine_call_records
 from .registering import examine_registrations
 from .running import Running, ask_server, examine_server
 from .secrets import examine_secrets
@@ -26,6 +27,7 @@ __all__ = [
     "Machine",
     "Running",
     "ask_server",
+    "examine_call_records",
     "examine_encryption",
     "examine_engines",
     "examine_listeners",

@@ -529,6 +529,7 @@ class CommandTests(CommandCase):
             advertise = "203.0.113.5"
             plugin_directories = ["."]
             control = "run.sock"
+            cdr.path = "calls"
             rtp.ports = "40000-40100"
             """,
         )
@@ -537,6 +538,7 @@ class CommandTests(CommandCase):
         self.assertFalse(is_well)
         self.assertIn(f"  ok     {file} is good", lines)
         self.assertIn("listener udp:5070:interface=8.8.4.4", lines)
+        self.assertIn(f"  ok     {self.directory / 'calls'} can be written", lines)
         self.assertEqual(lines[-1], "1 wrong, 2 to be noted")
         self.assertTrue(any("my_plugin.py" in line for line in lines))
         self.assertEqual(fake.asked, [("counters", str(self.directory / "run.sock"))])

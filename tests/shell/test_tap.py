@@ -509,8 +509,9 @@ class ReloadTests(TapCase):
         found = ["changed: application", "not changed before a restart: listeners"]
         self.assertEqual(self.ask(service), {"result": found})
         self.assertEqual(service.server.manager.router.sample_user, "busy")
-        said = [line for line in self.lines() if "was read again" in line]
-        self.assertEqual(said, [f"{self.file} was read again: {line}" for line in found])
+        for level, line in zip((LogLevel.info, LogLevel.warn), found, strict=True):
+            said = [text for text in self.lines(level) if "was read again" in text]
+            self.assertEqual(said, [f"{self.file} was read again: {line}"])
 
     def test_mistakes(self) -> None:
         """A broken file changes nothing, and all mistakes are told to who asks and to the log."""
