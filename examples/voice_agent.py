@@ -28,12 +28,12 @@ class VoiceAgent(Application):
 
     async def handle(self, call):
         await call.answer()
-        await Deferred.fromFuture(asyncio.ensure_future(self.converse(call)))
+        await Deferred.fromFuture(asyncio.create_task(self.converse(call)))
 
     async def converse(self, call):
         """Answer what is said between two pauses; who speaks interrupts the answer."""
         mouth, said, quiet = call.audio_out(), b"", 0
-        answer = asyncio.ensure_future(asyncio.sleep(0))
+        answer = asyncio.create_task(asyncio.sleep(0))
         try:
             async for frame in frames(call):
                 if max(map(abs, array("h", frame))) > LOUD:
@@ -41,7 +41,7 @@ class VoiceAgent(Application):
                     mouth.clear()
                     said, quiet = said + frame, 0
                 elif said and (quiet := quiet + 1) == PAUSE:
-                    answer, said = asyncio.ensure_future(self.answer(said, mouth)), b""
+                    answer, said = asyncio.create_task(self.answer(said, mouth)), b""
         finally:
             answer.cancel()
 
