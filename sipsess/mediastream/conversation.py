@@ -72,6 +72,7 @@ class Conversation:
         except ConnectFailed as error:
             url = self._agent.target.url
             self._call.session.note("websocket", f"no connection to {url}: {error}")
+            self._call.session.core.counters.refuse("agent-unreachable")
             raise
 
     def close(self) -> None:
@@ -99,9 +100,12 @@ class Conversation:
                 stop = await self._stream(playout)
                 break
             except LinkClosed as error:
-                self._call.session.note("websocket", f"lost: {error}")
+                session = self._call.session
                 if error.code == NORMAL:
+                    session.note("websocket", "the server has closed the stream")
                     break
+                session.note("websocket", f"lost: {error}")
+                session.core.counters.refuse("agent-lost")
                 if self._now() - began >= PROVEN:
                     failures = 0
                 failures = await self._connect_again(failures, error)

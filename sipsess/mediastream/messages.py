@@ -35,11 +35,13 @@ from typing import Any, TypeAlias
 from sipsess.errors import RemoteError
 from sipsess.media import PCMU
 
-#: What messages of servers that are refused are counted as.
+#: What goes wrong with servers, as it is counted.
 REASONS = {
+    "agent-lost": "the connection to a voice agent's server was lost within a call",
     "agent-message-broken": "a voice agent's server sent a message that is none of the protocol's",
     "agent-stream-unknown": "a voice agent's server spoke of another stream than the present one",
     "agent-too-many-marks": "a voice agent's server set a mark while too many were waiting",
+    "agent-unreachable": "no connection to a voice agent's server could be made",
 }
 
 #: Characters of the name of a mark or a route; as many names as marks wait are kept.

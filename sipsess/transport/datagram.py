@@ -31,7 +31,11 @@ class Receiver(Protocol):
         """Take one datagram; must not raise."""
 
     def connectionRefused(self) -> None:
-        """Learn that the peer's host says that nobody listens there."""
+        """
+        Learn that the peer's host says that nobody listens there.
+
+        A connected socket may be closed then: the reactor decides.
+        """
 
 
 def make_udp_socket(host: str, port: int) -> socket.socket:
@@ -72,6 +76,11 @@ class DatagramReader:
         self._receiver = receiver
         reactor.addReader(self)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is a socket no more."""
+        return self._socket is None
+
     def fileno(self) -> int:
         """See ``IFileDescriptor``; -1 once closed."""
         return -1 if self._socket is None else self._socket.fileno()
@@ -96,8 +105,9 @@ class DatagramReader:
             self._receiver.datagramReceived(data, address[:2])
 
     def connectionLost(self, reason: Failure) -> None:
-        """See ``IFileDescriptor``: the reactor gives it up."""
+        """See ``IFileDescriptor``: the reactor gives it up, as epoll does with an ICMP error."""
         self.close()
+        self._receiver.connectionRefused()
 
     def send(self, data: bytes, address: Address) -> Any:
         """

@@ -469,6 +469,16 @@ class EndTests(AgentCase):
         self.assertEqual(self.placed.outcome, (480, "Agent Unreachable"))
         why = "no connection to ws://192.0.2.9:8765/agent: it answered 503"
         self.assertRegex(self.record(), f"websocket .*{why}")
+        self.assertEqual(self.refused(), {"agent-unreachable": 1})
+        self.end()
+
+    def test_closed(self) -> None:
+        """A server that closes in the ordinary way ends the call; nothing was lost."""
+        self.start().close(1000)
+        self.net.run_for(1)
+        self.assertTrue(self.placed.is_over)
+        self.assertIn("the server has closed the stream", self.record())
+        self.assertEqual((len(self.agent.sockets), self.refused()), (1, {}))
         self.end()
 
     def test_caller_gives_up(self) -> None:
@@ -514,6 +524,7 @@ class EndTests(AgentCase):
         self.assertApproximates(self.net.seconds() - begun, 0 + 1 + 2 + 4, 0.5)
         self.assertEqual(len(self.agent.sockets), 5)
         self.assertIn("Agent Unreachable", self.record())
+        self.assertEqual(self.refused(), {"agent-lost": 1, "agent-unreachable": 4})
         self.end()
 
     def test_flapping(self) -> None:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionLost
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -18,9 +20,12 @@ from sipsess.flow import Address
 from sipsess.interfaces import IMediaEngine
 from sipsess.server import SIPServer
 from sipsess.testing import Link, VirtualNetwork
+from sipsess.transport import engine as transport_engine
+from sipsess.transport.datagram import DatagramReader
 from sipsess.transport.engine import EngineSocket, EngineSpec
 from tests.policy.engines import FakeEngine
 from tests.shell.rtpengines import PORT, VirtualRTPEngine
+from tests.shell.test_datagram import FakeReactor
 
 HOSTS = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
 SDP = b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0\r\n"
@@ -311,6 +316,50 @@ class FailoverTests(EngineCase):
             self.net.run_for(node.PING_INTERVAL)
         self.net.run_for(node.PING_INTERVAL)
         self.wait(self.offer())
+
+    def test_socket_that_is_read(self) -> None:
+        """One that a reactor reads, or gives up when nobody is there, serves again after it."""
+        self.start(1)
+        reactor = FakeReactor()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+            there.bind(("127.0.0.1", 0))
+            address = there.getsockname()
+            asking = EngineSocket(address, reactor, self.server.core)
+            asking.open()
+            [reader] = reactor.readers
+            assert isinstance(reader, DatagramReader)
+            pinging = asking.node.request("ping", {})
+            data, source = there.recvfrom(2000)
+            there.sendto(data.partition(b" ")[0] + b" d6:result4:ponge", source)
+            reader.doRead()
+            self.assertEqual(self.successResultOf(pinging), {b"result": b"pong"})
+        pinging = asking.node.request("ping", {})
+        reader.doRead()
+        self.failureResultOf(pinging, MediaEngineError)
+        pinging = asking.node.request("ping", {})
+        reader.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(pinging, MediaEngineError)
+        self.assertEqual(reactor.readers, [])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+            back.bind(address)
+            asking.send(b"again")
+            self.assertEqual(back.recv(2000), b"again")
+            asking.send(b"and again")
+            self.assertEqual(back.recv(2000), b"and again")
+        self.assertEqual(len(reactor.readers), 1)
+        self.assertEqual(self.successResultOf(asking.close()), None)
+        self.assertEqual(reactor.readers, [])
+
+    def test_socket_that_cannot_be_connected(self) -> None:
+        """Where no way leads to, that is said, and no socket is left open."""
+        self.start(1)
+        reactor, skt = FakeReactor(), mock.Mock()
+        skt.connect.side_effect = OSError(101, "Network is unreachable")
+        self.patch(transport_engine, "make_udp_socket", lambda host, port: skt)
+        asking = EngineSocket(("203.0.113.1", PORT), reactor, self.server.core)
+        self.assertRaises(CannotListenError, asking.open)
+        skt.close.assert_called_once_with()
+        self.assertEqual(reactor.readers, [])
 
     def test_one_gives_up_another(self) -> None:
         """When one that is gone makes many requests fail, one of these may give up another one."""
